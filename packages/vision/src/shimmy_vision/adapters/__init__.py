@@ -1,0 +1,1 @@
+"""The outside world: llama.cpp, llguidance, Pillow, the disk, the network."""

@@ -1,0 +1,75 @@
+"""Every error this distribution raises on purpose.
+
+ShimmyError
+├── UsageError       the command or request itself is wrong
+├── ImageError       this image cannot be analysed; others may
+├── SchemaError      the caller's JSON Schema cannot be honoured
+├── LicenceError     no licence, no analysis
+├── ModelError       the model's files are missing, wrong or damaged
+│   └── DownloadError   fetching them failed
+├── LibraryError     the native library is missing, broken or crashed
+├── OutputError      an answer was produced but cannot be delivered
+└── StoppedError     the caller stopped the work
+    └── DeadlineError   the time the caller allowed ran out
+
+Each carries a stable kebab-case ``code`` (documented, never reused), a
+``message`` that says what happened, a ``hint`` that says what to do next, and
+``retryable``: whether the same call may succeed later unchanged.
+Entry points map classes to exit codes and HTTP statuses in one table each.
+"""
+
+from __future__ import annotations
+
+
+class ShimmyError(Exception):
+    """Base of the tree; never raised itself."""
+
+    def __init__(self, code: str, message: str, *, hint: str = "", retryable: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.retryable = retryable
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.code})"
+
+
+class UsageError(ShimmyError):
+    """The command or request itself is wrong."""
+
+
+class ImageError(ShimmyError):
+    """This image cannot be analysed."""
+
+
+class SchemaError(ShimmyError):
+    """The caller's JSON Schema cannot be honoured."""
+
+
+class LicenceError(ShimmyError):
+    """Access was refused."""
+
+
+class ModelError(ShimmyError):
+    """The model's files are missing, wrong or damaged."""
+
+
+class DownloadError(ModelError):
+    """Fetching the model's files failed."""
+
+
+class LibraryError(ShimmyError):
+    """The native library is missing, broken or crashed."""
+
+
+class OutputError(ShimmyError):
+    """An answer was produced but cannot be delivered."""
+
+
+class StoppedError(ShimmyError):
+    """The caller stopped the work."""
+
+
+class DeadlineError(StoppedError):
+    """The time the caller allowed ran out."""

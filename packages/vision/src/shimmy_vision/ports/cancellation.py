@@ -1,0 +1,64 @@
+"""One switch that stops a piece of work from any thread, and says why."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from shimmy_vision.errors import DeadlineError, StoppedError
+
+Reason = Literal["interrupted", "deadline"]
+
+
+class Cancellation:
+    """Thrown once by anyone; watched by the native code through ``when_cancelled``."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reason: Reason | None = None
+        self._watchers: list[Callable[[], None]] = []
+
+    @property
+    def reason(self) -> Reason | None:
+        return self._reason
+
+    def cancel(self, reason: Reason) -> None:
+        """Stop the work. The first reason given stays."""
+        with self._lock:
+            if self._reason is not None:
+                return
+            self._reason = reason
+            watchers = tuple(self._watchers)
+        for watcher in watchers:
+            watcher()
+
+    @contextmanager
+    def when_cancelled(self, watcher: Callable[[], None]) -> Iterator[None]:
+        """Call ``watcher`` once if the switch is thrown inside the block (or was before)."""
+        with self._lock:
+            self._watchers.append(watcher)
+            thrown = self._reason is not None
+        if thrown:
+            watcher()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._watchers.remove(watcher)
+
+    def check(self) -> None:
+        """Raise StoppedError or DeadlineError if the switch was thrown."""
+        match self._reason:
+            case None:
+                return
+            case "interrupted":
+                raise StoppedError("interrupted", "The analysis was interrupted.")
+            case "deadline":
+                raise DeadlineError(
+                    "deadline-exceeded",
+                    "The analysis did not finish in the time allowed.",
+                    hint="Raise --timeout, use --mode brief, or lower --max-tokens.",
+                    retryable=True,
+                )

@@ -1,0 +1,63 @@
+"""Pixels of one tile → embedding rows, apart from the language model.
+
+libmtmd stands behind this port today; a faster encoder can replace it without
+the language model noticing, because what crosses the port is plain numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shimmy_vision.domain.pixels import RgbPixels
+from shimmy_vision.domain.slice_grid import EncoderGrid
+from shimmy_vision.ports.cancellation import Cancellation
+
+
+@dataclass(frozen=True, slots=True)
+class MarkupTokens:
+    """Token ids that stand between the slices (``<image>``, ``</slice>``, newline …)."""
+
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingRows:
+    """One encoded slice: float32 rows of shape (n, embedding width), n = columns x lines.
+
+    ``columns`` and ``lines`` lay the rows out in the plane for models with
+    two-dimensional rotary positions; others read them as one run.
+    """
+
+    rows: NDArray[np.float32]
+    columns: int
+    lines: int
+
+
+EncodedTile: TypeAlias = tuple[MarkupTokens | EmbeddingRows, ...]
+
+SliceProgress: TypeAlias = Callable[[int, int], None]
+"""Called with (slices done, slices in this tile)."""
+
+
+class ImageEncoder(Protocol):
+    """Encodes one tile at a time; not thread-safe."""
+
+    @property
+    def grid(self) -> EncoderGrid:
+        """How this encoder cuts a tile into slices."""
+        ...
+
+    def encode(
+        self, tile: RgbPixels, *, on_slice: SliceProgress, cancellation: Cancellation
+    ) -> EncodedTile:
+        """The tile's overview and slices in reading order.
+
+        Raises StoppedError within 200 ms of cancellation, LibraryError if the
+        native encoder fails.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""What a user can ask for: one module and one public function each."""
