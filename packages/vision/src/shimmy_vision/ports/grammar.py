@@ -37,3 +37,15 @@ class GrammarCompiler(Protocol):
     def compile(self, schema: JsonSchema) -> AnswerGrammar:
         """Raises SchemaError naming the feature that is not supported."""
         ...
+
+
+class SchemaGrammar(Protocol):
+    """What can be said of a schema without any model."""
+
+    def check(self, schema: JsonSchema) -> None:
+        """Raises SchemaError naming what is not supported or cannot be satisfied."""
+        ...
+
+    def close(self, schema: JsonSchema, prefix: bytes) -> bytes:
+        """``prefix`` (a beginning of an answer under ``schema``) made whole."""
+        ...

@@ -28,8 +28,11 @@ class LanguageModel(Protocol):
         """Forget the sequence."""
         ...
 
-    def tokenize(self, text: str, *, special: bool) -> list[int]:
-        """Token ids; ``special`` lets ``<|im_start|>`` and its kin be control tokens."""
+    def tokenize(self, text: str, *, special: bool, first: bool = False) -> list[int]:
+        """Token ids. ``special`` lets ``<|im_start|>`` and its kin be control tokens;
+
+        ``first`` adds the opening token of vocabularies that have one.
+        """
         ...
 
     def token_bytes(self, token: int) -> bytes:

@@ -1,0 +1,31 @@
+"""argparse with this program's exit code and tone for wrong usage."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+from shimmy_vision.errors import UsageError
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """Raises UsageError instead of exiting with argparse's own code 2 (ours is licence)."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError("usage", f"{message}.", hint=f"See: {self.prog} --help")
+
+
+def positive_integer(text: str) -> int:
+    """For argparse: an integer of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    return value
+
+
+def gpu_layers(text: str) -> int:
+    """For argparse: ``all`` (-1) or a number of layers, 0 for none."""
+    value = -1 if text == "all" else int(text)
+    if value < -1:
+        raise argparse.ArgumentTypeError(f"{value} is neither 'all' nor 0 or more")
+    return value

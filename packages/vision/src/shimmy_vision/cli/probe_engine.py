@@ -1,0 +1,39 @@
+"""``shimmy probe-engine``: the trial process. Loads, encodes and decodes once, or dies trying."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from shimmy_vision.cli.exit_codes import OK, exit_code
+from shimmy_vision.errors import ShimmyError
+from shimmy_vision.ports.engine_probe import EngineFiles, EngineOptions
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the parent passes on."""
+    add = parser.add_argument
+    add("--library", type=Path, required=True)
+    add("--main", type=Path)
+    add("--projector", type=Path)
+    add("--family", choices=("2.6", "4.0", "4.5", "4.6"))
+    add("--threads", type=int, default=0)
+    add("--gpu-layers", type=int, default=0)
+    add("--context", type=int, default=1024)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print a report of the library, or nothing for a whole engine that works."""
+    from shimmy_vision import wiring
+
+    try:
+        if args.main is None:
+            print(wiring.describe_library_here(args.library))
+        else:
+            files = EngineFiles(args.main, args.projector, args.family, False, "", "")
+            options = EngineOptions(args.threads, args.gpu_layers, args.context)
+            wiring.try_engine_here(args.library, files, options)
+    except ShimmyError as error:
+        print(wiring.probe_error_line(error))
+        return exit_code(error)
+    return OK

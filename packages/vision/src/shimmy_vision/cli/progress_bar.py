@@ -1,0 +1,53 @@
+"""A bar on standard error while an analysis runs; silent when that is no terminal."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+from tqdm import tqdm
+
+from shimmy_vision.ports.progress import Progress, Stage
+
+_LABELS: dict[Stage, str] = {
+    "decode": "opening image",
+    "load": "loading model",
+    "measure": "measuring pixels",
+    "encode": "reading image",
+    "prompt": "reading prompt",
+    "generate": "writing answer",
+}
+
+
+class ProgressBar:
+    """Shows stages of one analysis; ``name`` tells which image."""
+
+    def __init__(self, name: str) -> None:
+        self._bar: tqdm[None] = tqdm(
+            total=1,
+            desc=name,
+            file=sys.stderr,
+            leave=False,
+            disable=not sys.stderr.isatty(),
+            bar_format="{desc} {bar:20} {n_fmt}/{total_fmt} [{elapsed}]",
+            delay=0.2,
+        )
+        self._name = name
+
+    def show(self, progress: Progress) -> None:
+        """The listener to hand to ``analyze_image``."""
+        self._bar.set_description(f"{self._name}: {_LABELS[progress.stage]}", refresh=False)
+        self._bar.total = progress.total or 1
+        self._bar.n = progress.done
+        self._bar.refresh()
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self._bar.close()

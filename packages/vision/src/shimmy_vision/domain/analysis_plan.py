@@ -1,0 +1,88 @@
+"""Which answers to generate from which part of the image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, assert_never
+
+from shimmy_vision.domain import answer_schemas, prompts
+from shimmy_vision.domain.analysis_request import CustomQuestion, Mode, Question, StandardQuestion
+from shimmy_vision.domain.image_plan import ImagePlan, Tile
+
+AnswerKind: TypeAlias = Literal["full", "scene", "text", "layout", "brief", "custom"]
+
+_DEFAULT_TOKENS: dict[AnswerKind, int] = {
+    "full": 2048,
+    "scene": 1024,
+    "text": 1536,
+    "layout": 1024,
+    "brief": 256,
+    "custom": 1024,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerPass:
+    """One generated answer: ``instructions`` about ``tile`` under ``schema``."""
+
+    kind: AnswerKind
+    tile: Tile
+    instructions: str
+    schema: dict[str, Any]
+    max_tokens: int
+
+
+def plan_passes(
+    question: Question, plan: ImagePlan, max_tokens: int | None
+) -> tuple[AnswerPass, ...]:
+    """Text is read tile by tile at full resolution; the scene is judged from the whole image."""
+
+    def one(kind: AnswerKind, tile: Tile, instructions: str, schema: dict[str, Any]) -> AnswerPass:
+        return AnswerPass(kind, tile, instructions, schema, max_tokens or _DEFAULT_TOKENS[kind])
+
+    texts = tuple(
+        one("text", tile, prompts.TEXT, answer_schemas.TEXT_ANSWER) for tile in plan.tiles
+    )
+    match question:
+        case CustomQuestion(prompt=prompt, schema=schema):
+            asked = prompt or prompts.FILL_SCHEMA
+            return (one("custom", plan.overview, asked, schema or answer_schemas.FREE_ANSWER),)
+        case StandardQuestion(mode="full") if len(plan.tiles) == 1:
+            return (one("full", plan.overview, prompts.FULL, answer_schemas.FULL_ANSWER),)
+        case StandardQuestion(mode="full"):
+            return (one("scene", plan.overview, prompts.SCENE, answer_schemas.SCENE_ANSWER), *texts)
+        case StandardQuestion(mode="ocr"):
+            return texts
+        case StandardQuestion(mode="layout"):
+            return (one("layout", plan.overview, prompts.LAYOUT, answer_schemas.LAYOUT_ANSWER),)
+        case StandardQuestion(mode="brief"):
+            return (one("brief", plan.overview, prompts.BRIEF, answer_schemas.BRIEF_ANSWER),)
+        case _:
+            assert_never(question)
+
+
+def largest_answer(question: Question, max_tokens: int | None) -> int:
+    """The most tokens any one answer may take, for sizing the context before loading."""
+    if max_tokens is not None:
+        return max_tokens
+    kinds: tuple[AnswerKind, ...]
+    match question:
+        case CustomQuestion():
+            kinds = ("custom",)
+        case StandardQuestion(mode=mode):
+            kinds = _kinds(mode)
+        case _:
+            assert_never(question)
+    return max(_DEFAULT_TOKENS[kind] for kind in kinds)
+
+
+def _kinds(mode: Mode) -> tuple[AnswerKind, ...]:
+    match mode:
+        case "full":
+            return ("full", "scene", "text")
+        case "ocr":
+            return ("text",)
+        case "layout" | "brief":
+            return (mode,)
+        case _:
+            assert_never(mode)

@@ -1,0 +1,45 @@
+"""What a caller may ask of one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+Mode: TypeAlias = Literal["full", "ocr", "layout", "brief"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+
+@dataclass(frozen=True, slots=True)
+class StandardQuestion:
+    """One of the product's own modes."""
+
+    mode: Mode = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class CustomQuestion:
+    """The caller's own prompt, schema or both; the answer stands under ``answer``."""
+
+    prompt: str | None = None
+    schema: dict[str, Any] | None = None
+
+
+Question: TypeAlias = StandardQuestion | CustomQuestion
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLimits:
+    """``max_tokens`` bounds each generated answer; None takes the mode's own bound."""
+
+    max_tokens: int | None = None
+    seed: int | None = None
+    skip_forced: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisRequest:
+    """One image and what to find in it. ``raw`` keeps the model's words in ``meta.raw``."""
+
+    question: Question = StandardQuestion()
+    limits: AnswerLimits = AnswerLimits()
+    raw: bool = False

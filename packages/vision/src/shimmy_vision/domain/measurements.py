@@ -1,0 +1,25 @@
+"""Everything about an image that is measured from its pixels, not asked of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shimmy_vision.domain.contrast import Contrast, measure_contrast
+from shimmy_vision.domain.palette import Palette, measure_palette
+from shimmy_vision.domain.pixels import RgbPixels
+from shimmy_vision.domain.theme import Theme, measure_theme
+
+
+@dataclass(frozen=True, slots=True)
+class Measurements:
+    """Palette, theme and contrast of one image."""
+
+    palette: Palette
+    theme: Theme
+    contrast: Contrast
+
+
+def measure_image(pixels: RgbPixels) -> Measurements:
+    """All measurements; under 2 s for 33 megapixels."""
+    palette = measure_palette(pixels)
+    return Measurements(palette, measure_theme(pixels, palette), measure_contrast(pixels, palette))

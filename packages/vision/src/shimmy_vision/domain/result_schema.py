@@ -1,0 +1,173 @@
+"""The published JSON Schema of a result, one shape a mode."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias, assert_never
+
+from shimmy_vision.domain.analysis_request import (
+    CustomQuestion,
+    Mode,
+    Question,
+    StandardQuestion,
+)
+from shimmy_vision.domain.answer_schemas import ELEMENT_TYPES
+
+Schema: TypeAlias = dict[str, Any]
+
+_COLOUR: Schema = {"type": "string", "pattern": "^#[0-9a-f]{6}$"}
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_SIZE: Schema = {"type": "integer", "minimum": 1}
+_MILLISECONDS: Schema = {"type": "number", "minimum": 0}
+_TEXT: Schema = {"type": "string"}
+
+
+def _record(optional: tuple[str, ...] = (), /, **properties: Schema) -> Schema:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": [name for name in properties if name not in optional],
+        "additionalProperties": False,
+    }
+
+
+def _list(item: Schema) -> Schema:
+    return {"type": "array", "items": item}
+
+
+def _described(schema: Schema, description: str) -> Schema:
+    return {**schema, "description": description}
+
+
+_BOX = _described(
+    _record(x=_COUNT, y=_COUNT, width=_SIZE, height=_SIZE),
+    "Pixels of the original image after EXIF orientation; origin top left.",
+)
+_TILE_BOX = _described(_BOX, "The tile of the original image in which this was read, in pixels.")
+
+_TEXT_BLOCKS = _list(
+    _record(
+        ("box",),
+        text=_TEXT,
+        confidence=_described(
+            {"type": "number", "minimum": 0, "maximum": 1},
+            "Geometric mean of the model's own probabilities for the text's tokens.",
+        ),
+        box=_TILE_BOX,
+    )
+)
+_LAYOUT = _record(
+    theme=_described({"enum": ["light", "dark", "mixed"]}, "Measured from the pixels."),
+    regions=_list(_record(("box",), name=_TEXT, description=_TEXT, box=_TILE_BOX)),
+    key_ui_elements=_list(
+        _record(("box",), name=_TEXT, element_type={"enum": list(ELEMENT_TYPES)}, box=_TILE_BOX)
+    ),
+)
+_VISUAL = _record(
+    background=_described(_COLOUR, "Measured: the dominant background colour."),
+    accent_colors=_described(_list(_COLOUR), "Measured, largest share first."),
+    contrast=_described(
+        _record(
+            ratio={"type": "number", "minimum": 1, "maximum": 21},
+            compliant={"type": "boolean"},
+            issues=_list(
+                _record(
+                    box=_BOX,
+                    foreground=_COLOUR,
+                    background=_COLOUR,
+                    ratio={"type": "number", "minimum": 1, "maximum": 21},
+                    required={"type": "number"},
+                )
+            ),
+        ),
+        "Measured: WCAG 2 contrast of text-like areas; the ratio is the lowest found.",
+    ),
+    description=_TEXT,
+)
+_INTERACTION = _record(description=_TEXT)
+
+_TILE = _record(
+    box=_BOX,
+    seen=_described(_record(width=_SIZE, height=_SIZE), "Size at which the encoder sees it."),
+    scale={"type": "number", "exclusiveMinimum": 0},
+    slices=_SIZE,
+)
+_META = _record(
+    ("raw",),
+    model=_record(
+        family={"enum": ["2.6", "4.0", "4.5", "4.6"]},
+        name=_TEXT,
+        synthetic=_described({"type": "boolean"}, "True: random weights, for tests only."),
+        main_sha256=_TEXT,
+        projector_sha256=_TEXT,
+    ),
+    backend=_record(name=_TEXT, build=_TEXT, device=_TEXT, threads=_SIZE),
+    licence=_TEXT,
+    mode={"enum": ["full", "ocr", "layout", "brief", "custom"]},
+    duration_ms=_MILLISECONDS,
+    timings=_record(
+        decode_ms=_MILLISECONDS,
+        measure_ms=_MILLISECONDS,
+        load_ms=_MILLISECONDS,
+        encode_ms=_MILLISECONDS,
+        prompt_ms=_MILLISECONDS,
+        generate_ms=_MILLISECONDS,
+    ),
+    tokens=_record(
+        prompt=_COUNT,
+        image=_COUNT,
+        generated=_COUNT,
+        forced=_described(_COUNT, "Of the generated ones, those the schema dictated."),
+        forward_passes=_described(_COUNT, "Decoder calls spent on the generated tokens."),
+    ),
+    image=_record(
+        format=_TEXT,
+        width=_SIZE,
+        height=_SIZE,
+        notes=_list(_TEXT),
+        seen=_described(
+            _record(width=_SIZE, height=_SIZE), "Size of the whole image as text was read."
+        ),
+        scale=_described(
+            {"type": "number", "exclusiveMinimum": 0},
+            "Smallest scale at which the answers saw the image; under 1 means details were lost.",
+        ),
+        tiles=_list(_TILE),
+    ),
+    warnings=_list(_record(code=_TEXT, message=_TEXT)),
+    raw=_described(_list(_TEXT), "The model's own words, with --raw."),
+)
+
+
+def result_schema(question: Question) -> Schema:
+    """JSON Schema (draft 2020-12) of the result of ``question``."""
+    match question:
+        case CustomQuestion(schema=schema):
+            title, parts = "custom", {"answer": schema or _TEXT}
+        case StandardQuestion(mode=mode):
+            title, parts = mode, _parts(mode)
+        case _:
+            assert_never(question)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"Shimmy Vision result, mode {title}",
+        **_record(**parts, meta=_META),
+    }
+
+
+def _parts(mode: Mode) -> dict[str, Schema]:
+    match mode:
+        case "full":
+            return {
+                "text_blocks": _TEXT_BLOCKS,
+                "layout": _LAYOUT,
+                "visual": _VISUAL,
+                "interaction": _INTERACTION,
+            }
+        case "ocr":
+            return {"text_blocks": _TEXT_BLOCKS}
+        case "layout":
+            return {"layout": _LAYOUT}
+        case "brief":
+            return {"visual": _VISUAL}
+        case _:
+            assert_never(mode)

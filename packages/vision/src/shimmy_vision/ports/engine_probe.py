@@ -1,0 +1,66 @@
+"""Trying a library and model where a crash cannot hurt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from shimmy_vision.domain.model_family import ModelFamily
+from shimmy_vision.ports.cancellation import Cancellation
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFiles:
+    """What an engine is opened from: checked files and their identity."""
+
+    main: Path
+    projector: Path
+    family: ModelFamily
+    synthetic: bool
+    main_sha256: str
+    projector_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How to run. ``threads`` 0 takes one per physical core; ``gpu_layers`` -1 all, 0 none."""
+
+    threads: int
+    gpu_layers: int
+    context_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One GPU the library can use; memory in bytes."""
+
+    name: str
+    description: str
+    total_memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryReport:
+    """What the native library says of itself: CPU features compiled in, GPUs found."""
+
+    build: str
+    system_info: str
+    gpus: tuple[Gpu, ...]
+
+
+class EngineProbe(Protocol):
+    """Loads the engine once in a child process before this process does."""
+
+    def probe(
+        self, files: EngineFiles, options: EngineOptions, cancellation: Cancellation
+    ) -> None:
+        """Raises LibraryError or ModelError with cause and remedy if the child failed or died.
+
+        A pair that passed is remembered and not tried again until a file changes.
+        """
+        ...
+
+    def describe_library(self, cancellation: Cancellation) -> LibraryReport:
+        """Load only the library, in a child. Raises LibraryError."""
+        ...

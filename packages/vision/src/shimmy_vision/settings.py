@@ -1,0 +1,71 @@
+"""Everything Shimmy Vision reads from the environment, read in one place."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+DEFAULT_MODEL_BASE_URL = "https://huggingface.co"
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where things are and what is allowed; each field names its variable.
+
+    ``model``             SHIMMY_MODEL: a version (4.6, 4.5, 4.0, 2.6) or a folder with a pair
+    ``models_directory``  SHIMMY_MODEL_DIR: where ``shimmy models pull`` keeps files
+    ``model_base_url``    SHIMMY_MODEL_BASE_URL: a mirror to download from
+    ``library_directory`` SHIMMY_LIBRARY_DIR: folder of the native libraries
+    ``state_directory``   SHIMMY_STATE_DIR: small records, never images
+    ``allow_synthetic``   SHIMMY_ALLOW_SYNTHETIC=1: accept random-weight test models
+    ``offline``           SHIMMY_OFFLINE=1: never use the network
+    """
+
+    model: str | None
+    models_directory: Path
+    model_base_url: str
+    library_directory: Path
+    state_directory: Path
+    allow_synthetic: bool
+    offline: bool
+
+
+def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from ``environment`` (the process's own by default)."""
+    env = os.environ if environment is None else environment
+    directories = platformdirs.PlatformDirs("shimmy-vision", appauthor=False)
+    return Settings(
+        model=env.get("SHIMMY_MODEL") or None,
+        models_directory=_path(env, "SHIMMY_MODEL_DIR", Path(directories.user_data_dir, "models")),
+        model_base_url=env.get("SHIMMY_MODEL_BASE_URL") or DEFAULT_MODEL_BASE_URL,
+        library_directory=_path(env, "SHIMMY_LIBRARY_DIR", _installed_library_directory()),
+        state_directory=_path(env, "SHIMMY_STATE_DIR", Path(directories.user_state_dir)),
+        allow_synthetic=_flag(env, "SHIMMY_ALLOW_SYNTHETIC"),
+        offline=_flag(env, "SHIMMY_OFFLINE"),
+    )
+
+
+def _path(env: Mapping[str, str], name: str, default: Path) -> Path:
+    value = env.get(name)
+    return Path(value).expanduser() if value else default
+
+
+def _flag(env: Mapping[str, str], name: str) -> bool:
+    return env.get(name, "").strip().lower() in _TRUE
+
+
+def _installed_library_directory() -> Path:
+    """llama-cpp-python's folder of libraries, found without importing it.
+
+    Importing it would load the libraries into this process before any probe.
+    """
+    spec = importlib.util.find_spec("llama_cpp")
+    places = list(spec.submodule_search_locations or []) if spec else []
+    return Path(places[0], "lib") if places else Path("llama-cpp-python-is-not-installed")

@@ -1,0 +1,268 @@
+"""An image in, a strict JSON result out: the product's main job.
+
+The licence gate stands here, before anything is decoded or loaded, so that the
+command line, the HTTP server and the library all pass it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, assert_never
+
+from shimmy_vision.domain.access import Access, Granted, Refused, decide_access
+from shimmy_vision.domain.activity import measure_activity
+from shimmy_vision.domain.analysis_plan import AnswerPass, plan_passes
+from shimmy_vision.domain.analysis_request import (
+    AnalysisRequest,
+    CustomQuestion,
+    StandardQuestion,
+)
+from shimmy_vision.domain.answer_reading import read_answer
+from shimmy_vision.domain.image_plan import ImagePlan, Tile, plan_image
+from shimmy_vision.domain.measurements import measure_image
+from shimmy_vision.domain.prompts import compose_prompt
+from shimmy_vision.domain.result import (
+    Answered,
+    Warning_,
+    assemble_result,
+    image_json,
+    scale_warnings,
+)
+from shimmy_vision.domain.sampling import GREEDY, SEEDED
+from shimmy_vision.errors import LicenceError
+from shimmy_vision.ports.cancellation import Cancellation
+from shimmy_vision.ports.engine import Engine, EngineSource
+from shimmy_vision.ports.grammar import SchemaGrammar
+from shimmy_vision.ports.image_encoder import EncodedTile
+from shimmy_vision.ports.image_intake import DecodedImage, ImageIntake, IntakeLimits
+from shimmy_vision.ports.licences import Licences
+from shimmy_vision.ports.progress import Progress, ProgressListener, Stage
+from shimmy_vision.use_cases.generate_answer import AnswerOrder, GeneratedAnswer, generate_answer
+
+
+@dataclass(frozen=True, slots=True)
+class Collaborators:
+    """What an analysis works with; built by ``wiring`` alone."""
+
+    licences: Licences
+    intake: ImageIntake
+    intake_limits: IntakeLimits
+    schemas: SchemaGrammar
+    engines: EngineSource
+
+
+@dataclass(slots=True)
+class _Run:
+    """The bookkeeping of one analysis."""
+
+    collaborators: Collaborators
+    request: AnalysisRequest
+    cancellation: Cancellation
+    listener: ProgressListener
+    started: float = field(default_factory=time.perf_counter)
+    seconds: dict[Stage, float] = field(default_factory=dict)
+    warnings: list[Warning_] = field(default_factory=list)
+    answers: list[GeneratedAnswer] = field(default_factory=list)
+
+    @contextmanager
+    def stage(self, stage: Stage) -> Iterator[None]:
+        self.cancellation.check()
+        self.listener(Progress(stage, 0, 0))
+        started = time.perf_counter()
+        yield
+        self.add(stage, time.perf_counter() - started)
+
+    def add(self, stage: Stage, seconds: float) -> None:
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+
+def analyze_image(
+    data: bytes,
+    request: AnalysisRequest,
+    collaborators: Collaborators,
+    cancellation: Cancellation,
+    listener: ProgressListener,
+) -> dict[str, Any]:
+    """Analyse the image file in ``data``; the result follows ``result_schema``.
+
+    Raises LicenceError, SchemaError, ImageError, ModelError, LibraryError or
+    StoppedError; whatever the model writes is never an error.
+    """
+    run = _Run(collaborators, request, cancellation, listener)
+    granted = _pass_gate(collaborators.licences)
+    if granted.notice:
+        run.warnings.append(Warning_(f"licence-{granted.edition}", granted.notice))
+    if isinstance(request.question, CustomQuestion) and request.question.schema is not None:
+        collaborators.schemas.check(request.question.schema)
+    with run.stage("decode"):
+        image = collaborators.intake.decode(data, collaborators.intake_limits)
+    with run.stage("load"):
+        engine = collaborators.engines.open(granted, cancellation)
+    with run.stage("measure"):
+        measured = measure_image(image.pixels)
+        plan = _plan(image, engine)
+    answered = _answer_all(run, engine, image, plan)
+    run.warnings.extend(scale_warnings(answered))
+    return assemble_result(answered, measured, _meta(run, granted, engine, image, plan, answered))
+
+
+def _pass_gate(licences: Licences) -> Granted:
+    access: Access = decide_access(licences.evidence(), datetime.now(UTC))
+    match access:
+        case Granted():
+            return access
+        case Refused(code=code, reason=reason, remedy=remedy):
+            raise LicenceError(code, reason, hint=remedy)
+        case _:
+            assert_never(access)
+
+
+def _plan(image: DecodedImage, engine: Engine) -> ImagePlan:
+    height, width, _ = image.pixels.shape
+    grid = engine.encoder.grid
+    plan = plan_image(width, height, grid, activity=None)
+    if len(plan.tiles) == 1:
+        return plan
+    return plan_image(width, height, grid, activity=measure_activity(image.pixels))
+
+
+def _answer_all(
+    run: _Run, engine: Engine, image: DecodedImage, plan: ImagePlan
+) -> list[Answered]:
+    passes = plan_passes(run.request.question, plan, run.request.limits.max_tokens)
+    encoded: tuple[Tile, EncodedTile] | None = None
+    answered = []
+    for number, one in enumerate(passes):
+        if encoded is None or encoded[0] != one.tile:
+            encoded = (one.tile, _encode(run, engine, image, one.tile, (number, len(passes))))
+        answered.append(_answer(run, engine, one, encoded[1]))
+    return answered
+
+
+def _encode(
+    run: _Run, engine: Engine, image: DecodedImage, tile: Tile, place: tuple[int, int]
+) -> EncodedTile:
+    number, count = place
+    slices = tile.plan.encodes
+
+    def on_slice(done: int, _total: int) -> None:
+        run.listener(Progress("encode", number * slices + done, count * slices))
+
+    with run.stage("encode"):
+        return engine.encoder.encode(
+            tile.box.crop(image.pixels), on_slice=on_slice, cancellation=run.cancellation
+        )
+
+
+def _answer(run: _Run, engine: Engine, one: AnswerPass, tile: EncodedTile) -> Answered:
+    limits = run.request.limits
+    order = AnswerOrder(
+        prompt=compose_prompt(engine.description.family, one.instructions),
+        tile=tile,
+        grammar=engine.grammars.compile(one.schema),
+        rule=GREEDY if limits.seed is None else SEEDED,
+        seed=limits.seed or 0,
+        max_tokens=one.max_tokens,
+        skip_forced=limits.skip_forced,
+    )
+    run.cancellation.check()
+    run.listener(Progress("prompt", 0, 0))
+    answer = generate_answer(
+        engine.model,
+        order,
+        run.cancellation,
+        lambda done, bound: run.listener(Progress("generate", done, bound)),
+    )
+    run.answers.append(answer)
+    run.add("prompt", answer.prompt_seconds)
+    run.add("generate", answer.generate_seconds)
+    return _read(run, one, answer)
+
+
+def _read(run: _Run, one: AnswerPass, answer: GeneratedAnswer) -> Answered:
+    data = bytes(answer.data)
+    if answer.truncated:
+        data = run.collaborators.schemas.close(one.schema, data)
+        run.warnings.append(
+            Warning_(
+                "answer-truncated",
+                f"The {one.kind} answer reached its bound of {answer.tokens} tokens and was "
+                "closed there. Raise --max-tokens for more.",
+            )
+        )
+    read = read_answer(data, answer.spans)
+    return Answered(one.kind, one.tile, read.value, read.confidences)
+
+
+def _meta(
+    run: _Run,
+    granted: Granted,
+    engine: Engine,
+    image: DecodedImage,
+    plan: ImagePlan,
+    answered: Sequence[Answered],
+) -> dict[str, Any]:
+    described = engine.description
+    question = run.request.question
+    synthetic = " (synthetic, random weights)" if described.synthetic else ""
+    meta = {
+        "model": {
+            "family": described.family,
+            "name": f"MiniCPM-V {described.family}{synthetic}",
+            "synthetic": described.synthetic,
+            "main_sha256": described.main_sha256,
+            "projector_sha256": described.projector_sha256,
+        },
+        "backend": {
+            "name": "llama.cpp",
+            "build": described.build,
+            "device": described.device,
+            "threads": described.threads,
+        },
+        "licence": granted.edition,
+        "mode": question.mode if isinstance(question, StandardQuestion) else "custom",
+        "duration_ms": _milliseconds(time.perf_counter() - run.started),
+        "timings": {
+            f"{stage}_ms": _milliseconds(run.seconds.get(stage, 0.0)) for stage in _STAGES
+        },
+        "tokens": _tokens(run.answers),
+        "image": {
+            "format": image.info.format,
+            "width": image.info.width,
+            "height": image.info.height,
+            "notes": list(image.info.notes),
+            **image_json(plan, answered),
+        },
+        "warnings": [{"code": w.code, "message": w.message} for w in run.warnings],
+    }
+    if described.synthetic:
+        meta["warnings"].insert(0, _SYNTHETIC_WARNING)
+    if run.request.raw:
+        meta["raw"] = [bytes(a.data).decode("utf-8", "replace") for a in run.answers]
+    return meta
+
+
+_STAGES: tuple[Stage, ...] = ("decode", "measure", "load", "encode", "prompt", "generate")
+
+_SYNTHETIC_WARNING = {
+    "code": "model-synthetic",
+    "message": "Random weights: everything generated here is meaningless. Measured values are real.",
+}
+
+
+def _tokens(answers: Sequence[GeneratedAnswer]) -> dict[str, int]:
+    return {
+        "prompt": sum(answer.prompt_tokens for answer in answers),
+        "image": sum(answer.image_rows for answer in answers),
+        "generated": sum(answer.tokens for answer in answers),
+        "forced": sum(answer.forced_tokens for answer in answers),
+        "forward_passes": sum(answer.answer_passes for answer in answers),
+    }
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 1)

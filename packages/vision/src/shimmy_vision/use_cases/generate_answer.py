@@ -1,0 +1,147 @@
+"""One answer under one schema: prompt in, tokens out, forced runs batched."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from shimmy_vision.domain.answer_reading import Span
+from shimmy_vision.domain.prompts import Prompt, Segment
+from shimmy_vision.domain.sampling import SamplingRule, choose_token
+from shimmy_vision.ports.cancellation import Cancellation
+from shimmy_vision.ports.grammar import AnswerGrammar
+from shimmy_vision.ports.image_encoder import EmbeddingRows, EncodedTile, MarkupTokens
+from shimmy_vision.ports.language_model import LanguageModel
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerOrder:
+    """What to generate and within which bounds."""
+
+    prompt: Prompt
+    tile: EncodedTile
+    grammar: AnswerGrammar
+    rule: SamplingRule
+    seed: int
+    max_tokens: int
+    skip_forced: bool = True
+
+
+@dataclass(slots=True)
+class GeneratedAnswer:
+    """The answer's bytes and how they came about; ``truncated`` if it did not end by itself."""
+
+    data: bytearray = field(default_factory=bytearray)
+    spans: list[Span] = field(default_factory=list)
+    truncated: bool = False
+    prompt_tokens: int = 0
+    image_rows: int = 0
+    chosen_tokens: int = 0
+    forced_tokens: int = 0
+    answer_passes: int = 0
+    prompt_seconds: float = 0.0
+    generate_seconds: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        return self.chosen_tokens + self.forced_tokens
+
+
+def generate_answer(
+    model: LanguageModel,
+    order: AnswerOrder,
+    cancellation: Cancellation,
+    on_token: Callable[[int, int], None],
+) -> GeneratedAnswer:
+    """Run one sequence from a clean state. ``on_token`` gets (tokens so far, bound).
+
+    Raises StoppedError on cancellation and LibraryError if the decoder fails.
+    """
+    answer = GeneratedAnswer()
+    started = time.perf_counter()
+    pending = _read_prompt(model, order, answer, cancellation)
+    answer.prompt_seconds = time.perf_counter() - started
+    before = model.forward_passes
+    started = time.perf_counter()
+    _write(model, order, answer, pending, cancellation, on_token)
+    answer.generate_seconds = time.perf_counter() - started
+    answer.answer_passes = model.forward_passes - before
+    return answer
+
+
+def _read_prompt(
+    model: LanguageModel, order: AnswerOrder, answer: GeneratedAnswer, cancellation: Cancellation
+) -> list[int]:
+    """Feed everything up to the image's last part; what is left joins the first forced run."""
+    model.reset()
+    pending = _tokens(model, order.prompt.before_image, first=True)
+    answer.prompt_tokens += len(pending)
+    for part in order.tile:
+        match part:
+            case MarkupTokens(tokens=tokens):
+                pending.extend(tokens)
+                answer.prompt_tokens += len(tokens)
+            case EmbeddingRows():
+                model.evaluate_tokens(pending, cancellation)
+                pending = []
+                model.evaluate_rows(part, cancellation)
+                answer.image_rows += len(part.rows)
+    closing = _tokens(model, order.prompt.after_image, first=False)
+    answer.prompt_tokens += len(closing)
+    return pending + closing
+
+
+def _tokens(model: LanguageModel, segments: tuple[Segment, ...], *, first: bool) -> list[int]:
+    tokens: list[int] = []
+    for segment in segments:
+        is_first = first and not tokens
+        tokens += model.tokenize(segment.text, special=segment.special, first=is_first)
+    return tokens
+
+
+def _write(
+    model: LanguageModel,
+    order: AnswerOrder,
+    answer: GeneratedAnswer,
+    pending: list[int],
+    cancellation: Cancellation,
+    on_token: Callable[[int, int], None],
+) -> None:
+    rng = np.random.default_rng(order.seed)
+    room = model.context_size - model.position - len(pending)
+    bound = max(0, min(order.max_tokens, room))
+    while answer.tokens < bound:
+        pending += _take_forced(model, order, answer, bound)
+        if order.grammar.is_finished or answer.tokens >= bound:
+            break
+        model.evaluate_tokens(pending, cancellation)
+        choice = choose_token(model.logits(), order.grammar.allowed(), order.rule, rng)
+        if model.is_end(choice.token):
+            return
+        order.grammar.consume([choice.token])
+        start = len(answer.data)
+        answer.data += model.token_bytes(choice.token)
+        answer.spans.append(Span(start, len(answer.data), choice.probability))
+        answer.chosen_tokens += 1
+        pending = [choice.token]
+        on_token(answer.tokens, bound)
+        if order.grammar.is_finished:
+            return
+    answer.truncated = not order.grammar.is_finished
+
+
+def _take_forced(
+    model: LanguageModel, order: AnswerOrder, answer: GeneratedAnswer, bound: int
+) -> list[int]:
+    """The run the schema dictates from here, consumed; it costs no pass of its own."""
+    if not order.skip_forced:
+        return []
+    forced = order.grammar.forced_tokens()[: bound - answer.tokens]
+    if forced:
+        order.grammar.consume(forced)
+        answer.data += b"".join(model.token_bytes(token) for token in forced)
+        answer.forced_tokens += len(forced)
+    return forced
