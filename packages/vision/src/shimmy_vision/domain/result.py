@@ -8,16 +8,12 @@ from typing import Any, TypeAlias
 
 from shimmy_vision.domain.analysis_plan import AnswerKind
 from shimmy_vision.domain.contrast import Contrast
-from shimmy_vision.domain.image_plan import ImagePlan, Tile
+from shimmy_vision.domain.image_plan import FULL_RESOLUTION, ImagePlan, Tile
 from shimmy_vision.domain.measurements import Measurements
 from shimmy_vision.domain.pixels import Box
 from shimmy_vision.domain.text_merge import ReadText, merge_tile_texts
 
 Json: TypeAlias = dict[str, Any]
-
-FULL_RESOLUTION = 0.97
-"""A scale from here on counts as full resolution: slices round to the encoder's patches."""
-
 
 @dataclass(frozen=True, slots=True)
 class Answered:

@@ -1,0 +1,170 @@
+"""Pillow behind the ``ImageIntake`` port: six formats, upright, opaque, 8-bit sRGB."""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps
+
+from shimmy_vision.domain.file_kind import recognise_file
+from shimmy_vision.domain.pixels import RgbPixels
+from shimmy_vision.errors import ImageError
+from shimmy_vision.ports.image_intake import DecodedImage, ImageInfo, IntakeLimits
+
+_ORIENTATION = 0x0112
+_DEEP = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
+
+
+class PillowIntake:
+    """The ``ImageIntake`` port."""
+
+    def decode(self, data: bytes, limits: IntakeLimits) -> DecodedImage:
+        _check_bytes(data, limits)
+        kind = recognise_file(data)
+        if not kind.pillow:
+            raise ImageError(
+                "image-unsupported", f"Unsupported image type: found {kind.name}.", hint=kind.hint
+            )
+        with _pillow_errors(kind.name), Image.open(io.BytesIO(data), formats=[kind.pillow]) as file:
+            _check_size(file.size, limits)
+            notes = _frames(file)
+            file.load()
+            image, turned = _upright(file)
+            pixels, conversions = _plain_pixels(image)
+        height, width, _ = pixels.shape
+        info = ImageInfo(kind.name, width, height, (*notes, *turned, *conversions))
+        return DecodedImage(pixels, info)
+
+
+def _check_bytes(data: bytes, limits: IntakeLimits) -> None:
+    if not data:
+        raise ImageError("image-empty", "The image is empty: 0 bytes.")
+    if len(data) > limits.max_bytes:
+        raise ImageError(
+            "image-too-large",
+            f"The image is larger than {limits.max_bytes / 1e6:g} MB.",
+            hint="Raise the limit with --max-image-mb.",
+        )
+
+
+def _check_size(size: tuple[int, int], limits: IntakeLimits) -> None:
+    width, height = size
+    if max(size) > limits.max_dimension:
+        raise ImageError(
+            "image-dimension-too-large",
+            f"The image is {width}x{height} pixels; the longest side may be "
+            f"{limits.max_dimension}.",
+            hint="Raise the limit with --max-dim.",
+        )
+    if width * height > limits.max_pixels:
+        raise ImageError(
+            "image-too-many-pixels",
+            f"The image has {width * height / 1e6:.0f} megapixels; at most "
+            f"{limits.max_pixels / 1e6:.0f} are decoded.",
+            hint="Cut or shrink it first.",
+        )
+
+
+@contextmanager
+def _pillow_errors(kind: str) -> Iterator[None]:
+    """The one place where Pillow's failures become ours."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(
+            "image-too-many-pixels", f"The {kind} file claims more pixels than are decoded."
+        ) from error
+    except (OSError, EOFError) as error:
+        text = str(error)
+        if "truncated" in text or isinstance(error, EOFError):
+            raise ImageError(
+                "image-truncated",
+                f"The {kind} file ends too early: {text or 'no more bytes'}.",
+                hint="Download or save it again.",
+            ) from error
+        raise _corrupt(kind, error) from error
+    except (
+        ValueError, TypeError, SyntaxError, KeyError, IndexError, AttributeError, OverflowError,
+        struct.error, zlib.error, MemoryError, RuntimeError, ZeroDivisionError, AssertionError,
+    ) as error:  # fmt: skip
+        # Pillow's decoders let all of these out on hostile files.
+        raise _corrupt(kind, error) from error
+
+
+def _corrupt(kind: str, error: BaseException) -> ImageError:
+    reason = str(error).split("<_io", 1)[0].strip() or type(error).__name__
+    return ImageError(
+        "image-corrupt",
+        f"The {kind} file is damaged: {reason}.",
+        hint="Open and save it again in an image editor.",
+    )
+
+
+def _frames(file: Image.Image) -> tuple[str, ...]:
+    frames = getattr(file, "n_frames", 1)
+    return (f"first of {frames} frames",) if frames > 1 else ()
+
+
+def _upright(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except (ValueError, SyntaxError, struct.error, KeyError, TypeError, OSError):
+        return image, ("EXIF data unreadable, ignored",)
+    if orientation not in range(2, 9):
+        return image, ()
+    turned = ImageOps.exif_transpose(image)
+    return turned, (f"turned upright (EXIF orientation {orientation})",)
+
+
+def _plain_pixels(image: Image.Image) -> tuple[RgbPixels, tuple[str, ...]]:
+    if image.mode in _DEEP:
+        return _from_deep(image), (f"reduced from {image.mode} to 8 bits",)
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        flat = Image.alpha_composite(white, rgba).convert("RGB")
+        return _array(flat), ("transparency laid on white",)
+    converted, notes = _to_srgb(image)
+    return _array(converted), notes
+
+
+def _to_srgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+    profile = image.info.get("icc_profile")
+    from_mode = () if image.mode in ("RGB", "L", "P", "1") else (f"converted from {image.mode}",)
+    if profile and image.mode in ("RGB", "CMYK", "L"):
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            target = ImageCms.createProfile("sRGB")
+            managed = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
+        except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+            return image.convert("RGB"), (*from_mode, "colour profile unusable, ignored")
+        if managed is not None:
+            return managed, (*from_mode, "colour profile applied")
+    return image.convert("RGB"), from_mode
+
+
+def _from_deep(image: Image.Image) -> RgbPixels:
+    """16-bit, 32-bit and float grey to 8 bits: by the type's range where it is known."""
+    values = np.nan_to_num(np.asarray(image).astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    if image.mode.startswith("I;16"):
+        top = 65535.0
+    else:
+        peak = float(values.max(initial=0.0))
+        top = next((limit for limit in (1.0, 255.0, 65535.0) if peak <= limit), peak)
+        top = 255.0 if image.mode == "I" and top == 1.0 else top
+    grey = np.clip(values / top * 255.0 + 0.5, 0, 255).astype(np.uint8)
+    return np.ascontiguousarray(np.repeat(grey[..., np.newaxis], 3, axis=2))
+
+
+def _array(image: Image.Image) -> RgbPixels:
+    return np.ascontiguousarray(np.asarray(image, dtype=np.uint8))
