@@ -34,7 +34,7 @@ from shimmy_vision.ports.image_encoder import EmbeddingRows
 
 BATCH_TOKENS = 512
 
-_POSITIONS_PER_ROW_2D = 4  # llama.cpp's M-RoPE sections: time, line, column, unused
+_MROPE_SECTIONS = 4  # time, line, column, unused: what llama.cpp expects of an embedding
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +68,9 @@ class LlamaWeights:
         self.vocabulary = c.llama_model_get_vocab(self.pointer)
         self.vocabulary_size: int = c.llama_vocab_n_tokens(self.vocabulary)
         self.embedding_width: int = c.llama_model_n_embd_inp(self.pointer)
-        self.has_planar_positions = c.llama_model_rope_type(self.pointer) in (
-            LLAMA_ROPE_TYPE_MROPE,
-            LLAMA_ROPE_TYPE_IMROPE,
-        )
+        sectioned = (LLAMA_ROPE_TYPE_MROPE, LLAMA_ROPE_TYPE_IMROPE)
+        rope_type = c.llama_model_rope_type(self.pointer)
+        self.position_sections = _MROPE_SECTIONS if rope_type in sectioned else 1
 
     @cached_property
     def pieces(self) -> list[bytes]:
@@ -207,36 +206,24 @@ class LlamaContext:
                 f"The image encoder produced rows of {width}, "
                 f"the language model takes {self._weights.embedding_width}.",
             )
-        positions, advance = self._row_positions(rows)
         for start in range(0, count, BATCH_TOKENS):
             part = np.ascontiguousarray(rows.rows[start : start + BATCH_TOKENS])
-            part_positions = np.ascontiguousarray(positions[:, start : start + BATCH_TOKENS])
+            run = np.arange(self._position, self._position + len(part), dtype=np.int32)
+            # llama.cpp wants the positions of embeddings section by section.
+            positions = np.tile(run, self._weights.position_sections)
             batch = llama_batch(
                 n_tokens=len(part),
                 embd=part.ctypes.data_as(ctypes.POINTER(ctypes.c_float)),
-                pos=_int32_pointer(part_positions),
+                pos=_int32_pointer(positions),
             )
             self._decode(batch, cancellation)
-        self._position += advance
+            self._position += len(part)
 
     def logits(self) -> NDArray[np.float32]:
         pointer = self._weights.library.c.llama_get_logits_ith(self.pointer, -1)
         if not pointer:
             raise LibraryError("logits-missing", "llama.cpp kept no scores for the last token.")
         return np.ctypeslib.as_array(pointer, shape=(self._weights.vocabulary_size,))
-
-    def _row_positions(self, rows: EmbeddingRows) -> tuple[NDArray[np.int32], int]:
-        """Positions of shape (sections, rows), and by how much the sequence advances."""
-        count = len(rows.rows)
-        if not self._weights.has_planar_positions:
-            run = np.arange(self._position, self._position + count, dtype=np.int32)
-            return run[np.newaxis, :], count
-        index = np.arange(count, dtype=np.int32)
-        positions = np.zeros((_POSITIONS_PER_ROW_2D, count), dtype=np.int32)
-        positions[0] = self._position
-        positions[1] = self._position + index // rows.columns
-        positions[2] = self._position + index % rows.columns
-        return positions, max(rows.columns, rows.lines)
 
     def _decode(self, batch: llama_batch, cancellation: Cancellation) -> None:
         cancellation.check()

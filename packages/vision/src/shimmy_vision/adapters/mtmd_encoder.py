@@ -161,16 +161,7 @@ class MtmdEncoder:
         rows = np.ctypeslib.as_array(
             c.mtmd_get_output_embd(self.pointer), shape=(count, self._weights.embedding_width)
         ).copy()
-        columns, lines = self._layout(chunk, count)
-        return EmbeddingRows(rows, columns, lines)
-
-    def _layout(self, chunk: int, count: int) -> tuple[int, int]:
-        if not self._weights.has_planar_positions:
-            return count, 1
-        c = self._library.c
-        image = c.mtmd_input_chunk_get_tokens_image(chunk)
-        last = c.mtmd_image_tokens_get_decoder_pos(image, 0, count - 1)
-        return last.x + 1, last.y + 1
+        return EmbeddingRows(rows)
 
 
 def _free_encoder(weights: LlamaWeights, _switch: _StopSwitch, pointer: int) -> None:

@@ -27,15 +27,13 @@ class MarkupTokens:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingRows:
-    """One encoded slice: float32 rows of shape (n, embedding width), n = columns x lines.
+    """One encoded slice: float32 rows of shape (n, embedding width).
 
-    ``columns`` and ``lines`` lay the rows out in the plane for models with
-    two-dimensional rotary positions; others read them as one run.
+    MiniCPM-V gives the rows of a slice running positions like tokens, 4.6 with
+    its multi-section rotary embedding included, so rows carry no layout.
     """
 
     rows: NDArray[np.float32]
-    columns: int
-    lines: int
 
 
 EncodedTile: TypeAlias = tuple[MarkupTokens | EmbeddingRows, ...]
