@@ -56,7 +56,19 @@ class ModelError(ShimmyError):
 
 
 class DownloadError(ModelError):
-    """Fetching the model's files failed."""
+    """Fetching the model's files failed; ``retry_after`` is the server's wish in seconds."""
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        hint: str = "",
+        retryable: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(code, message, hint=hint, retryable=retryable)
+        self.retry_after = retry_after
 
 
 class LibraryError(ShimmyError):

@@ -8,18 +8,18 @@ only when it has come back does this process load them.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
+from shimmy_vision.adapters.json_record import read_record, write_record
 from shimmy_vision.errors import LibraryError, ModelError, ShimmyError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.engine_probe import EngineFiles, EngineOptions, Gpu, LibraryReport
@@ -109,23 +109,15 @@ class ChildProbe:
         offloads = options.gpu_layers != 0
         return hashlib.sha256(json.dumps([identities, offloads]).encode()).hexdigest()
 
-    def _passed(self) -> list[str]:
-        try:
-            passed = json.loads(self._record.read_text())
-        except (OSError, ValueError):
-            return []
-        return passed if isinstance(passed, list) else []
-
     def _remember(self, key: str) -> None:
         # Losing a record only means probing again, so a full disk is no error here.
-        try:
-            self._record.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            handle, name = tempfile.mkstemp(dir=self._record.parent)
-            with os.fdopen(handle, "w") as file:
-                json.dump([*self._passed(), key][-50:], file)
-            Path(name).replace(self._record)
-        except OSError:
-            return
+        with contextlib.suppress(OSError):
+            passed = [*self._passed(), key][-50:]
+            write_record(self._record, {"passed": passed})
+
+    def _passed(self) -> list[str]:
+        passed = read_record(self._record).get("passed")
+        return passed if isinstance(passed, list) else []
 
 
 def report_probe_error(error: ShimmyError) -> str:

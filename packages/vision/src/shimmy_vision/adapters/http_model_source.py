@@ -1,0 +1,130 @@
+"""Model files over HTTP, from the hub or from a mirror with the same layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+
+from shimmy_vision import __version__
+from shimmy_vision.domain.download import PartState, ServerReply
+from shimmy_vision.domain.model_manifest import ModelFile, ModelPin
+from shimmy_vision.errors import DownloadError
+from shimmy_vision.ports.model_source import Transfer
+
+_CHUNK = 1024 * 1024
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class HttpModelSource:
+    """The ``ModelSource`` port; errors name file and repository, never a whole URL."""
+
+    def __init__(self, base_url: str, *, offline: bool = False, timeout: float = 30.0) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._offline = offline
+        self._timeout = timeout
+
+    @contextmanager
+    def fetch(self, pin: ModelPin, file: ModelFile, part: PartState) -> Iterator[Transfer]:
+        what = f"{file.name} of {pin.repository}"
+        if self._offline:
+            raise DownloadError(
+                "offline",
+                f"{what} is not installed and SHIMMY_OFFLINE forbids downloads.",
+                hint="Copy the files into the folder that this prints: shimmy models path "
+                f"{pin.family}",
+            )
+        headers = {"User-Agent": f"shimmy-vision/{__version__}", "Accept-Encoding": "identity"}
+        if part.size:
+            headers["Range"] = f"bytes={part.size}-"
+            if part.tag and not part.tag.startswith("W/"):
+                headers["If-Range"] = part.tag
+        with _network_errors(what), self._client() as client:
+            url = f"{self._base_url}/{pin.path_of(file)}"
+            with client.stream("GET", url, headers=headers) as response:
+                _check_status(response, what)
+                yield Transfer(_reply(response), response.iter_raw(_CHUNK))
+
+    def _client(self) -> httpx.Client:
+        return httpx.Client(
+            follow_redirects=True,
+            timeout=self._timeout,
+            event_hooks={"request": [self._refuse_insecure]},
+        )
+
+    def _refuse_insecure(self, request: httpx.Request) -> None:
+        """A mirror the user chose may be plain HTTP; a redirect may not lead there."""
+        chosen = str(request.url).startswith(self._base_url + "/")
+        if request.url.scheme == "https" or chosen or request.url.host in _LOOPBACK:
+            return
+        raise DownloadError(
+            "download-insecure",
+            "The server redirects the download to an unencrypted address.",
+            hint="Check SHIMMY_MODEL_BASE_URL.",
+        )
+
+
+def _reply(response: httpx.Response) -> ServerReply:
+    length = response.headers.get("Content-Length", "")
+    return ServerReply(
+        status=response.status_code,
+        tag=response.headers.get("ETag", ""),
+        content_range=response.headers.get("Content-Range", ""),
+        length=int(length) if length.isdigit() else None,
+    )
+
+
+def _check_status(response: httpx.Response, what: str) -> None:
+    status = response.status_code
+    if status in (200, 206, 416):
+        return
+    if status in (401, 403):
+        raise DownloadError(
+            "download-refused",
+            f"The server refuses {what} (HTTP {status}).",
+            hint="If you use a mirror, check its access rules.",
+        )
+    if status in (404, 410):
+        raise DownloadError(
+            "download-missing",
+            f"The server does not have {what} (HTTP {status}).",
+            hint="Check SHIMMY_MODEL_BASE_URL, or update: pip install -U shimmy-vision",
+        )
+    if status == 429:
+        wait = response.headers.get("Retry-After", "")
+        raise DownloadError(
+            "download-throttled",
+            f"The server asks to slow down for {what} (HTTP 429).",
+            hint="Try again later: the download resumes.",
+            retryable=True,
+            retry_after=float(wait) if wait.isdigit() else None,
+        )
+    raise DownloadError(
+        "download-server-error",
+        f"The server failed for {what} (HTTP {status}).",
+        hint="Try again later: the download resumes.",
+        retryable=status >= 500,
+    )
+
+
+@contextmanager
+def _network_errors(what: str) -> Iterator[None]:
+    """The one place where httpx's failures become ours."""
+    try:
+        yield
+    except httpx.TooManyRedirects as error:
+        raise DownloadError("download-redirects", f"Too many redirects for {what}.") from error
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        raise DownloadError(
+            "download-bad-address",
+            "The download address is not a valid http or https URL.",
+            hint="Check SHIMMY_MODEL_BASE_URL.",
+        ) from error
+    except httpx.TransportError as error:
+        raise DownloadError(
+            "download-network",
+            f"The connection failed while downloading {what}: {type(error).__name__}.",
+            hint="Check the network and run the command again: it resumes.",
+            retryable=True,
+        ) from error

@@ -1,0 +1,13 @@
+"""Delete an installed version."""
+
+from __future__ import annotations
+
+from shimmy_vision.domain.model_manifest import ModelPin
+from shimmy_vision.ports.cancellation import Cancellation
+from shimmy_vision.ports.model_store import ModelStore
+
+
+def remove_model(pin: ModelPin, store: ModelStore, cancellation: Cancellation) -> int:
+    """Bytes freed; parts of unfinished downloads go too."""
+    with store.lock(pin, cancellation):
+        return store.remove(pin)

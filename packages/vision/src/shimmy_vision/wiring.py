@@ -1,0 +1,289 @@
+"""The one place where adapters are constructed and handed to use cases."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import psutil
+
+from shimmy_vision.adapters.child_probe import (
+    ChildProbe,
+    command_of_this_program,
+    report_library,
+    report_probe_error,
+)
+from shimmy_vision.adapters.folder_model_store import FolderModelStore
+from shimmy_vision.adapters.hashed_model_files import HashedModelFiles
+from shimmy_vision.adapters.http_model_source import HttpModelSource
+from shimmy_vision.adapters.llama_engine import LlamaEngine, LlamaEngineOpener
+from shimmy_vision.adapters.llama_library import open_native_library
+from shimmy_vision.adapters.llguidance_grammar import LlguidanceSchemas
+from shimmy_vision.adapters.pillow_intake import PillowIntake
+from shimmy_vision.adapters.preview_licence import PreviewLicence
+from shimmy_vision.domain.access import Granted
+from shimmy_vision.domain.analysis_plan import largest_answer
+from shimmy_vision.domain.analysis_request import AnalysisRequest
+from shimmy_vision.domain.diagnosis import (
+    Finding,
+    MachineFacts,
+    ModelFacts,
+    judge_library,
+    judge_machine,
+    judge_models,
+)
+from shimmy_vision.domain.model_choice import recommend_model
+from shimmy_vision.domain.model_family import ModelFamily
+from shimmy_vision.domain.model_manifest import MANIFEST, ModelPin
+from shimmy_vision.domain.model_request import read_model_request
+from shimmy_vision.errors import LibraryError, ModelError, ShimmyError
+from shimmy_vision.ports.cancellation import Cancellation
+from shimmy_vision.ports.engine import Engine
+from shimmy_vision.ports.engine_probe import EngineFiles, EngineOptions
+from shimmy_vision.ports.image_intake import IntakeLimits
+from shimmy_vision.ports.progress import ProgressListener
+from shimmy_vision.settings import Settings
+from shimmy_vision.use_cases.analyze_image import Collaborators, analyze_image
+from shimmy_vision.use_cases.list_models import list_models
+from shimmy_vision.use_cases.locate_model import LocateCollaborators, locate_model
+from shimmy_vision.use_cases.open_engine import EngineParts, open_engine
+from shimmy_vision.use_cases.pull_model import PullCollaborators
+from shimmy_vision.use_cases.verify_model import verify_model
+
+# Prompt, markup and ten slices of 64 rows take under 1,100 positions; see docs/architecture.md.
+_POSITIONS_BESIDES_ANSWER = 1536
+_CONTEXT_STEP = 1024
+
+Analyse: TypeAlias = Callable[
+    [bytes, AnalysisRequest, Cancellation, ProgressListener], dict[str, Any]
+]
+
+
+@dataclass(frozen=True, slots=True)
+class VisionOrder:
+    """What the caller chose about the machine rather than about the image."""
+
+    model: str | None
+    threads: int
+    gpu_layers: int
+    max_image_bytes: int
+    max_dimension: int
+    request: AnalysisRequest
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCommands:
+    """What ``shimmy models`` works with."""
+
+    manifest: Mapping[ModelFamily, ModelPin]
+    pull: PullCollaborators
+    recommended: ModelFamily
+
+
+@contextmanager
+def vision(settings: Settings, order: VisionOrder) -> Iterator[Analyse]:
+    """``analyze_image`` with everything it needs; the engine opens on first use."""
+    engines = _LazyEngine(partial(_open_engine, settings, order))
+    collaborators = Collaborators(
+        licences=PreviewLicence(),
+        intake=PillowIntake(),
+        intake_limits=IntakeLimits(order.max_image_bytes, order.max_dimension),
+        schemas=LlguidanceSchemas(),
+        engines=engines,
+    )
+
+    def analyse(
+        data: bytes,
+        request: AnalysisRequest,
+        cancellation: Cancellation,
+        listener: ProgressListener,
+    ) -> dict[str, Any]:
+        return analyze_image(data, request, collaborators, cancellation, listener)
+
+    try:
+        yield analyse
+    finally:
+        engines.close()
+
+
+class _LazyEngine:
+    """The ``EngineSource`` port: opens once, keeps, closes."""
+
+    def __init__(self, opener: Callable[[Granted, Cancellation], Engine]) -> None:
+        self._opener = opener
+        self._engine: Engine | None = None
+
+    def open(self, granted: Granted, cancellation: Cancellation) -> Engine:
+        if self._engine is None:
+            self._engine = self._opener(granted, cancellation)
+        return self._engine
+
+    def close(self) -> None:
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+
+def _open_engine(
+    settings: Settings, order: VisionOrder, granted: Granted, cancellation: Cancellation
+) -> Engine:
+    request = read_model_request(order.model or settings.model)
+    probe = _probe(settings)
+
+    def locate() -> EngineFiles:
+        checked = locate_model(
+            request,
+            LocateCollaborators(
+                manifest=MANIFEST,
+                store=FolderModelStore(settings.models_directory),
+                files=_model_files(settings),
+                gpu_memory=lambda: _gpu_memory(settings, probe, order.gpu_layers),
+                names_in=_names_in,
+                allow_synthetic=settings.allow_synthetic,
+            ),
+            cancellation,
+        )
+        return EngineFiles(
+            checked.main,
+            checked.projector,
+            checked.identity.family,
+            checked.identity.synthetic,
+            checked.main_sha256,
+            checked.projector_sha256,
+        )
+
+    answer = largest_answer(order.request.question, order.request.limits.max_tokens)
+    context = -(-(answer + _POSITIONS_BESIDES_ANSWER) // _CONTEXT_STEP) * _CONTEXT_STEP
+    parts = EngineParts(
+        locate=locate,
+        probe=probe,
+        opener=LlamaEngineOpener(settings.library_directory),
+        options=EngineOptions(order.threads, order.gpu_layers, context),
+    )
+    return open_engine(granted, parts, cancellation)
+
+
+def model_commands(settings: Settings) -> ModelCommands:
+    """Collaborators of ``shimmy models``."""
+    store = FolderModelStore(settings.models_directory)
+    source = HttpModelSource(settings.model_base_url, offline=settings.offline)
+    pull = PullCollaborators(store, source, _model_files(settings))
+    gpu_memory = _gpu_memory(settings, _probe(settings), -1)
+    return ModelCommands(MANIFEST, pull, recommend_model(gpu_memory))
+
+
+def diagnose(settings: Settings) -> tuple[Finding, ...]:
+    """Everything ``shimmy doctor`` says."""
+    probe, gpu_memory = _probe(settings), None
+    try:
+        report = probe.describe_library(Cancellation())
+        library = judge_library(report.build, report.system_info, "", "")
+        gpu_memory = max((gpu.total_memory for gpu in report.gpus), default=None)
+        gpus = tuple(
+            Finding("GPU", "ok", f"{gpu.description}, {gpu.total_memory / 1e9:.0f} GB")
+            for gpu in report.gpus
+        )
+    except LibraryError as error:
+        library, gpus = judge_library("", "", str(error), error.hint), ()
+    models = judge_models(
+        _model_facts(settings), recommend_model(gpu_memory), str(settings.models_directory)
+    )
+    return (*judge_machine(_machine_facts()), *library, *gpus, *models)
+
+
+def _model_facts(settings: Settings) -> list[ModelFacts]:
+    store, files = FolderModelStore(settings.models_directory), _model_files(settings)
+    facts = []
+    for listed in list_models(MANIFEST.values(), store):
+        if listed.state == "not installed":
+            continue
+        problem = remedy = ""
+        try:
+            verify_model(listed.pin, store, files, lambda _done, _total: None, Cancellation())
+        except ModelError as error:
+            problem, remedy = str(error), error.hint
+        facts.append(
+            ModelFacts(
+                listed.pin.family, str(listed.folder), listed.bytes_present, problem, remedy
+            )
+        )
+    return facts
+
+
+def _machine_facts() -> MachineFacts:
+    memory = psutil.virtual_memory()
+    return MachineFacts(
+        python=platform.python_version(),
+        platform=f"{platform.system()} {platform.machine()}",
+        cpu=_cpu_name(),
+        physical_cores=psutil.cpu_count(logical=False) or psutil.cpu_count() or 1,
+        total_memory=memory.total,
+        available_memory=memory.available,
+    )
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def describe_library_here(directory: Path) -> str:
+    """For the trial process: load the library in this one and report it as JSON."""
+    return report_library(open_native_library(directory).report())
+
+
+def try_engine_here(directory: Path, files: EngineFiles, options: EngineOptions) -> None:
+    """For the trial process: load, read one blank slice, decode one token."""
+    engine = LlamaEngine(directory, files, options)
+    cancellation = Cancellation()
+    blank = np.full((engine.encoder.grid.slice_size,) * 2 + (3,), 255, dtype=np.uint8)
+    engine.encoder.encode(blank, on_slice=lambda _done, _all: None, cancellation=cancellation)
+    engine.model.evaluate_tokens(engine.model.tokenize("x", special=False), cancellation)
+    engine.model.logits()
+    engine.close()
+
+
+def probe_error_line(error: ShimmyError) -> str:
+    """For the trial process: the error in a form its parent can raise again."""
+    return report_probe_error(error)
+
+
+def _probe(settings: Settings) -> ChildProbe:
+    record = settings.state_directory / "probed.json"
+    return ChildProbe(command_of_this_program(), settings.library_directory, record)
+
+
+def _model_files(settings: Settings) -> HashedModelFiles:
+    return HashedModelFiles(settings.state_directory / "digests.json")
+
+
+def _gpu_memory(settings: Settings, probe: ChildProbe, gpu_layers: int) -> int | None:
+    """Memory of the largest GPU; a build without a GPU backend is not even asked."""
+    backends = ("cuda", "metal", "vulkan", "hip", "sycl")
+    has_backend = any(
+        path.name.removeprefix("lib").startswith(f"ggml-{backend}")
+        for path in _files_in(settings.library_directory)
+        for backend in backends
+    )
+    if gpu_layers == 0 or not has_backend:
+        return None
+    gpus = probe.describe_library(Cancellation()).gpus
+    return max((gpu.total_memory for gpu in gpus), default=None)
+
+
+def _files_in(folder: Path) -> Sequence[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else ()
+
+
+def _names_in(folder: Path) -> Sequence[str]:
+    return [path.name for path in _files_in(folder)]
