@@ -150,9 +150,7 @@ def _write_qwen35(path: Path, layout: str, seed: int, *, width: int) -> None:
             _feed_forward(tensors, block, width, feed)
 
 
-def _delta_net(
-    tensors: _Tensors, block: str, width: int, shape: tuple[int, int, int, int]
-) -> None:
+def _delta_net(tensors: _Tensors, block: str, width: int, shape: tuple[int, int, int, int]) -> None:
     state, groups, ranks, kernel = shape
     values = state * ranks
     mixed = 2 * state * groups + values

@@ -209,9 +209,7 @@ def _model_facts(settings: Settings) -> list[ModelFacts]:
         except ModelError as error:
             problem, remedy = str(error), error.hint
         facts.append(
-            ModelFacts(
-                listed.pin.family, str(listed.folder), listed.bytes_present, problem, remedy
-            )
+            ModelFacts(listed.pin.family, str(listed.folder), listed.bytes_present, problem, remedy)
         )
     return facts
 

@@ -18,9 +18,11 @@ structures = {}
 for module in (llama_cpp, mtmd_cpp):
     for name in dir(module):
         kind = getattr(module, name)
-        if isinstance(kind, type) and issubclass(kind, ctypes.Structure) and hasattr(kind, "_fields_"):
-            fields = [[f[0], getattr(kind, f[0]).offset, getattr(kind, f[0]).size] for f in kind._fields_]
-            structures[name] = {"size": ctypes.sizeof(kind), "fields": fields}
+        is_class = isinstance(kind, type) and issubclass(kind, ctypes.Structure)
+        if is_class and hasattr(kind, "_fields_"):
+            places = [(f[0], getattr(kind, f[0])) for f in kind._fields_]
+            fields = [[name, place.offset, place.size] for name, place in places]
+            structures[kind.__name__] = {"size": ctypes.sizeof(kind), "fields": fields}
 print(json.dumps(structures))
 """
 
@@ -47,9 +49,7 @@ def witness() -> dict[str, dict[str, object]]:
         "mtmd_decoder_pos",
     ],
 )
-def test_structures_have_the_same_layout(
-    name: str, witness: dict[str, dict[str, object]]
-) -> None:
+def test_structures_have_the_same_layout(name: str, witness: dict[str, dict[str, object]]) -> None:
     ours = getattr(llama_bindings, name)
     fields = [[f[0], getattr(ours, f[0]).offset, getattr(ours, f[0]).size] for f in ours._fields_]
     assert {"size": ctypes.sizeof(ours), "fields": fields} == witness[name]

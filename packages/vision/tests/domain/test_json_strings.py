@@ -11,14 +11,21 @@ from hypothesis import strategies as st
 from shimmy_vision.domain.json_strings import locate_strings
 
 _values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4)
+    ),
     max_leaves=20,
 )
 
 
-def _strings(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[tuple[str | int, ...], str]]:
+def _strings(
+    value: Any, path: tuple[str | int, ...] = ()
+) -> list[tuple[tuple[str | int, ...], str]]:
     match value:
         case str():
             return [(path, value)]
@@ -31,7 +38,9 @@ def _strings(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[tuple[s
 
 
 @given(_values, st.booleans(), st.sampled_from([None, 2]))
-def test_every_string_is_found_where_it_stands(value: Any, ascii_only: bool, indent: int | None) -> None:
+def test_every_string_is_found_where_it_stands(
+    value: Any, ascii_only: bool, indent: int | None
+) -> None:
     text = json.dumps(value, ensure_ascii=ascii_only, indent=indent)
     data = text.encode("utf-8", "surrogatepass")
     try:

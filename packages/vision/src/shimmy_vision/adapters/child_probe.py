@@ -43,9 +43,7 @@ class ChildProbe:
         self._library_directory = library_directory
         self._record = record
 
-    def probe(
-        self, files: EngineFiles, options: EngineOptions, cancellation: Cancellation
-    ) -> None:
+    def probe(self, files: EngineFiles, options: EngineOptions, cancellation: Cancellation) -> None:
         key = self._key(files, options)
         if key in self._passed():
             return

@@ -125,7 +125,9 @@ class LlamaWeights:
             self.vocabulary, data, len(data), tokens, capacity, first, special
         )
         if n < 0:
-            raise LibraryError("tokenize-failed", f"llama.cpp could not tokenize {len(data)} bytes.")
+            raise LibraryError(
+                "tokenize-failed", f"llama.cpp could not tokenize {len(data)} bytes."
+            )
         return tokens[:n]
 
 

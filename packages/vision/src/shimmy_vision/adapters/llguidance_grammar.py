@@ -28,7 +28,8 @@ class LlguidanceAnswer:
         self._end_tokens = end_tokens
 
     def allowed(self) -> NDArray[np.bool_]:
-        return np.frombuffer(self._matcher.compute_logit_bias(), dtype=np.uint8) != 0
+        bias = np.frombuffer(self._matcher.compute_logit_bias(), dtype=np.uint8)
+        return np.asarray(bias != 0)
 
     def forced_tokens(self) -> list[int]:
         forced: list[int] = self._matcher.compute_ff_tokens()
@@ -38,7 +39,6 @@ class LlguidanceAnswer:
         if not self._matcher.consume_tokens(tokens):
             raise OutputError("grammar-broken", f"The grammar refused: {self._matcher.get_error()}")
 
-    @property
     def is_finished(self) -> bool:
         return bool(self._matcher.is_stopped())
 
@@ -135,6 +135,6 @@ def _matcher(tokenizer: LLTokenizer, schema: JsonSchema) -> LLMatcher:
         raise SchemaError(
             "schema-unsupported",
             f"The schema cannot be honoured: {' '.join(part.strip() for part in reason)}",
-            hint="Remove or rewrite the named feature; the answer must be decidable token by token.",
+            hint="Remove or rewrite the named feature.",
         )
     return matcher

@@ -155,7 +155,7 @@ class MtmdEncoder:
         if status != 0:
             raise LibraryError(
                 "image-encode-failed",
-                f"libmtmd's encoder failed with status {status}. {self._library.log.cause()}".strip(),
+                f"libmtmd's encoder failed with status {status}. {self._library.log.cause()}",
             )
         count: int = c.mtmd_input_chunk_get_n_tokens(chunk)
         rows = np.ctypeslib.as_array(

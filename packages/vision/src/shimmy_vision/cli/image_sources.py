@@ -11,9 +11,7 @@ from pathlib import Path
 from shimmy_vision.errors import ImageError, UsageError
 
 STDIN = "-"
-SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"}
-)
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ def _folder(folder: Path) -> Iterator[ImageSource]:
         raise UsageError(
             "no-images",
             f"The folder {folder} holds no images.",
-            hint=f"Looked for: {' '.join(sorted(SUFFIXES))}. Use '{folder}/**/*.png' for subfolders.",
+            hint=f"Looked for {' '.join(sorted(SUFFIXES))}. For subfolders: '{folder}/**/*.png'",
         )
     yield from (ImageSource(str(path), path) for path in images)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import TracebackType
+from typing import NoReturn
 
 from tqdm import tqdm
 
@@ -23,7 +24,7 @@ class ProgressBar:
     """Shows stages of one analysis; ``name`` tells which image."""
 
     def __init__(self, name: str) -> None:
-        self._bar: tqdm[None] = tqdm(
+        self._bar: tqdm[NoReturn] = tqdm(
             total=1,
             desc=name,
             file=sys.stderr,

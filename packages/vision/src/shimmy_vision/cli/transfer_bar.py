@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import TracebackType
+from typing import NoReturn
 
 from tqdm import tqdm
 
@@ -18,7 +19,7 @@ class TransferBar:
 
     def __init__(self) -> None:
         self._what: tuple[str, str] | None = None
-        self._bar: tqdm[None] | None = None
+        self._bar: tqdm[NoReturn] | None = None
         self._tenth = -1
 
     def show(self, file: ModelFile, phase: str, done: int, total: int) -> None:

@@ -28,14 +28,18 @@ from shimmy_vision.domain.analysis_request import (
 )
 from shimmy_vision.errors import OutputError, SchemaError, ShimmyError, StoppedError, UsageError
 
-_EPILOG = "exit codes: 0 ok, 1 some failed, 2 licence, 3 model or library, 4 output, 5 timeout, 64 usage"
+_EPILOG = (
+    "exit codes: 0 ok, 1 some failed, 2 licence, 3 model or library, 4 output, 5 timeout, 64 usage"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.epilog = _EPILOG
     add = parser.add_argument
-    add("images", nargs="+", metavar="IMAGE", help="file, 'pattern', folder or - for standard input")
+    add(
+        "images", nargs="+", metavar="IMAGE", help="file, 'pattern', folder or - for standard input"
+    )
     add("--mode", choices=MODES, help="full (default), ocr, layout or brief")
     add("--prompt", metavar="TEXT", help="ask your own question; the reply stands under 'answer'")
     add("--schema", metavar="FILE", type=Path, help="JSON Schema the answer must follow")

@@ -38,8 +38,6 @@ def measure_activity(pixels: RgbPixels) -> Activity:
 def _steps(luma: NDArray[np.uint8], axis: int) -> NDArray[np.intp]:
     if luma.shape[axis] < 2:
         return np.zeros(luma.shape[1 - axis], dtype=np.intp)
-    before, after = (
-        (luma[:, :-1], luma[:, 1:]) if axis == 1 else (luma[:-1, :], luma[1:, :])
-    )
+    before, after = (luma[:, :-1], luma[:, 1:]) if axis == 1 else (luma[:-1, :], luma[1:, :])
     steps = np.maximum(before, after) - np.minimum(before, after) >= _STEP
-    return np.count_nonzero(steps, axis=axis)
+    return np.asarray(np.count_nonzero(steps, axis=axis), dtype=np.intp)

@@ -36,29 +36,48 @@ def plan_passes(
     question: Question, plan: ImagePlan, max_tokens: int | None
 ) -> tuple[AnswerPass, ...]:
     """Text is read tile by tile at full resolution; the scene is judged from the whole image."""
-
-    def one(kind: AnswerKind, tile: Tile, instructions: str, schema: dict[str, Any]) -> AnswerPass:
-        return AnswerPass(kind, tile, instructions, schema, max_tokens or _DEFAULT_TOKENS[kind])
-
-    texts = tuple(
-        one("text", tile, prompts.TEXT, answer_schemas.TEXT_ANSWER) for tile in plan.tiles
-    )
     match question:
         case CustomQuestion(prompt=prompt, schema=schema):
             asked = prompt or prompts.FILL_SCHEMA
-            return (one("custom", plan.overview, asked, schema or answer_schemas.FREE_ANSWER),)
-        case StandardQuestion(mode="full") if len(plan.tiles) == 1:
-            return (one("full", plan.overview, prompts.FULL, answer_schemas.FULL_ANSWER),)
-        case StandardQuestion(mode="full"):
-            return (one("scene", plan.overview, prompts.SCENE, answer_schemas.SCENE_ANSWER), *texts)
-        case StandardQuestion(mode="ocr"):
-            return texts
-        case StandardQuestion(mode="layout"):
-            return (one("layout", plan.overview, prompts.LAYOUT, answer_schemas.LAYOUT_ANSWER),)
-        case StandardQuestion(mode="brief"):
-            return (one("brief", plan.overview, prompts.BRIEF, answer_schemas.BRIEF_ANSWER),)
+            wanted = schema or answer_schemas.FREE_ANSWER
+            return (_pass("custom", plan.overview, asked, wanted, max_tokens),)
+        case StandardQuestion(mode=mode):
+            return _standard_passes(mode, plan, max_tokens)
         case _:
             assert_never(question)
+
+
+def _standard_passes(mode: Mode, plan: ImagePlan, max_tokens: int | None) -> tuple[AnswerPass, ...]:
+    def whole(kind: AnswerKind, instructions: str, schema: dict[str, Any]) -> AnswerPass:
+        return _pass(kind, plan.overview, instructions, schema, max_tokens)
+
+    texts = tuple(
+        _pass("text", tile, prompts.TEXT, answer_schemas.TEXT_ANSWER, max_tokens)
+        for tile in plan.tiles
+    )
+    match mode:
+        case "full" if len(plan.tiles) == 1:
+            return (whole("full", prompts.FULL, answer_schemas.FULL_ANSWER),)
+        case "full":
+            return (whole("scene", prompts.SCENE, answer_schemas.SCENE_ANSWER), *texts)
+        case "ocr":
+            return texts
+        case "layout":
+            return (whole("layout", prompts.LAYOUT, answer_schemas.LAYOUT_ANSWER),)
+        case "brief":
+            return (whole("brief", prompts.BRIEF, answer_schemas.BRIEF_ANSWER),)
+        case _:
+            assert_never(mode)
+
+
+def _pass(
+    kind: AnswerKind,
+    tile: Tile,
+    instructions: str,
+    schema: dict[str, Any],
+    max_tokens: int | None,
+) -> AnswerPass:
+    return AnswerPass(kind, tile, instructions, schema, max_tokens or _DEFAULT_TOKENS[kind])
 
 
 def largest_answer(question: Question, max_tokens: int | None) -> int:

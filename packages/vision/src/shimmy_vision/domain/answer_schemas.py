@@ -36,9 +36,7 @@ def _list(item: Schema, longest: int) -> Schema:
 TEXT_BLOCKS = _list(_record(text=_text(600)), 200)
 LAYOUT = _record(
     regions=_list(_record(name=_text(60), description=_text(300)), 24),
-    key_ui_elements=_list(
-        _record(name=_text(80), element_type={"enum": list(ELEMENT_TYPES)}), 60
-    ),
+    key_ui_elements=_list(_record(name=_text(80), element_type={"enum": list(ELEMENT_TYPES)}), 60),
 )
 DESCRIPTION = _record(description=_text(800))
 

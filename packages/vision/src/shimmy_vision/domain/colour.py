@@ -23,7 +23,8 @@ def unpack(packed: int) -> Rgb:
 def pack(pixels: NDArray[np.uint8]) -> NDArray[np.uint32]:
     """Shape (…, 3) → (…): one 24-bit number a pixel."""
     wide = pixels.astype(np.uint32)
-    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+    packed = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+    return packed.astype(np.uint32)
 
 
 def relative_luminance(colours: ArrayLike) -> NDArray[np.float64]:
@@ -42,6 +43,4 @@ def contrast_ratio(one: ArrayLike, other: ArrayLike) -> NDArray[np.float64]:
 def lightness(colours: ArrayLike) -> NDArray[np.float64]:
     """CIE L* of colours of shape (…, 3): 0 black … 100 white, as the eye spaces them."""
     luminance = relative_luminance(colours)
-    return np.where(
-        luminance <= 216 / 24389, luminance * 24389 / 27, 116 * np.cbrt(luminance) - 16
-    )
+    return np.where(luminance <= 216 / 24389, luminance * 24389 / 27, 116 * np.cbrt(luminance) - 16)

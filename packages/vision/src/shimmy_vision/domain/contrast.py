@@ -118,15 +118,13 @@ def _dense_cells(edges: NDArray[np.bool_]) -> NDArray[np.bool_]:
     padded = np.zeros((rows * _CELL, columns * _CELL), dtype=np.uint8)
     padded[:height, :width] = edges
     counts = padded.reshape(rows, _CELL, columns, _CELL).sum(axis=(1, 3))
-    dense = counts >= _CELL_EDGES
+    dense = np.asarray(counts >= _CELL_EDGES)
     closed = dense.copy()
     closed[:, 1:-1] |= dense[:, :-2] & dense[:, 2:]
-    return closed
+    return np.asarray(closed)
 
 
-def _text_area(
-    pixels: RgbPixels, edges: NDArray[np.bool_], region: Region
-) -> _TextArea | None:
+def _text_area(pixels: RgbPixels, edges: NDArray[np.bool_], region: Region) -> _TextArea | None:
     height, width, _ = pixels.shape
     left, top = region.left * _CELL, region.top * _CELL
     box = Box(
@@ -136,7 +134,7 @@ def _text_area(
     if found is None:
         return None
     foreground, background, ratio = found
-    lines = edges[box.y : box.bottom, box.x : box.right].any(axis=1)
+    lines = np.asarray(edges[box.y : box.bottom, box.x : box.right].any(axis=1))
     required = LARGE_TEXT if _line_height(lines) >= _LARGE_CAPITALS else NORMAL_TEXT
     return _TextArea(box, foreground, background, ratio, required)
 

@@ -95,7 +95,8 @@ def parse_gguf(data: Buffer, file_size: int | None = None) -> GgufHeader:
 def _parse(reader: _Reader, size: int) -> GgufHeader:
     version = _version(reader)
     tensor_count, key_count = reader.number("Q", 8), reader.number("Q", 8)
-    # The least a key takes: 8 (length) + 1 (name) + 4 (type) + 1 (value); a tensor: 8 + 1 + 4 + 8 + 4 + 8.
+    # The least a key takes: length 8, name 1, type 4, value 1.
+    # The least a tensor takes: length 8, name 1, count 4, dimension 8, type 4, offset 8.
     reader.expect(key_count, 14, _MOST_KEYS, "metadata keys")
     reader.expect(tensor_count, 33, _MOST_TENSORS, "tensors")
     metadata: dict[str, Value] = {}
@@ -257,7 +258,7 @@ def _tensor(reader: _Reader, alignment: int) -> GgufTensor:
     elements = 1
     for dimension in dimensions:
         elements *= dimension
-        if not 1 <= dimension or elements > 1 << 48:
+        if dimension < 1 or elements > 1 << 48:
             raise malformed(f"the tensor {name!r} of shape {list(dimensions)}", at)
     per_block, block_size = _BLOCKS[kind]
     if dimensions[0] % per_block:

@@ -65,9 +65,7 @@ def plan_image(
         return ImagePlan(overview, (overview,))
     fallback: tuple[Tile, ...] = ()
     for rows, columns in _divisions(width, height, grid):
-        tiles = tuple(
-            _tile(box, grid) for box in _boxes(width, height, rows, columns, activity)
-        )
+        tiles = tuple(_tile(box, grid) for box in _boxes(width, height, rows, columns, activity))
         if all(tile.plan.scale >= FULL_RESOLUTION for tile in tiles):
             return ImagePlan(overview, tiles)
         if not fallback or _worst(tiles) > _worst(fallback):

@@ -16,7 +16,7 @@ _SCALAR = re.compile(r"[-+0-9.eE]+|true|false|null")
 
 @dataclass(frozen=True, slots=True)
 class StringValue:
-    """A string at ``path``; ``start`` and ``end`` are byte offsets of what is between the quotes."""
+    """A string at ``path``; between its quotes stand bytes [start, end) of the text."""
 
     path: Path
     start: int

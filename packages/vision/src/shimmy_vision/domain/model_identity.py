@@ -83,9 +83,7 @@ def _language_family(main: GgufHeader) -> ModelFamily:
 
 
 def _projector_family(projector: GgufHeader) -> ModelFamily:
-    kind = _text(projector, "clip.projector_type") or _text(
-        projector, "clip.vision.projector_type"
-    )
+    kind = _text(projector, "clip.projector_type") or _text(projector, "clip.vision.projector_type")
     version = projector.metadata.get("clip.minicpmv_version")
     if kind == "minicpmv4_6":
         return "4.6"

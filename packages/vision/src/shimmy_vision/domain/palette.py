@@ -70,9 +70,7 @@ def measure_palette(pixels: RgbPixels) -> Palette:
 
 
 def _is_accent(cluster: _Cluster) -> bool:
-    return (
-        cluster.share >= _LEAST_SHARE and cluster.flat_share >= _LEAST_FLAT * cluster.share
-    )
+    return cluster.share >= _LEAST_SHARE and cluster.flat_share >= _LEAST_FLAT * cluster.share
 
 
 def _sample(

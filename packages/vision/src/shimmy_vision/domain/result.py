@@ -15,6 +15,7 @@ from shimmy_vision.domain.text_merge import ReadText, merge_tile_texts
 
 Json: TypeAlias = dict[str, Any]
 
+
 @dataclass(frozen=True, slots=True)
 class Answered:
     """One parsed answer about one tile."""

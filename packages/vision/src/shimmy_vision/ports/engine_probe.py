@@ -52,9 +52,7 @@ class LibraryReport:
 class EngineProbe(Protocol):
     """Loads the engine once in a child process before this process does."""
 
-    def probe(
-        self, files: EngineFiles, options: EngineOptions, cancellation: Cancellation
-    ) -> None:
+    def probe(self, files: EngineFiles, options: EngineOptions, cancellation: Cancellation) -> None:
         """Raises LibraryError or ModelError with cause and remedy if the child failed or died.
 
         A pair that passed is remembered and not tried again until a file changes.

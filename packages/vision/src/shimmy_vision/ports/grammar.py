@@ -25,7 +25,6 @@ class AnswerGrammar(Protocol):
         """Advance. Raises OutputError if a token is not allowed."""
         ...
 
-    @property
     def is_finished(self) -> bool:
         """Whether the answer is complete and nothing more may follow."""
         ...

@@ -7,7 +7,7 @@ command line, the HTTP server and the library all pass it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,11 +16,7 @@ from typing import Any, assert_never
 from shimmy_vision.domain.access import Access, Granted, Refused, decide_access
 from shimmy_vision.domain.activity import measure_activity
 from shimmy_vision.domain.analysis_plan import AnswerPass, plan_passes
-from shimmy_vision.domain.analysis_request import (
-    AnalysisRequest,
-    CustomQuestion,
-    StandardQuestion,
-)
+from shimmy_vision.domain.analysis_request import AnalysisRequest, CustomQuestion
 from shimmy_vision.domain.answer_reading import read_answer
 from shimmy_vision.domain.image_plan import ImagePlan, Tile, plan_image
 from shimmy_vision.domain.measurements import measure_image
@@ -41,6 +37,7 @@ from shimmy_vision.ports.image_encoder import EncodedTile
 from shimmy_vision.ports.image_intake import DecodedImage, ImageIntake, IntakeLimits
 from shimmy_vision.ports.licences import Licences
 from shimmy_vision.ports.progress import Progress, ProgressListener, Stage
+from shimmy_vision.use_cases.compose_meta import RunFacts, compose_meta
 from shimmy_vision.use_cases.generate_answer import AnswerOrder, GeneratedAnswer, generate_answer
 
 
@@ -107,7 +104,20 @@ def analyze_image(
         plan = _plan(image, engine)
     answered = _answer_all(run, engine, image, plan)
     run.warnings.extend(scale_warnings(answered))
-    return assemble_result(answered, measured, _meta(run, granted, engine, image, plan, answered))
+    meta = compose_meta(
+        RunFacts(
+            request=request,
+            edition=granted.edition,
+            engine=engine.description,
+            image=image.info,
+            image_plan=image_json(plan, answered),
+            seconds=run.seconds,
+            seconds_total=time.perf_counter() - run.started,
+            warnings=run.warnings,
+            answers=run.answers,
+        )
+    )
+    return assemble_result(answered, measured, meta)
 
 
 def _pass_gate(licences: Licences) -> Granted:
@@ -130,9 +140,7 @@ def _plan(image: DecodedImage, engine: Engine) -> ImagePlan:
     return plan_image(width, height, grid, activity=measure_activity(image.pixels))
 
 
-def _answer_all(
-    run: _Run, engine: Engine, image: DecodedImage, plan: ImagePlan
-) -> list[Answered]:
+def _answer_all(run: _Run, engine: Engine, image: DecodedImage, plan: ImagePlan) -> list[Answered]:
     passes = plan_passes(run.request.question, plan, run.request.limits.max_tokens)
     encoded: tuple[Tile, EncodedTile] | None = None
     answered = []
@@ -196,73 +204,3 @@ def _read(run: _Run, one: AnswerPass, answer: GeneratedAnswer) -> Answered:
         )
     read = read_answer(data, answer.spans)
     return Answered(one.kind, one.tile, read.value, read.confidences)
-
-
-def _meta(
-    run: _Run,
-    granted: Granted,
-    engine: Engine,
-    image: DecodedImage,
-    plan: ImagePlan,
-    answered: Sequence[Answered],
-) -> dict[str, Any]:
-    described = engine.description
-    question = run.request.question
-    synthetic = " (synthetic, random weights)" if described.synthetic else ""
-    meta = {
-        "model": {
-            "family": described.family,
-            "name": f"MiniCPM-V {described.family}{synthetic}",
-            "synthetic": described.synthetic,
-            "main_sha256": described.main_sha256,
-            "projector_sha256": described.projector_sha256,
-        },
-        "backend": {
-            "name": "llama.cpp",
-            "build": described.build,
-            "device": described.device,
-            "threads": described.threads,
-        },
-        "licence": granted.edition,
-        "mode": question.mode if isinstance(question, StandardQuestion) else "custom",
-        "duration_ms": _milliseconds(time.perf_counter() - run.started),
-        "timings": {
-            f"{stage}_ms": _milliseconds(run.seconds.get(stage, 0.0)) for stage in _STAGES
-        },
-        "tokens": _tokens(run.answers),
-        "image": {
-            "format": image.info.format,
-            "width": image.info.width,
-            "height": image.info.height,
-            "notes": list(image.info.notes),
-            **image_json(plan, answered),
-        },
-        "warnings": [{"code": w.code, "message": w.message} for w in run.warnings],
-    }
-    if described.synthetic:
-        meta["warnings"].insert(0, _SYNTHETIC_WARNING)
-    if run.request.raw:
-        meta["raw"] = [bytes(a.data).decode("utf-8", "replace") for a in run.answers]
-    return meta
-
-
-_STAGES: tuple[Stage, ...] = ("decode", "measure", "load", "encode", "prompt", "generate")
-
-_SYNTHETIC_WARNING = {
-    "code": "model-synthetic",
-    "message": "Random weights: everything generated here is meaningless. Measured values are real.",
-}
-
-
-def _tokens(answers: Sequence[GeneratedAnswer]) -> dict[str, int]:
-    return {
-        "prompt": sum(answer.prompt_tokens for answer in answers),
-        "image": sum(answer.image_rows for answer in answers),
-        "generated": sum(answer.tokens for answer in answers),
-        "forced": sum(answer.forced_tokens for answer in answers),
-        "forward_passes": sum(answer.answer_passes for answer in answers),
-    }
-
-
-def _milliseconds(seconds: float) -> float:
-    return round(seconds * 1000, 1)

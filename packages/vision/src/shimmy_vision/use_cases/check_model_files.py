@@ -68,9 +68,7 @@ def check_model_files(
     return checked
 
 
-def _identity(
-    main: GgufHeader, projector: GgufHeader, pin: ModelPin | None
-) -> ModelIdentity:
+def _identity(main: GgufHeader, projector: GgufHeader, pin: ModelPin | None) -> ModelIdentity:
     identity = check_model_identity(main, projector)
     if pin is not None and identity.family != pin.family:
         raise ModelError(

@@ -115,7 +115,7 @@ def _write(
     bound = max(0, min(order.max_tokens, room))
     while answer.tokens < bound:
         pending += _take_forced(model, order, answer, bound)
-        if order.grammar.is_finished or answer.tokens >= bound:
+        if order.grammar.is_finished() or answer.tokens >= bound:
             break
         model.evaluate_tokens(pending, cancellation)
         choice = choose_token(model.logits(), order.grammar.allowed(), order.rule, rng)
@@ -128,9 +128,9 @@ def _write(
         answer.chosen_tokens += 1
         pending = [choice.token]
         on_token(answer.tokens, bound)
-        if order.grammar.is_finished:
+        if order.grammar.is_finished():
             return
-    answer.truncated = not order.grammar.is_finished
+    answer.truncated = not order.grammar.is_finished()
 
 
 def _take_forced(

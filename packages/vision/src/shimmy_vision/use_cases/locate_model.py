@@ -64,9 +64,7 @@ def locate_model(
 def _pinned(
     pin: ModelPin, collaborators: LocateCollaborators, cancellation: Cancellation
 ) -> CheckedPair:
-    return verify_model(
-        pin, collaborators.store, collaborators.files, ignore_bytes, cancellation
-    )
+    return verify_model(pin, collaborators.store, collaborators.files, ignore_bytes, cancellation)
 
 
 def _folder(

@@ -139,7 +139,9 @@ def _download(
             failures = 1 if part.state.size > before else failures + 1
             if not error.retryable or failures >= _ATTEMPTS:
                 raise
-            _wait(retry_delay(failures, rng.random(), error.retry_after), collaborators, cancellation)
+            _wait(
+                retry_delay(failures, rng.random(), error.retry_after), collaborators, cancellation
+            )
 
 
 def _transfer(

@@ -1,0 +1,42 @@
+# Two commands matter: `make demo` and `make test`. Everything they need is installed locked.
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := packages/vision/src packages/store/src packages/ops/src packages/sandbox/src
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench soak gate clean runtime dev
+
+help: ## what each target does
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: runtime ## install everything locked and analyse a real image
+	@bash scripts/demo.sh
+
+test: dev check ## install what tests need, check, run every test
+	$(BIN)/python -m pytest -n 2 --dist loadscope
+
+check: dev ## style, types, architecture and lock files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(SOURCES) scripts benchmarks
+	$(BIN)/lint-imports
+	$(BIN)/shimmy-ops locks requirements
+
+bench: dev ## measure: forward passes with and without skipping forced tokens
+	$(BIN)/python benchmarks/forced_tokens.py
+
+soak: dev ## a thousand analyses in one process: memory must stay flat
+	$(BIN)/python benchmarks/soak.py
+
+gate: ## what must hold before a release: demo and tests pass in a fresh clone of HEAD
+	bash scripts/gate.sh
+
+clean: ## remove what was built here (not the cached native library)
+	rm -rf .venv artifacts build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find packages tests benchmarks scripts -name __pycache__ -prune -exec rm -rf {} +
+
+runtime:
+	@$(PYTHON) scripts/bootstrap.py
+
+dev:
+	@$(PYTHON) scripts/bootstrap.py --dev

@@ -1,0 +1,1 @@
+"""The `shimmy-ops` command."""

@@ -1,0 +1,1 @@
+"""Pure checks of what an operator is about to release."""

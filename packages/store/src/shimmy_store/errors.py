@@ -1,0 +1,22 @@
+"""Every error this distribution raises on purpose.
+
+StoreError
+└── CatalogError   contracts/plans.json contradicts itself
+"""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """Base of the tree; ``code`` is stable, ``hint`` says what to do."""
+
+    def __init__(self, code: str, message: str, *, hint: str = "", retryable: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.retryable = retryable
+
+
+class CatalogError(StoreError):
+    """The catalog of plans cannot be used."""

@@ -1,0 +1,92 @@
+"""``meta``: what answered, how long it took, what it saw, what to be wary of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shimmy_vision.domain.analysis_request import AnalysisRequest, StandardQuestion
+from shimmy_vision.domain.result import Warning_
+from shimmy_vision.ports.engine import EngineDescription
+from shimmy_vision.ports.image_intake import ImageInfo
+from shimmy_vision.ports.progress import Stage
+from shimmy_vision.use_cases.generate_answer import GeneratedAnswer
+
+_STAGES: tuple[Stage, ...] = ("decode", "measure", "load", "encode", "prompt", "generate")
+
+_SYNTHETIC = Warning_(
+    "model-synthetic",
+    "Random weights: what is generated here means nothing. Measured values are real.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """Everything known about a finished analysis; times in seconds."""
+
+    request: AnalysisRequest
+    edition: str
+    engine: EngineDescription
+    image: ImageInfo
+    image_plan: Mapping[str, Any]
+    seconds: Mapping[Stage, float]
+    seconds_total: float
+    warnings: Sequence[Warning_]
+    answers: Sequence[GeneratedAnswer]
+
+
+def compose_meta(facts: RunFacts) -> dict[str, Any]:
+    """The ``meta`` object, as ``domain.result_schema`` publishes it."""
+    question = facts.request.question
+    warnings = [*([_SYNTHETIC] if facts.engine.synthetic else []), *facts.warnings]
+    meta: dict[str, Any] = {
+        "model": _model(facts.engine),
+        "backend": {
+            "name": "llama.cpp",
+            "build": facts.engine.build,
+            "device": facts.engine.device,
+            "threads": facts.engine.threads,
+        },
+        "licence": facts.edition,
+        "mode": question.mode if isinstance(question, StandardQuestion) else "custom",
+        "duration_ms": _milliseconds(facts.seconds_total),
+        "timings": {f"{stage}_ms": _milliseconds(facts.seconds.get(stage, 0)) for stage in _STAGES},
+        "tokens": _tokens(facts.answers),
+        "image": {
+            "format": facts.image.format,
+            "width": facts.image.width,
+            "height": facts.image.height,
+            "notes": list(facts.image.notes),
+            **facts.image_plan,
+        },
+        "warnings": [{"code": one.code, "message": one.message} for one in warnings],
+    }
+    if facts.request.raw:
+        meta["raw"] = [bytes(one.data).decode("utf-8", "replace") for one in facts.answers]
+    return meta
+
+
+def _model(engine: EngineDescription) -> dict[str, Any]:
+    kind = " (synthetic, random weights)" if engine.synthetic else ""
+    return {
+        "family": engine.family,
+        "name": f"MiniCPM-V {engine.family}{kind}",
+        "synthetic": engine.synthetic,
+        "main_sha256": engine.main_sha256,
+        "projector_sha256": engine.projector_sha256,
+    }
+
+
+def _tokens(answers: Sequence[GeneratedAnswer]) -> dict[str, int]:
+    return {
+        "prompt": sum(answer.prompt_tokens for answer in answers),
+        "image": sum(answer.image_rows for answer in answers),
+        "generated": sum(answer.tokens for answer in answers),
+        "forced": sum(answer.forced_tokens for answer in answers),
+        "forward_passes": sum(answer.answer_passes for answer in answers),
+    }
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 1)
