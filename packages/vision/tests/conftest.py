@@ -1,0 +1,51 @@
+"""Synthetic pairs and engines shared by all vision tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from shimmy_sandbox.synthetic_model import SyntheticPair, write_synthetic_pair
+
+from shimmy_vision.adapters.llama_engine import LlamaEngine
+from shimmy_vision.ports.engine_probe import EngineFiles, EngineOptions
+from shimmy_vision.settings import read_settings
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+SAMPLE = REPOSITORY / "docs/samples/sign-in.png"
+
+
+@pytest.fixture(scope="session")
+def synthetic_26(tmp_path_factory: pytest.TempPathFactory) -> SyntheticPair:
+    return write_synthetic_pair(tmp_path_factory.mktemp("pair-26"), "2.6")
+
+
+@pytest.fixture(scope="session")
+def synthetic_46(tmp_path_factory: pytest.TempPathFactory) -> SyntheticPair:
+    return write_synthetic_pair(tmp_path_factory.mktemp("pair-46"), "4.6")
+
+
+@pytest.fixture(scope="session")
+def library_directory() -> Path:
+    return read_settings({}).library_directory
+
+
+def open_engine(
+    pair: SyntheticPair, family: str, library: Path, context: int = 4096
+) -> LlamaEngine:
+    files = EngineFiles(pair.main, pair.projector, family, True, "m" * 64, "p" * 64)  # type: ignore[arg-type]
+    return LlamaEngine(library, files, EngineOptions(2, 0, context))
+
+
+@pytest.fixture(scope="module", params=["2.6", "4.6"])
+def engine(
+    request: pytest.FixtureRequest,
+    synthetic_26: SyntheticPair,
+    synthetic_46: SyntheticPair,
+    library_directory: Path,
+) -> Iterator[LlamaEngine]:
+    pair = synthetic_26 if request.param == "2.6" else synthetic_46
+    opened = open_engine(pair, request.param, library_directory)
+    yield opened
+    opened.close()

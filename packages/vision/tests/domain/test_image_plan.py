@@ -1,0 +1,108 @@
+"""Tiles cover the image, are seen whole, and are cut where nothing is written."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw, ImageFont
+
+from shimmy_vision.domain.activity import Activity, measure_activity
+from shimmy_vision.domain.image_plan import FULL_RESOLUTION, REACH, ImagePlan, plan_image
+from shimmy_vision.domain.slice_grid import EncoderGrid, plan_slices
+
+GRIDS = [EncoderGrid(merge=1), EncoderGrid(merge=4)]
+_sizes = st.integers(1, 4500)
+
+
+def _covers(plan: ImagePlan, width: int, height: int) -> bool:
+    seen = np.zeros((height, width), dtype=bool)
+    for tile in plan.tiles:
+        assert tile.box.x >= 0
+        assert tile.box.y >= 0
+        assert tile.box.right <= width
+        assert tile.box.bottom <= height
+        seen[tile.box.y : tile.box.bottom, tile.box.x : tile.box.right] = True
+    return bool(seen.all())
+
+
+@settings(max_examples=120, deadline=None)
+@given(_sizes, _sizes, st.sampled_from(GRIDS))
+def test_tiles_cover_the_image_at_full_size(width: int, height: int, grid: EncoderGrid) -> None:
+    plan = plan_image(width, height, grid, activity=None)
+    assert _covers(plan, width, height)
+    assert (plan.overview.box.width, plan.overview.box.height) == (width, height)
+    if min(width, height) >= 2 * REACH:
+        assert all(tile.plan.scale >= FULL_RESOLUTION for tile in plan.tiles)
+    if plan.overview.plan.scale >= FULL_RESOLUTION:
+        assert plan.tiles == (plan.overview,)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1500, 3000), st.integers(1200, 2600), st.integers(0, 2**32 - 1))
+def test_tiles_cover_images_with_content(width: int, height: int, seed: int) -> None:
+    luma = np.random.default_rng(seed).integers(0, 256, (height, width), dtype=np.uint8)
+    plan = plan_image(width, height, GRIDS[0], activity=Activity(luma))
+    assert _covers(plan, width, height)
+    assert all(tile.plan.scale >= FULL_RESOLUTION for tile in plan.tiles)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize(
+    ("size", "tiles"),
+    [
+        ((1280, 720), 1),
+        ((1920, 1080), 2),
+        ((3840, 2160), 6),
+        ((1200, 30_000), 20),
+        ((1, 20_000), 1),
+        ((20_000, 1), 1),
+    ],
+)
+def test_usual_sizes_take_few_tiles(grid: EncoderGrid, size: tuple[int, int], tiles: int) -> None:
+    assert len(plan_image(*size, grid, activity=None).tiles) == tiles
+
+
+def _page(width: int, height: int, pitch: int) -> tuple[Image.Image, list[tuple[int, int]]]:
+    """A page of text lines and the vertical extent of each."""
+    image = Image.new("RGB", (width, height), "white")
+    draw, font, lines = ImageDraw.Draw(image), ImageFont.load_default(size=20), []
+    for number, y in enumerate(range(10, height - 40, pitch)):
+        text = f"Line {number} says something that runs across the page for a while. " * 3
+        draw.text((20, y), text[: width // 11], fill="black", font=font)
+        box = draw.textbbox((20, y), text[: width // 11], font=font)
+        lines.append((int(box[1]), int(box[3])))
+    return image, lines
+
+
+@pytest.mark.parametrize("pitch", [26, 34, 47])
+def test_no_line_of_text_is_cut_in_every_tile(pitch: int) -> None:
+    image, lines = _page(1240, 3508, pitch)
+    plan = plan_image(*image.size, GRIDS[0], activity=measure_activity(np.asarray(image)))
+    assert len(plan.tiles) > 1
+    for top, bottom in lines:
+        holders = [t for t in plan.tiles if t.box.y <= top and bottom <= t.box.bottom]
+        assert sum(tile.box.width for tile in holders) >= image.width
+
+
+def test_cuts_follow_blank_seams() -> None:
+    image, lines = _page(1240, 3508, 40)
+    plan = plan_image(*image.size, GRIDS[0], activity=measure_activity(np.asarray(image)))
+    inner = {tile.box.y for tile in plan.tiles} - {0}
+    assert inner
+    assert all(not any(top < cut < bottom for top, bottom in lines) for cut in inner)
+
+
+def test_small_images_are_stretched_to_one_slice() -> None:
+    plan = plan_slices(100, 40, GRIDS[0])
+    assert (plan.encodes, plan.overview_size, plan.refined_size) == (1, (448, 448), None)
+
+
+def test_planning_a_large_image_is_quick() -> None:
+    import time
+
+    luma = np.zeros((4320, 7680), dtype=np.uint8)
+    started = time.perf_counter()
+    plan_image(7680, 4320, GRIDS[0], activity=Activity(luma))
+    assert time.perf_counter() - started < 2.0
