@@ -47,7 +47,11 @@ def _expected_rows(plan: SlicePlan, engine: LlamaEngine) -> list[int]:
 
 def test_plans_are_what_libmtmd_does(engine: LlamaEngine) -> None:
     rng = random.Random(7)
-    lengths = [lambda: rng.randint(1, 700), lambda: rng.randint(1, 3000), lambda: rng.randint(430, 470)]
+    lengths = [
+        lambda: rng.randint(1, 700),
+        lambda: rng.randint(1, 3000),
+        lambda: rng.randint(430, 470),
+    ]
     for _ in range(3000):
         width, height = rng.choice(lengths)(), rng.choice(lengths)()
         plan = plan_slices(width, height, engine.encoder.grid)

@@ -58,9 +58,7 @@ def _merger(width: int = 128, key: str = "clip.projector_type") -> GgufHeader:
         (_main("qwen35"), _merger(key="clip.vision.projector_type"), "4.6"),
     ],
 )
-def test_genuine_pairs_are_recognised(
-    main: GgufHeader, projector: GgufHeader, family: str
-) -> None:
+def test_genuine_pairs_are_recognised(main: GgufHeader, projector: GgufHeader, family: str) -> None:
     identity = check_model_identity(main, projector)
     assert (identity.family, identity.synthetic, identity.embedding_width) == (family, False, 128)
 
