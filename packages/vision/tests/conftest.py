@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from shimmy_sandbox.synthetic_model import SyntheticPair, write_synthetic_pair
 
+from shimmy_sandbox.synthetic_model import SyntheticPair, write_synthetic_pair
 from shimmy_vision.adapters.llama_engine import LlamaEngine
+from shimmy_vision.domain.model_family import ModelFamily
 from shimmy_vision.ports.engine_probe import EngineFiles, EngineOptions
 from shimmy_vision.settings import read_settings
 
@@ -31,11 +32,16 @@ def library_directory() -> Path:
     return read_settings({}).library_directory
 
 
-def open_engine(
-    pair: SyntheticPair, family: str, library: Path, context: int = 4096
-) -> LlamaEngine:
-    files = EngineFiles(pair.main, pair.projector, family, True, "m" * 64, "p" * 64)  # type: ignore[arg-type]
-    return LlamaEngine(library, files, EngineOptions(2, 0, context))
+OpenEngine = Callable[..., LlamaEngine]
+
+
+@pytest.fixture(scope="session")
+def open_engine(library_directory: Path) -> OpenEngine:
+    def opened(pair: SyntheticPair, family: ModelFamily, context: int = 4096) -> LlamaEngine:
+        files = EngineFiles(pair.main, pair.projector, family, True, "m" * 64, "p" * 64)
+        return LlamaEngine(library_directory, files, EngineOptions(2, 0, context))
+
+    return opened
 
 
 @pytest.fixture(scope="module", params=["2.6", "4.6"])
@@ -43,9 +49,9 @@ def engine(
     request: pytest.FixtureRequest,
     synthetic_26: SyntheticPair,
     synthetic_46: SyntheticPair,
-    library_directory: Path,
+    open_engine: OpenEngine,
 ) -> Iterator[LlamaEngine]:
     pair = synthetic_26 if request.param == "2.6" else synthetic_46
-    opened = open_engine(pair, request.param, library_directory)
+    opened = open_engine(pair, request.param)
     yield opened
     opened.close()

@@ -52,8 +52,8 @@ def test_exif_orientation_is_applied(orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     decoded = _decode(_file(image, "PNG", exif=exif))
-    corners = {1: (0, 0), 2: (0, -1), 3: (-1, -1), 4: (-1, 0), 5: (0, 0), 6: (0, -1), 7: (-1, -1), 8: (-1, 0)}  # fmt: skip
-    assert tuple(decoded.pixels[corners[orientation]]) == (200, 0, 0)
+    corners = [(0, 0), (0, -1), (-1, -1), (-1, 0), (0, 0), (0, -1), (-1, -1), (-1, 0)]
+    assert tuple(decoded.pixels[corners[orientation - 1]]) == (200, 0, 0)
     assert decoded.pixels.shape == ((48, 32, 3) if orientation >= 5 else (32, 48, 3))
 
 

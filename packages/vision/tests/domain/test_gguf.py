@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shimmy_sandbox.synthetic_model import SyntheticPair, write_synthetic_pair
 
+from shimmy_sandbox.synthetic_model import SyntheticPair, write_synthetic_pair
 from shimmy_vision.domain.gguf import GgufArray, parse_gguf
 from shimmy_vision.errors import ModelError
 

@@ -161,6 +161,7 @@ class LlamaContext:
         )
         self.close = weakref.finalize(self, _free_context, weights, self._abort, self.pointer)
         self._memory = c.llama_get_memory(self.pointer)
+        self._batch_size: int = c.llama_n_batch(self.pointer)  # less than asked in small contexts
         self._position = 0
         self._passes = 0
 
@@ -191,8 +192,9 @@ class LlamaContext:
         return token in self._weights.end_tokens
 
     def evaluate_tokens(self, tokens: list[int], cancellation: Cancellation) -> None:
-        for start in range(0, len(tokens), BATCH_TOKENS):
-            part = np.asarray(tokens[start : start + BATCH_TOKENS], dtype=np.int32)
+        self._reserve(len(tokens))
+        for start in range(0, len(tokens), self._batch_size):
+            part = np.asarray(tokens[start : start + self._batch_size], dtype=np.int32)
             positions = np.arange(self._position, self._position + len(part), dtype=np.int32)
             batch = llama_batch(
                 n_tokens=len(part), token=_int32_pointer(part), pos=_int32_pointer(positions)
@@ -208,8 +210,9 @@ class LlamaContext:
                 f"The image encoder produced rows of {width}, "
                 f"the language model takes {self._weights.embedding_width}.",
             )
-        for start in range(0, count, BATCH_TOKENS):
-            part = np.ascontiguousarray(rows.rows[start : start + BATCH_TOKENS])
+        self._reserve(count)
+        for start in range(0, count, self._batch_size):
+            part = np.ascontiguousarray(rows.rows[start : start + self._batch_size])
             run = np.arange(self._position, self._position + len(part), dtype=np.int32)
             # llama.cpp wants the positions of embeddings section by section.
             positions = np.tile(run, self._weights.position_sections)
@@ -226,6 +229,16 @@ class LlamaContext:
         if not pointer:
             raise LibraryError("logits-missing", "llama.cpp kept no scores for the last token.")
         return np.ctypeslib.as_array(pointer, shape=(self._weights.vocabulary_size,))
+
+    def _reserve(self, count: int) -> None:
+        """Refuse what does not fit: llama.cpp aborts the process on some overfull batches."""
+        if self._position + count > self.context_size:
+            raise LibraryError(
+                "context-full",
+                f"{self._position + count} positions do not fit the context of "
+                f"{self.context_size}.",
+                hint="Lower --max-tokens or use a shorter --prompt.",
+            )
 
     def _decode(self, batch: llama_batch, cancellation: Cancellation) -> None:
         cancellation.check()

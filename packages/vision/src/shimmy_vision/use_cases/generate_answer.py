@@ -11,6 +11,7 @@ import numpy as np
 from shimmy_vision.domain.answer_reading import Span
 from shimmy_vision.domain.prompts import Prompt, Segment
 from shimmy_vision.domain.sampling import SamplingRule, choose_token
+from shimmy_vision.errors import UsageError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.grammar import AnswerGrammar
 from shimmy_vision.ports.image_encoder import EmbeddingRows, EncodedTile, MarkupTokens
@@ -78,20 +79,34 @@ def _read_prompt(
     """Feed everything up to the image's last part; what is left joins the first forced run."""
     model.reset()
     pending = _tokens(model, order.prompt.before_image, first=True)
-    answer.prompt_tokens += len(pending)
+    closing = _tokens(model, order.prompt.after_image, first=False)
+    answer.prompt_tokens = len(pending) + len(closing)
+    for part in order.tile:
+        match part:
+            case MarkupTokens(tokens=tokens):
+                answer.prompt_tokens += len(tokens)
+            case EmbeddingRows(rows=rows):
+                answer.image_rows += len(rows)
+    _check_room(model, answer)
     for part in order.tile:
         match part:
             case MarkupTokens(tokens=tokens):
                 pending.extend(tokens)
-                answer.prompt_tokens += len(tokens)
             case EmbeddingRows():
                 model.evaluate_tokens(pending, cancellation)
                 pending = []
                 model.evaluate_rows(part, cancellation)
-                answer.image_rows += len(part.rows)
-    closing = _tokens(model, order.prompt.after_image, first=False)
-    answer.prompt_tokens += len(closing)
     return pending + closing
+
+
+def _check_room(model: LanguageModel, answer: GeneratedAnswer) -> None:
+    taken = answer.prompt_tokens + answer.image_rows
+    if taken >= model.context_size:
+        raise UsageError(
+            "prompt-too-long",
+            f"Prompt and image take {taken} positions; the context has {model.context_size}.",
+            hint="Shorten --prompt, or raise --max-tokens: the context grows with it.",
+        )
 
 
 def _tokens(model: LanguageModel, segments: tuple[Segment, ...], *, first: bool) -> list[int]:

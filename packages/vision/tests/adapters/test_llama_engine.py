@@ -1,0 +1,249 @@
+"""The real library on synthetic pairs: equality with libmtmd, lifetimes, stopping."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shimmy_sandbox.synthetic_model import SyntheticPair
+from shimmy_vision.adapters.llama_bindings import llama_pos
+from shimmy_vision.adapters.llama_engine import LlamaEngine
+from shimmy_vision.adapters.llama_library import AbortFlag, open_native_library
+from shimmy_vision.domain.pixels import RgbPixels
+from shimmy_vision.errors import DeadlineError, LibraryError, ModelError, StoppedError
+from shimmy_vision.ports.cancellation import Cancellation
+from shimmy_vision.ports.engine_probe import EngineFiles, EngineOptions
+from shimmy_vision.ports.image_encoder import EmbeddingRows, EncodedTile, MarkupTokens
+
+ANY = Cancellation()
+OpenEngine = Callable[..., LlamaEngine]
+
+
+def _noise(width: int, height: int) -> RgbPixels:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def _encode(engine: LlamaEngine, image: RgbPixels) -> EncodedTile:
+    return engine.encoder.encode(image, on_slice=lambda _done, _all: None, cancellation=ANY)
+
+
+def _feed(engine: LlamaEngine, tile: EncodedTile) -> None:
+    for part in tile:
+        match part:
+            case MarkupTokens(tokens=tokens):
+                engine.model.evaluate_tokens(list(tokens), ANY)
+            case EmbeddingRows():
+                engine.model.evaluate_rows(part, ANY)
+
+
+def test_rows_fed_by_us_give_libmtmds_own_scores(engine: LlamaEngine) -> None:
+    """libmtmd's helper decodes the same image; the scores afterwards must be equal."""
+    image, model = _noise(900, 700), engine.model
+    opening, closing = (model.tokenize(text, special=True) for text in ("<|im_start|>a", "b"))
+    model.reset()
+    model.evaluate_tokens(opening, ANY)
+    _feed(engine, _encode(engine, image))
+    model.evaluate_tokens(closing, ANY)
+    ours, position = model.logits().copy(), model.position
+
+    c, chunks = engine.encoder._library.c, engine.encoder._cut(image)
+    model.reset()
+    model.evaluate_tokens(opening, ANY)
+    for index in range(c.mtmd_input_chunks_size(chunks)):
+        chunk = c.mtmd_input_chunks_get(chunks, index)
+        if engine.encoder._is_text(chunk):
+            model.evaluate_tokens(list(engine.encoder._markup(chunk).tokens), ANY)
+            continue
+        assert c.mtmd_encode_chunk(engine.encoder.pointer, chunk) == 0
+        rows, after = c.mtmd_get_output_embd(engine.encoder.pointer), llama_pos()
+        status = c.mtmd_helper_decode_image_chunk(
+            engine.encoder.pointer, model.pointer, chunk, rows,
+            model.position, 0, 512, ctypes.byref(after), None, None,
+        )  # fmt: skip
+        assert status == 0
+        model._position = after.value
+    c.mtmd_input_chunks_free(chunks)
+    model.evaluate_tokens(closing, ANY)
+    assert model.position == position
+    np.testing.assert_array_equal(ours, model.logits())
+
+
+def test_slices_are_counted_as_planned(engine: LlamaEngine) -> None:
+    from shimmy_vision.domain.slice_grid import plan_slices
+
+    seen: list[tuple[int, int]] = []
+    tile = engine.encoder.encode(
+        _noise(1280, 720), on_slice=lambda done, total: seen.append((done, total)), cancellation=ANY
+    )
+    encodes = plan_slices(1280, 720, engine.encoder.grid).encodes
+    assert seen == [(number, encodes) for number in range(1, encodes + 1)]
+    assert sum(isinstance(part, EmbeddingRows) for part in tile) == encodes
+    assert all(np.isfinite(p.rows).all() for p in tile if isinstance(p, EmbeddingRows))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (30, 9000), (449, 448)])
+def test_extreme_shapes_are_encoded(engine: LlamaEngine, size: tuple[int, int]) -> None:
+    tile = _encode(engine, _noise(*size))
+    assert any(isinstance(part, EmbeddingRows) for part in tile)
+
+
+def test_encoding_is_deterministic(engine: LlamaEngine) -> None:
+    first, second = (_encode(engine, _noise(600, 500)) for _ in range(2))
+    for one, other in zip(first, second, strict=True):
+        if isinstance(one, EmbeddingRows) and isinstance(other, EmbeddingRows):
+            np.testing.assert_array_equal(one.rows, other.rows)
+
+
+def test_a_batch_of_tokens_equals_one_at_a_time(engine: LlamaEngine) -> None:
+    tokens, model = (
+        engine.model.tokenize("the same words in any batch", special=False),
+        engine.model,
+    )
+    model.reset()
+    model.evaluate_tokens(tokens, ANY)
+    together = model.logits().copy()
+    assert model.forward_passes == 1
+    model.reset()
+    for token in tokens:
+        model.evaluate_tokens([token], ANY)
+    assert model.forward_passes == len(tokens)
+    np.testing.assert_allclose(together, model.logits(), atol=2e-2, rtol=1e-2)
+
+
+def test_the_callers_words_are_never_control_tokens(engine: LlamaEngine) -> None:
+    special = engine.model.tokenize("<|im_end|>", special=True)
+    plain = engine.model.tokenize("<|im_end|>", special=False)
+    assert len(special) == 1
+    assert len(plain) == len("<|im_end|>")
+    assert engine.model.is_end(special[0])
+    assert engine.model.token_bytes(special[0]) == b""
+    assert b"".join(engine.model.token_bytes(t) for t in plain) == b"<|im_end|>"
+
+
+def test_a_full_context_is_an_error_not_a_crash(
+    synthetic_26: SyntheticPair, open_engine: OpenEngine
+) -> None:
+    engine = open_engine(synthetic_26, "2.6", context=256)
+    with pytest.raises(LibraryError) as refused:
+        engine.model.evaluate_tokens([65] * 400, ANY)
+    assert refused.value.code == "context-full"
+    engine.close()
+
+
+def test_a_thrown_switch_stops_before_and_during_work(engine: LlamaEngine) -> None:
+    thrown = Cancellation()
+    thrown.cancel("interrupted")
+    with pytest.raises(StoppedError):
+        engine.model.evaluate_tokens([65], thrown)
+    with pytest.raises(StoppedError):
+        engine.encoder.encode(_noise(50, 50), on_slice=lambda *_: None, cancellation=thrown)
+    engine.model.reset()
+    engine.model.evaluate_tokens([65], ANY)
+    assert np.isfinite(engine.model.logits()).all()
+
+
+def test_encoding_stops_within_200_ms_and_works_again(engine: LlamaEngine) -> None:
+    """A long strip of many slices would take seconds; the switch ends it at once."""
+    switch = Cancellation()
+    thrown_at: list[float] = []
+
+    def throw() -> None:
+        thrown_at.append(time.perf_counter())
+        switch.cancel("deadline")
+
+    def encode_forever() -> None:
+        while True:
+            engine.encoder.encode(_noise(1300, 1300), on_slice=lambda *_: None, cancellation=switch)
+
+    timer = threading.Timer(0.15, throw)
+    timer.start()
+    with pytest.raises(DeadlineError):
+        encode_forever()
+    assert time.perf_counter() - thrown_at[0] < 0.2
+    timer.join()
+    assert _encode(engine, _noise(60, 60))
+
+
+def test_decoding_stops_within_200_ms(engine: LlamaEngine) -> None:
+    switch, thrown_at = Cancellation(), [0.0]
+
+    def throw() -> None:
+        thrown_at[0] = time.perf_counter()
+        switch.cancel("interrupted")
+
+    timer = threading.Timer(0.1, throw)
+    timer.start()
+    with pytest.raises(StoppedError):
+        while True:
+            engine.model.reset()
+            engine.model.evaluate_tokens([65] * 4000, switch)
+    assert time.perf_counter() - thrown_at[0] < 0.2
+    timer.join()
+    engine.model.reset()
+
+
+def test_the_abort_flag_is_what_c_reads() -> None:
+    flag = AbortFlag()
+    kind = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p)
+    poll = kind(flag.callback_address)
+    assert [poll(flag.data_address), flag.is_set] == [False, False]
+    flag.set()
+    assert [poll(flag.data_address), flag.is_set] == [True, True]
+    flag.clear()
+    assert poll(flag.data_address) is False
+
+
+def test_everything_is_freed_once(synthetic_46: SyntheticPair, open_engine: OpenEngine) -> None:
+    engine = open_engine(synthetic_46, "4.6", context=512)
+    parts = [engine._weights, engine._context, engine._encoder]
+    closers = [part.close for part in parts]
+    engine.close()
+    engine.close()
+    assert not any(closer.alive for closer in closers)
+
+
+def test_dropping_the_engine_frees_it(synthetic_26: SyntheticPair, open_engine: OpenEngine) -> None:
+    engine = open_engine(synthetic_26, "2.6", context=512)
+    watched = [weakref.ref(part) for part in (engine._weights, engine._context, engine._encoder)]
+    del engine
+    gc.collect()
+    assert [ref() for ref in watched] == [None, None, None]
+
+
+def test_files_that_llama_refuses_are_errors_with_its_reason(
+    synthetic_26: SyntheticPair,
+    synthetic_46: SyntheticPair,
+    library_directory: Path,
+    tmp_path: Path,
+) -> None:
+    nothing = tmp_path / "nothing.gguf"
+    nothing.write_bytes(b"GGUF" + b"\0" * 60)
+    options = EngineOptions(1, 0, 256)
+    with pytest.raises(ModelError) as refused:
+        LlamaEngine(library_directory, EngineFiles(nothing, nothing, "2.6", True, "", ""), options)
+    assert refused.value.code == "model-load-failed"
+    assert "no reason given" not in refused.value.message
+    mixed = EngineFiles(synthetic_26.main, synthetic_46.projector, "2.6", True, "", "")
+    with pytest.raises(ModelError) as refused:
+        LlamaEngine(library_directory, mixed, options)
+    assert refused.value.code == "projector-load-failed"
+
+
+def test_a_missing_or_broken_library_is_an_error(tmp_path: Path, library_directory: Path) -> None:
+    with pytest.raises(LibraryError) as refused:
+        open_native_library(tmp_path / "nowhere")
+    assert refused.value.code == "library-missing"
+    for file in library_directory.iterdir():
+        (tmp_path / file.name).write_bytes(b"\x7fELF not a library")
+    with pytest.raises(LibraryError) as refused:
+        open_native_library(tmp_path)
+    assert refused.value.code == "library-load-failed"
+    assert refused.value.hint
