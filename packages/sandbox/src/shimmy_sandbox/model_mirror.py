@@ -7,6 +7,7 @@ for ``/REPOSITORY/resolve/REVISION/FILE`` are answered from ``FILE`` in the fold
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import threading
@@ -96,7 +97,9 @@ class Mirror:
         self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        )
 
     def start(self) -> None:
         self._thread.start()
@@ -129,7 +132,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif (path := state.find(self.path)) is None:
             self._empty(404, {})
         else:
-            self._file(path)
+            # A client that has seen enough hangs up; that is no fault of the mirror.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                self._file(path)
 
     def _file(self, path: Path) -> None:
         size, tag = path.stat().st_size, self._tag(path)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import io
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -233,15 +232,7 @@ def test_an_unsupported_schema_is_named_before_the_model_loads(
 def test_without_licence_nothing_is_decoded_or_loaded(
     collaborators: Collaborators, found: LicenceEvidence | None
 ) -> None:
-    gated = copy.replace(collaborators, licences=FixedLicence(found)) if hasattr(
-        copy, "replace"
-    ) else Collaborators(
-        FixedLicence(found),  # type: ignore[arg-type]
-        collaborators.intake,
-        collaborators.intake_limits,
-        collaborators.schemas,
-        collaborators.engines,
-    )  # fmt: skip
+    gated = replace(collaborators, licences=FixedLicence(found))  # type: ignore[arg-type]
     with pytest.raises(LicenceError) as refused:
         analyze_image(b"not even an image", AnalysisRequest(), gated, Cancellation(), print)
     assert refused.value.hint

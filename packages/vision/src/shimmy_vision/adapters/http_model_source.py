@@ -13,7 +13,6 @@ from shimmy_vision.domain.model_manifest import ModelFile, ModelPin
 from shimmy_vision.errors import DownloadError
 from shimmy_vision.ports.model_source import Transfer
 
-_CHUNK = 1024 * 1024
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -44,7 +43,8 @@ class HttpModelSource:
             url = f"{self._base_url}/{pin.path_of(file)}"
             with client.stream("GET", url, headers=headers) as response:
                 _check_status(response, what)
-                yield Transfer(_reply(response), response.iter_raw(_CHUNK))
+                # Pieces as they arrive: a fixed chunk size would lose what a cut leaves unfilled.
+                yield Transfer(_reply(response), response.iter_raw())
 
     def _client(self) -> httpx.Client:
         return httpx.Client(
