@@ -79,5 +79,9 @@ def _pattern(pattern: str) -> Iterator[ImageSource]:
     matches = sorted(glob.glob(str(Path(pattern).expanduser()), recursive=True))  # noqa: PTH207 - absolute patterns
     files = [Path(match) for match in matches if Path(match).is_file()]
     if not files:
-        raise UsageError("no-images", f"The pattern {pattern} matches no file.")
+        raise UsageError(
+            "no-images",
+            f"The pattern {pattern} matches no file.",
+            hint="Check it with: ls; a folder's name alone takes every image in it.",
+        )
     yield from (ImageSource(str(path), path) for path in files)

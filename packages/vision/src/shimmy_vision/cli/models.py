@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from shimmy_vision.cli.exit_codes import MODEL_OR_LIBRARY, OK
+from shimmy_vision.cli.supervise import Interrupts, supervise
 from shimmy_vision.domain.model_family import FAMILIES, ModelFamily
 from shimmy_vision.domain.model_manifest import ModelPin
 from shimmy_vision.domain.model_request import PinnedModel, read_model_request
@@ -100,7 +101,6 @@ def _list(commands: ModelCommands, *, as_json: bool) -> int:
 
 
 def _pull(commands: ModelCommands, pin: ModelPin, *, yes: bool, force: bool) -> int:
-    from shimmy_vision.cli.supervise import supervise
     from shimmy_vision.cli.transfer_bar import TransferBar
     from shimmy_vision.errors import StoppedError
     from shimmy_vision.use_cases.list_models import list_models
@@ -111,10 +111,11 @@ def _pull(commands: ModelCommands, pin: ModelPin, *, yes: bool, force: bool) -> 
         missing = (pin.known_size - (0 if force else model.bytes_present)) / 1e9
         size = f"{missing:.2f} GB" if pin.known_size else "several GB"
         _confirm(f"Download MiniCPM-V {pin.family}, {size}?", yes=yes)
-    with TransferBar() as bar:
+    with Interrupts() as interrupts, TransferBar() as bar:
         try:
             main, projector = supervise(
                 lambda switch: pull_model(pin, commands.pull, switch, bar.show, force=force),
+                interrupts,
                 timeout=None,
             )
         except StoppedError as stopped:
@@ -130,7 +131,6 @@ def _pull(commands: ModelCommands, pin: ModelPin, *, yes: bool, force: bool) -> 
 
 def _verify(commands: ModelCommands, version: ModelFamily | None, *, rehash: bool) -> int:
     from shimmy_vision.cli.main import print_error
-    from shimmy_vision.cli.supervise import supervise
     from shimmy_vision.cli.transfer_bar import TransferBar
     from shimmy_vision.use_cases.list_models import list_models
     from shimmy_vision.use_cases.verify_model import verify_model
@@ -148,12 +148,13 @@ def _verify(commands: ModelCommands, version: ModelFamily | None, *, rehash: boo
         )
     sound = True
     for pin in pins:
-        with TransferBar() as bar:
+        with Interrupts() as interrupts, TransferBar() as bar:
             try:
                 supervise(
                     lambda switch, pin=pin, bar=bar: verify_model(  # type: ignore[misc]
                         pin, store, files, bar.verifying(pin), switch, rehash=rehash
                     ),
+                    interrupts,
                     timeout=None,
                 )
                 print(f"{pin.family}  sound")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from types import TracebackType
 from typing import NoReturn
@@ -20,6 +21,14 @@ _LABELS: dict[Stage, str] = {
 }
 
 
+ROWS = 20  # named because tqdm hides its bar on terminals that tell no size
+
+
+def terminal_columns() -> int:
+    """The terminal's width; 80 where it tells none, for which tqdm would print nothing."""
+    return shutil.get_terminal_size((80, 24)).columns or 80
+
+
 class ProgressBar:
     """Shows stages of one analysis; ``name`` tells which image."""
 
@@ -28,6 +37,8 @@ class ProgressBar:
             total=1,
             desc=name,
             file=sys.stderr,
+            ncols=terminal_columns(),
+            nrows=ROWS,
             leave=False,
             disable=not sys.stderr.isatty(),
             bar_format="{desc} {bar:20} {n_fmt}/{total_fmt} [{elapsed}]",

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
+from shimmy_vision.cli.progress_bar import ROWS, terminal_columns
 from shimmy_vision.domain.model_manifest import ModelFile, ModelPin
 from shimmy_vision.ports.model_files import ByteProgress
 
@@ -50,6 +51,8 @@ class TransferBar:
                 unit="B",
                 unit_scale=True,
                 file=sys.stderr,
+                ncols=terminal_columns(),
+                nrows=ROWS,
             )
 
     def _close(self) -> None:

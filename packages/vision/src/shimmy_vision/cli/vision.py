@@ -18,6 +18,7 @@ from shimmy_vision.cli.exit_codes import (
     exit_code,
 )
 from shimmy_vision.cli.image_sources import ImageSource, find_images
+from shimmy_vision.cli.supervise import Interrupts, supervise
 from shimmy_vision.domain.analysis_request import (
     MODES,
     AnalysisRequest,
@@ -72,14 +73,20 @@ def run(args: argparse.Namespace) -> int:
         request=request,
     )
     output = args.output or ("jsonl" if len(sources) > 1 else "json")
-    with wiring.vision(read_settings(), order) as analyse:
-        return _Session(analyse, args, request, output).run(sources)
+    with Interrupts() as interrupts, wiring.vision(read_settings(), order) as analyse:
+        return _Session(analyse, args, request, output, interrupts).run(sources)
 
 
 class _Session:
     def __init__(
-        self, analyse: Any, args: argparse.Namespace, request: AnalysisRequest, output: str
+        self,
+        analyse: Any,
+        args: argparse.Namespace,
+        request: AnalysisRequest,
+        output: str,
+        interrupts: Interrupts,
     ) -> None:
+        self._interrupts = interrupts
         self._analyse = analyse
         self._args = args
         self._request = request
@@ -106,13 +113,13 @@ class _Session:
 
     def _one(self, source: ImageSource, label: str) -> dict[str, Any]:
         from shimmy_vision.cli.progress_bar import ProgressBar
-        from shimmy_vision.cli.supervise import supervise
 
         data = source.read(self._args.max_image_mb * 1_000_000)
         timeout = self._args.timeout / 1000 if self._args.timeout else None
         with ProgressBar(label) as bar:
             result: dict[str, Any] = supervise(
                 lambda switch: self._analyse(data, self._request, switch, bar.show),
+                self._interrupts,
                 timeout=timeout,
             )
         return result
