@@ -193,6 +193,7 @@ def test_decoding_stops_within_200_ms(engine: LlamaEngine) -> None:
 def test_the_abort_flag_is_what_c_reads() -> None:
     flag = AbortFlag()
     kind = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p)
+    assert flag.callback_address is not None
     poll = kind(flag.callback_address)
     assert [poll(flag.data_address), flag.is_set] == [False, False]
     flag.set()
@@ -203,8 +204,7 @@ def test_the_abort_flag_is_what_c_reads() -> None:
 
 def test_everything_is_freed_once(synthetic_46: SyntheticPair, open_engine: OpenEngine) -> None:
     engine = open_engine(synthetic_46, "4.6", context=512)
-    parts = [engine._weights, engine._context, engine._encoder]
-    closers = [part.close for part in parts]
+    closers = [engine._weights.close, engine._context.close, engine._encoder.close]
     engine.close()
     engine.close()
     assert not any(closer.alive for closer in closers)
