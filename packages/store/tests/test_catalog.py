@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def test_a_wrong_field_is_named(data: dict[str, Any], field: str, value: Any, na
 
 
 def test_missing_extra_or_reordered_plans_are_refused(data: dict[str, Any]) -> None:
-    for change in (
+    changes: tuple[Callable[[dict[str, Any]], object], ...] = (
         lambda d: d["plans"].pop(),
         lambda d: d["plans"].append(d["plans"][0]),
         lambda d: d["plans"].reverse(),
@@ -75,7 +76,8 @@ def test_missing_extra_or_reordered_plans_are_refused(data: dict[str, Any]) -> N
         lambda d: d["plans"][0].update(extra=1),
         lambda d: d.update(currency="eur"),
         lambda d: d.pop("currency"),
-    ):
+    )
+    for change in changes:
         changed = copy.deepcopy(data)
         change(changed)
         with pytest.raises(CatalogError):

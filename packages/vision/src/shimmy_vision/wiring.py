@@ -50,6 +50,7 @@ from shimmy_vision.ports.image_intake import IntakeLimits
 from shimmy_vision.ports.progress import ProgressListener
 from shimmy_vision.settings import Settings
 from shimmy_vision.use_cases.analyze_image import Collaborators, analyze_image
+from shimmy_vision.use_cases.check_model_files import CheckOptions
 from shimmy_vision.use_cases.list_models import list_models
 from shimmy_vision.use_cases.locate_model import LocateCollaborators, locate_model
 from shimmy_vision.use_cases.open_engine import EngineParts, open_engine
@@ -67,7 +68,10 @@ Analyse: TypeAlias = Callable[
 
 @dataclass(frozen=True, slots=True)
 class VisionOrder:
-    """What the caller chose about the machine rather than about the image."""
+    """What the caller chose about the machine rather than about the image.
+
+    ``verify`` reads every byte of the model again although its files have not changed.
+    """
 
     model: str | None
     threads: int
@@ -75,6 +79,7 @@ class VisionOrder:
     max_image_bytes: int
     max_dimension: int
     request: AnalysisRequest
+    verify: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +150,7 @@ def _open_engine(
                 files=_model_files(settings),
                 gpu_memory=lambda: _gpu_memory(settings, probe, order.gpu_layers),
                 names_in=_names_in,
-                allow_synthetic=settings.allow_synthetic,
+                check=CheckOptions(settings.allow_synthetic, order.verify),
             ),
             cancellation,
         )

@@ -204,10 +204,11 @@ def test_the_abort_flag_is_what_c_reads() -> None:
 
 def test_everything_is_freed_once(synthetic_46: SyntheticPair, open_engine: OpenEngine) -> None:
     engine = open_engine(synthetic_46, "4.6", context=512)
-    closers = [engine._weights.close, engine._context.close, engine._encoder.close]
+    weights, context, encoder = engine._weights, engine._context, engine._encoder
     engine.close()
     engine.close()
-    assert not any(closer.alive for closer in closers)
+    alive = [weights.close.alive, context.close.alive, encoder.close.alive]
+    assert alive == [False, False, False]
 
 
 def test_dropping_the_engine_frees_it(synthetic_26: SyntheticPair, open_engine: OpenEngine) -> None:

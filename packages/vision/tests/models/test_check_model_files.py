@@ -215,7 +215,7 @@ def _locate(
         files=files,
         gpu_memory=lambda: None,
         names_in=lambda folder: [path.name for path in folder.iterdir()],
-        allow_synthetic=synthetic,
+        check=CheckOptions(allow_synthetic=synthetic),
     )
 
 

@@ -260,12 +260,28 @@ def test_two_processes_download_once(tmp_path: Path, hub: Path) -> None:
     assert _installed(tmp_path)
 
 
-def test_waiting_for_the_lock_can_be_cancelled(tmp_path: Path) -> None:
-    store, switch = FolderModelStore(tmp_path), Cancellation()
-    with store.lock(_pin(), Cancellation()):
-        threading.Timer(0.3, switch.cancel, ["interrupted"]).start()
-        with pytest.raises(StoppedError), FolderModelStore(tmp_path).lock(_pin(), switch):
+def test_waiting_for_the_lock_is_told_and_can_be_cancelled(tmp_path: Path) -> None:
+    store, switch, told = FolderModelStore(tmp_path), Cancellation(), []
+    with store.lock(_pin(), Cancellation(), lambda: pytest.fail("nobody was there")):
+        threading.Timer(0.5, switch.cancel, ["interrupted"]).start()
+        waiting = FolderModelStore(tmp_path).lock(_pin(), switch, lambda: told.append(1))
+        with pytest.raises(StoppedError), waiting:
             pytest.fail("the lock was given twice")
+    assert told == [1]
+
+
+def test_what_was_hashed_at_install_is_not_hashed_again(
+    tmp_path: Path, hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve_models(hub) as mirror:
+        main, _ = _pull(tmp_path, mirror)
+    monkeypatch.setattr(
+        "shimmy_vision.adapters.hashed_model_files.hash_file",
+        lambda *_: pytest.fail("the file was hashed again"),
+    )
+    files = HashedModelFiles(tmp_path / "digests.json")
+    digest = files.sha256(main, rehash=False, progress=lambda *_: None, cancellation=Cancellation())
+    assert digest == hashlib.sha256(MAIN).hexdigest()
 
 
 def test_a_full_disk_is_noticed_before_and_during(

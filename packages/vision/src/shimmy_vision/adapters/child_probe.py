@@ -170,7 +170,7 @@ def _crash(number: int, stderr: str, library: Path, names: str) -> LibraryError:
     return LibraryError(
         "library-crashed",
         f"llama.cpp crashed ({name}) while loading {names} in a trial process.{said}",
-        hint="Check the files with: shimmy models verify --rehash. If they are whole, "
+        hint="Check the files with: shimmy models verify. If they are whole, "
         "reinstall the library: pip install --force-reinstall shimmy-vision",
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -43,7 +43,9 @@ class FolderModelStore:
             yield part
 
     @contextmanager
-    def lock(self, pin: ModelPin, cancellation: Cancellation) -> Iterator[None]:
+    def lock(
+        self, pin: ModelPin, cancellation: Cancellation, on_wait: Callable[[], None]
+    ) -> Iterator[None]:
         try:
             self.folder(pin).mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
@@ -53,13 +55,16 @@ class FolderModelStore:
                 hint="Set SHIMMY_MODEL_DIR to a folder you can write.",
             ) from error
         lock = FileLock(self.folder(pin) / ".lock")
+        told = False
         while True:
             cancellation.check()
             try:
                 lock.acquire(timeout=_LOCK_POLL_SECONDS)
                 break
             except Timeout:
-                continue
+                if not told:
+                    on_wait()
+                told = True
         try:
             yield
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import mmap
 from pathlib import Path
@@ -42,18 +43,19 @@ class HashedModelFiles:
             if isinstance(known, str) and not rehash:
                 return known
             digest = hash_file(path, progress, cancellation)
-            self._remember(key, digest, unchanged=_identity(path) == key)
+            if _identity(path) == key:
+                self._remember(key, digest)
         except OSError as error:
             raise _unreadable(path, error) from error
         return digest
 
-    def _remember(self, key: str, digest: str, *, unchanged: bool) -> None:
-        if not unchanged:
-            return
-        try:
+    def remember(self, path: Path, digest: str) -> None:
+        self._remember(_identity(path), digest)
+
+    def _remember(self, key: str, digest: str) -> None:
+        # A full disk only means hashing again next time.
+        with contextlib.suppress(OSError):
             write_record(self._record, {**read_record(self._record), key: digest})
-        except OSError:
-            return  # a full disk only means hashing again next time
 
 
 def hash_file(path: Path, progress: ByteProgress, cancellation: Cancellation) -> str:

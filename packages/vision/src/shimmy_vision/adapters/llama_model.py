@@ -62,7 +62,7 @@ class LlamaWeights:
             raise ModelError(
                 "model-load-failed",
                 f"llama.cpp refused {path.name}: {library.log.cause() or 'no reason given'}",
-                hint="Check the files with: shimmy models verify --rehash",
+                hint="Check the files with: shimmy models verify",
             )
         self.close = weakref.finalize(self, c.llama_model_free, self.pointer)
         self.vocabulary = c.llama_model_get_vocab(self.pointer)

@@ -81,7 +81,7 @@ class MtmdEncoder:
             raise ModelError(
                 "projector-load-failed",
                 f"libmtmd refused {path.name}: {library.log.cause() or 'no reason given'}",
-                hint="Check the files with: shimmy models verify --rehash",
+                hint="Check the files with: shimmy models verify",
             )
         self.close = weakref.finalize(self, _free_encoder, weights, self._switch, self.pointer)
         self._marker: bytes = c.mtmd_default_marker()

@@ -27,9 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pull.add_argument("version", nargs="?", type=_family, help="default: the recommended one")
     pull.add_argument("--yes", action="store_true", help="do not ask before a large download")
     pull.add_argument("--force", action="store_true", help="download again even if installed")
-    verify = commands.add_parser("verify", help="check installed files")
+    verify = commands.add_parser("verify", help="check every byte of installed files")
     verify.add_argument("version", nargs="?", type=_family, help="default: all installed")
-    verify.add_argument("--rehash", action="store_true", help="read every byte again")
     remove = commands.add_parser("remove", help="delete a version's files")
     remove.add_argument("version", type=_family)
     remove.add_argument("--yes", action="store_true", help="do not ask")
@@ -57,7 +56,7 @@ def run(args: argparse.Namespace, *, commands: ModelCommands | None = None) -> i
         case "pull":
             return _pull(commands, _pin(commands, args.version), yes=args.yes, force=args.force)
         case "verify":
-            return _verify(commands, args.version, rehash=args.rehash)
+            return _verify(commands, args.version)
         case "remove":
             return _remove(commands, _pin(commands, args.version), yes=args.yes)
         case _:
@@ -114,7 +113,9 @@ def _pull(commands: ModelCommands, pin: ModelPin, *, yes: bool, force: bool) -> 
     with Interrupts() as interrupts, TransferBar() as bar:
         try:
             main, projector = supervise(
-                lambda switch: pull_model(pin, commands.pull, switch, bar.show, force=force),
+                lambda switch: pull_model(
+                    pin, commands.pull, switch, bar.show, force=force, on_wait=_tell_wait
+                ),
                 interrupts,
                 timeout=None,
             )
@@ -129,7 +130,7 @@ def _pull(commands: ModelCommands, pin: ModelPin, *, yes: bool, force: bool) -> 
     return OK
 
 
-def _verify(commands: ModelCommands, version: ModelFamily | None, *, rehash: bool) -> int:
+def _verify(commands: ModelCommands, version: ModelFamily | None) -> int:
     from shimmy_vision.cli.main import print_error
     from shimmy_vision.cli.transfer_bar import TransferBar
     from shimmy_vision.use_cases.list_models import list_models
@@ -152,7 +153,7 @@ def _verify(commands: ModelCommands, version: ModelFamily | None, *, rehash: boo
             try:
                 supervise(
                     lambda switch, pin=pin, bar=bar: verify_model(  # type: ignore[misc]
-                        pin, store, files, bar.verifying(pin), switch, rehash=rehash
+                        pin, store, files, bar.verifying(pin), switch, rehash=True
                     ),
                     interrupts,
                     timeout=None,
@@ -170,9 +171,13 @@ def _remove(commands: ModelCommands, pin: ModelPin, *, yes: bool) -> int:
     from shimmy_vision.use_cases.remove_model import remove_model
 
     _confirm(f"Delete MiniCPM-V {pin.family} from {commands.pull.store.folder(pin)}?", yes=yes)
-    freed = remove_model(pin, commands.pull.store, Cancellation())
+    freed = remove_model(pin, commands.pull.store, Cancellation(), _tell_wait)
     print(f"{freed / 1e9:.2f} GB freed")
     return OK
+
+
+def _tell_wait() -> None:
+    print("shimmy: another process works on this version; waiting for it", file=sys.stderr)
 
 
 def _confirm(question: str, *, yes: bool) -> None:

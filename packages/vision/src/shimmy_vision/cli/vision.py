@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-tokens", metavar="N", type=positive_integer, help="bound of each generated answer")
     add("--seed", metavar="N", type=int, help="sample with this seed instead of taking the best")
     add("--model", metavar="VERSION|DIR", help="4.6, 4.5, 4.0, 2.6 or a folder with a pair")
+    add("--verify", action="store_true", help="read every byte of the model before loading it")
     add("--threads", metavar="N", type=positive_integer, default=0, help="default: physical cores")
     add("--gpu-layers", metavar="N|all", type=gpu_layers, default=-1, help="default: all")
     add("--max-image-mb", metavar="MB", type=positive_integer, default=50, help="default: 50")
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
         max_image_bytes=args.max_image_mb * 1_000_000,
         max_dimension=args.max_dim,
         request=request,
+        verify=args.verify,
     )
     output = args.output or ("jsonl" if len(sources) > 1 else "json")
     with Interrupts() as interrupts, wiring.vision(read_settings(), order) as analyse:

@@ -18,7 +18,7 @@ from shimmy_vision.domain.activity import measure_activity
 from shimmy_vision.domain.colour import contrast_ratio, hex_of, pack, unpack
 from shimmy_vision.domain.palette import Palette
 from shimmy_vision.domain.pixels import Box, RgbPixels
-from shimmy_vision.domain.regions import Region, connected_regions
+from shimmy_vision.domain.regions import Region, connected_regions, true_runs
 
 _CELL = 8
 _EDGE = 12  # brightness step: #eeeeee on white has 17; JPEG noise on flat areas stays below
@@ -171,10 +171,8 @@ def _distance_to_segment(
 
 def _letter_height(counts: NDArray[np.intp]) -> float:
     """Median height of the lines' dense bands: small letters, without ascenders and descenders."""
-    lit = counts > 0
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], lit, [False])).astype(np.int8)))
     bands = [
         int(np.count_nonzero(counts[start:end] >= counts[start:end].max() / 2))
-        for start, end in edges.reshape(-1, 2)
+        for start, end in true_runs(counts > 0)
     ]
     return float(np.median(bands)) if bands else 0.0

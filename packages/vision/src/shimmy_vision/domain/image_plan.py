@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from shimmy_vision.domain.activity import Activity
 from shimmy_vision.domain.pixels import Box
+from shimmy_vision.domain.regions import true_runs
 from shimmy_vision.domain.slice_grid import EncoderGrid, SlicePlan, plan_slices
 
 FULL_RESOLUTION = 0.97
@@ -141,9 +142,8 @@ def _seam(nominal: int, length: int, across: int, steps: CountSteps) -> int | No
     """The middle of the widest blank run within reach of ``nominal``; None if there is none."""
     low, high = max(1, nominal - REACH // 2), min(length - 1, nominal + REACH // 2)
     blank = steps(low, high) <= max(2, across * _BLANK_SHARE)
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], blank, [False])).astype(np.int8)))
-    if edges.size == 0:
+    runs = true_runs(blank)
+    if len(runs) == 0:
         return None
-    runs = edges.reshape(-1, 2)
     first, last = max(runs, key=lambda run: (run[1] - run[0], -abs(low + run.sum() // 2 - nominal)))
     return low + int(first + last) // 2

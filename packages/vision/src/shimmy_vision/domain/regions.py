@@ -1,4 +1,4 @@
-"""Connected areas of a small boolean grid, found run by run."""
+"""Runs and connected areas of boolean grids."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+def true_runs(flags: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Shape (n,) of flags → shape (runs, 2): start and exclusive end of each run of True."""
+    edges = np.diff(np.concatenate(([False], flags, [False])).astype(np.int8))
+    return np.flatnonzero(edges).reshape(-1, 2)
 
 
 class Region(NamedTuple):
@@ -49,8 +55,7 @@ def connected_regions(grid: NDArray[np.bool_]) -> list[Region]:
 
 def _runs(grid: NDArray[np.bool_]) -> Iterator[_Run]:
     for row, cells in enumerate(grid):
-        edges = np.flatnonzero(np.diff(np.concatenate(([False], cells, [False])).astype(np.int8)))
-        for start, end in edges.reshape(-1, 2):
+        for start, end in true_runs(cells):
             yield _Run(row, int(start), int(end))
 
 

@@ -24,6 +24,10 @@ class ModelFiles(Protocol):
         """Raises ModelError if the file is missing, unreadable or no sound GGUF."""
         ...
 
+    def remember(self, path: Path, digest: str) -> None:
+        """Record a digest that was just taken of exactly this file."""
+        ...
+
     def sha256(
         self, path: Path, *, rehash: bool, progress: ByteProgress, cancellation: Cancellation
     ) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,8 +54,13 @@ class ModelStore(Protocol):
 
     def part(self, pin: ModelPin, file: ModelFile) -> AbstractContextManager[PartFile]: ...
 
-    def lock(self, pin: ModelPin, cancellation: Cancellation) -> AbstractContextManager[None]:
-        """Only one process installs or removes a version at a time; waits for the other."""
+    def lock(
+        self, pin: ModelPin, cancellation: Cancellation, on_wait: Callable[[], None]
+    ) -> AbstractContextManager[None]:
+        """Only one process installs or removes a version at a time.
+
+        Waits for the other, telling ``on_wait`` once; ends with StoppedError on cancellation.
+        """
         ...
 
     def free_bytes(self) -> int: ...

@@ -40,7 +40,7 @@ class LocateCollaborators:
     files: ModelFiles
     gpu_memory: Callable[[], int | None]
     names_in: Callable[[Path], Sequence[str]]
-    allow_synthetic: bool
+    check: CheckOptions
 
 
 def locate_model(
@@ -64,7 +64,14 @@ def locate_model(
 def _pinned(
     pin: ModelPin, collaborators: LocateCollaborators, cancellation: Cancellation
 ) -> CheckedPair:
-    return verify_model(pin, collaborators.store, collaborators.files, ignore_bytes, cancellation)
+    return verify_model(
+        pin,
+        collaborators.store,
+        collaborators.files,
+        ignore_bytes,
+        cancellation,
+        rehash=collaborators.check.rehash,
+    )
 
 
 def _folder(
@@ -80,5 +87,6 @@ def _folder(
             hint="Put one .gguf and its mmproj….gguf into a folder of their own.",
         )
     pair = ModelPair(folder / names[0], folder / names[1], None)
-    options = CheckOptions(allow_synthetic=collaborators.allow_synthetic)
-    return check_model_files(pair, collaborators.files, options, ignore_bytes, cancellation)
+    return check_model_files(
+        pair, collaborators.files, collaborators.check, ignore_bytes, cancellation
+    )

@@ -50,13 +50,16 @@ def pull_model(
     listener: PullListener,
     *,
     force: bool = False,
+    on_wait: Callable[[], None] = lambda: None,
 ) -> tuple[Path, Path]:
     """Install ``pin``'s pair; files already installed and sound are kept unless ``force``.
+
+    ``on_wait`` is called once if another process is installing this version.
 
     Returns the paths of main file and projector. Raises DownloadError or
     StoppedError; what was downloaded until then stays and is resumed.
     """
-    with collaborators.store.lock(pin, cancellation):
+    with collaborators.store.lock(pin, cancellation, on_wait):
         missing = [
             file
             for file in pin.files
@@ -107,7 +110,7 @@ def _install(
                 lambda done, total: listener(file, "verify", done, total), cancellation
             )
             if digest == file.sha256:
-                part.commit()
+                collaborators.files.remember(part.commit(), digest)
                 return
             part.restart("")
         if attempt == _CORRUPT_ATTEMPTS:
