@@ -246,10 +246,14 @@ def describe_library_here(directory: Path) -> str:
 
 
 def try_engine_here(directory: Path, files: EngineFiles, options: EngineOptions) -> None:
-    """For the trial process: load, read one blank slice, decode one token."""
+    """For the trial process: load, read a blank image of several slices, decode one token.
+
+    Slices of more than one shape: some malformed projectors only crash on the second.
+    """
     engine = LlamaEngine(directory, files, options)
     cancellation = Cancellation()
-    blank = np.full((engine.encoder.grid.slice_size,) * 2 + (3,), 255, dtype=np.uint8)
+    side = engine.encoder.grid.slice_size
+    blank = np.full((side // 2, side + 1, 3), 255, dtype=np.uint8)
     engine.encoder.encode(blank, on_slice=lambda _done, _all: None, cancellation=cancellation)
     engine.model.evaluate_tokens(engine.model.tokenize("x", special=False), cancellation)
     engine.model.logits()

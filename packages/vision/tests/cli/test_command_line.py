@@ -18,7 +18,7 @@ import jsonschema
 import pytest
 from PIL import Image
 
-from shimmy_sandbox.synthetic_model import SyntheticPair
+from shimmy_sandbox.synthetic_model import SyntheticPair, write_synthetic_pair
 from shimmy_vision.cli.exit_codes import exit_code
 from shimmy_vision.errors import ShimmyError
 
@@ -255,6 +255,33 @@ def test_a_library_that_crashes_exits_3_and_the_parent_lives(
     done = shimmy("doctor", SHIMMY_LIBRARY_DIR=str(folder))
     assert done.returncode == 3
     assert "library-load-failed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "code"),
+    [
+        ("projector", "clip.vision.attention.head_count", "library-crashed"),
+        ("main", "qwen2.block_count", "library-crashed"),
+        ("main", "qwen2.attention.head_count_kv", "model-load-failed"),
+        ("projector", "clip.vision.patch_size", "projector-malformed"),
+    ],
+)
+def test_models_that_abort_the_native_library_exit_3(
+    shimmy: Run, tmp_path: Path, file: str, key: str, code: str
+) -> None:
+    """Sound files with one wrong number: some make llama.cpp abort, none may take us along."""
+    pair = write_synthetic_pair(tmp_path / "pair", "2.6")
+    path = getattr(pair, file)
+    data = bytearray(path.read_bytes())
+    at = data.index(key.encode()) + len(key) + 4
+    value = {"qwen2.block_count": 4_000_000_000, "qwen2.attention.head_count_kv": 3}.get(key, 0)
+    data[at : at + 4] = value.to_bytes(4, "little")
+    path.write_bytes(data)
+    done = shimmy("vision", str(SAMPLE), "--model", "./pair/", "--max-tokens", "3")
+    assert done.returncode == 3, done.stderr
+    assert f"[{code}]" in done.stderr
+    assert "→" in done.stderr
+    assert "/vendor/" not in done.stderr
 
 
 def test_a_timeout_exits_5(shimmy: Run) -> None:

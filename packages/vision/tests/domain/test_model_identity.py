@@ -10,6 +10,8 @@ from shimmy_vision.domain.gguf import GgufHeader, GgufTensor, Value
 from shimmy_vision.domain.model_identity import check_model_identity
 from shimmy_vision.errors import ModelError
 
+SHAPE: dict[str, Value] = {"clip.vision.image_size": 448, "clip.vision.patch_size": 14}
+
 
 def _header(metadata: dict[str, Value], **tensors: tuple[int, ...]) -> GgufHeader:
     made = tuple(
@@ -35,6 +37,7 @@ def _resampler(version: int, width: int = 128, queries: int = 64, **more: Value)
             "general.architecture": "clip",
             "clip.projector_type": "resampler",
             "clip.minicpmv_version": version,
+            **SHAPE,
             **{key.replace("__", "."): value for key, value in more.items()},
         },
         resampler__query=(width, queries),
@@ -42,9 +45,15 @@ def _resampler(version: int, width: int = 128, queries: int = 64, **more: Value)
     )
 
 
-def _merger(width: int = 128, key: str = "clip.projector_type") -> GgufHeader:
+def _merger(width: int = 128, key: str = "clip.projector_type", patch: int = 14) -> GgufHeader:
     return _header(
-        {"general.architecture": "clip", key: "minicpmv4_6"}, mm__down__weight=(512, width)
+        {
+            "general.architecture": "clip",
+            key: "minicpmv4_6",
+            **SHAPE,
+            "clip.vision.patch_size": patch,
+        },
+        mm__down__weight=(512, width),
     )
 
 
@@ -86,9 +95,18 @@ def test_genuine_pairs_are_recognised(main: GgufHeader, projector: GgufHeader, f
         (_main("qwen2"), _resampler(3, queries=96), "projector-malformed", "96"),
         (
             _main("qwen35"),
-            _header({"general.architecture": "clip", "clip.projector_type": "minicpmv4_6"}),
+            _header(
+                {"general.architecture": "clip", "clip.projector_type": "minicpmv4_6", **SHAPE}
+            ),
             "projector-malformed",
             "mm.down.weight",
+        ),
+        (_main("qwen35"), _merger(patch=13), "projector-malformed", "patch_size is 13"),
+        (
+            _main("qwen35"),
+            _header({"general.architecture": "clip", "clip.projector_type": "minicpmv4_6"}),
+            "projector-malformed",
+            "image_size is None",
         ),
         (
             _main("qwen2", shimmy__synthetic=True),

@@ -38,6 +38,8 @@ def _write(path: Path, architecture: str, width: int = 64, **text: str) -> Path:
     for key, value in text.items():
         writer.add_string(key.replace("__", "."), value)
     if architecture == "clip":
+        writer.add_uint32("clip.vision.image_size", 448)
+        writer.add_uint32("clip.vision.patch_size", 14)
         writer.add_tensor("mm.down.weight", np.ones((width, 32), dtype=np.float32))
     else:
         writer.add_uint32(f"{architecture}.embedding_length", width)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -178,7 +179,8 @@ def _crash(number: int, stderr: str, library: Path, names: str) -> LibraryError:
 def _cause(stderr: str) -> str:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     telling = [line for line in lines if any(word in line for word in _TELLING)]
-    return (telling or lines or [""])[0][:300]
+    # Assertions name the source by where it was built; only its place in llama.cpp tells anything.
+    return re.sub(r"\S*/vendor/llama\.cpp/", "", (telling or lines or [""])[0])[:300]
 
 
 def command_of_this_program() -> tuple[str, ...]:

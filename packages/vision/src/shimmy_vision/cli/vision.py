@@ -135,7 +135,7 @@ class _Session:
     def _failure(self, source: ImageSource, error: ShimmyError) -> None:
         from shimmy_vision.cli.main import print_error
 
-        print_error(error, about=source.name)
+        print_error(error, about="" if concerns_every_image(error) else source.name)
         if self._output == "jsonl":
             fields = {"code": error.code, "message": error.message, "hint": error.hint}
             _write({"image": source.name, "error": fields}, pretty=False)

@@ -21,6 +21,7 @@ _BASES: dict[str, tuple[ModelFamily, str]] = {
 _RESAMPLER_VERSIONS: dict[int, ModelFamily] = {3: "2.6", 5: "4.0", 6: "4.5"}
 _OTHER_RESAMPLERS = {1: "2.0", 2: "2.5", 4: "o 2.6", 100045: "o 4.5"}
 _LIST = "Install a supported model: shimmy models list"
+_VISION_SHAPE = {"clip.vision.image_size": 448, "clip.vision.patch_size": 14}
 _SYNTHETIC_KEY = "shimmy.synthetic"
 
 
@@ -107,6 +108,14 @@ def _projector_family(projector: GgufHeader) -> ModelFamily:
 
 def _projector_width(projector: GgufHeader, family: ModelFamily) -> int:
     """Width of the rows the projector makes, from the tensor that makes them."""
+    for key, expected in _VISION_SHAPE.items():
+        if _integer(projector, key) != expected:
+            raise ModelError(
+                "projector-malformed",
+                f"The projector's {key} is {projector.metadata.get(key)!r}; every MiniCPM-V has "
+                f"{expected}.",
+                hint=_LIST,
+            )
     if family == "4.6":
         return _tensor(projector, "mm.down.weight").dimensions[-1]
     query = _tensor(projector, "resampler.query")
