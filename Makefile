@@ -13,7 +13,7 @@ demo: runtime ## install everything locked and analyse a real image
 	@bash scripts/demo.sh
 
 test: dev check ## install what tests need, check, run every test
-	$(BIN)/python -m pytest -n 2 --dist loadscope
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist loadscope
 
 check: dev ## style, types, architecture and lock files
 	$(BIN)/ruff check .

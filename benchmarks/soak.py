@@ -39,6 +39,7 @@ def main() -> int:
     """Run, print, judge."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--analyses", type=int, default=1000)
+    parser.add_argument("--threads", type=int, default=0, help="default: one a core")
     parser.add_argument("--layout", choices=("2.6", "4.6"), default="4.6")
     args = parser.parse_args()
     images = [_png(*size) for size in SIZES]
@@ -53,7 +54,7 @@ def main() -> int:
                 "SHIMMY_MODEL": f"{pair.main.parent}/",
             }
         )
-        order = wiring.VisionOrder(None, 0, 0, 50_000_000, 30_000, _request(0))
+        order = wiring.VisionOrder(None, args.threads, 0, 50_000_000, 30_000, _request(0))
         with wiring.vision(settings, order) as analyse:
             for number in range(warm_up + args.analyses):
                 image = images[number % len(images)]

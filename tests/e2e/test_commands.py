@@ -42,7 +42,8 @@ def test_the_demo_turns_a_real_screenshot_into_json(tmp_path: Path) -> None:
 @pytest.mark.timeout(900)
 def test_a_thousand_analyses_leave_memory_flat() -> None:
     done = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks/soak.py"), "--analyses", "1000"],
+        # One thread: beside other tests, two would spend their time waiting for a core.
+        [sys.executable, str(ROOT / "benchmarks/soak.py"), "--analyses", "1000", "--threads", "1"],
         capture_output=True,
         text=True,
         check=False,

@@ -17,6 +17,9 @@ class SamplingRule:
     top_k: int = 100
 
 
+# Below this, dividing by the temperature only overflows; the best token wins anyway.
+_COLDEST = 1e-6
+
 GREEDY = SamplingRule()
 # The values MiniCPM-V's authors publish for its examples.
 SEEDED = SamplingRule(temperature=0.7)
@@ -44,7 +47,7 @@ def choose_token(
     if candidates.size == 0:
         raise ValueError("the grammar allows no token")
     scores = np.nan_to_num(logits[candidates].astype(np.float64), nan=-np.inf, posinf=1e30)
-    if rule.temperature <= 0 or not np.isfinite(scores).any():
+    if rule.temperature < _COLDEST or not np.isfinite(scores).any():
         token = int(candidates[int(np.argmax(scores))])
     else:
         token = int(candidates[_sample(scores / rule.temperature, rule, rng)])
