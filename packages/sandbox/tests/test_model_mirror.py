@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -22,8 +24,12 @@ def hub(tmp_path: Path) -> Path:
 
 
 def _get(mirror: Mirror, path: str, **headers: str) -> tuple[int, bytes, dict[str, str]]:
+    return _fetch(mirror.url + path, **headers)
+
+
+def _fetch(url: str, **headers: str) -> tuple[int, bytes, dict[str, str]]:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    request = urllib.request.Request(mirror.url + path, headers=named)  # noqa: S310 - loopback
+    request = urllib.request.Request(url, headers=named)  # noqa: S310 - loopback
     try:
         with urllib.request.urlopen(request) as reply:  # noqa: S310 - loopback
             return reply.status, reply.read(), dict(reply.headers)
@@ -65,3 +71,34 @@ def test_a_fault_happens_as_often_as_told(hub: Path) -> None:
     assert second == DATA
     with serve_models(hub, Faults(status=503, status_times=2)) as mirror:
         assert [_get(mirror, "/file.gguf")[0] for _ in range(3)] == [503, 503, 200]
+
+
+def test_tags_and_pages_that_mislead(hub: Path) -> None:
+    with serve_models(hub, Faults(weak_tags=True)) as mirror:
+        assert _get(mirror, "/file.gguf")[2]["ETag"].startswith('W/"')
+    with serve_models(hub, Faults(web_page=True)) as mirror:
+        status, body, headers = _get(mirror, "/file.gguf", Range="bytes=5-")
+    assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert body.startswith(b"<!doctype html>")
+
+
+def test_the_command_serves_the_faults_it_was_told(hub: Path) -> None:
+    start = "import sys; from shimmy_sandbox.cli.main import main; sys.exit(main())"
+    told = ["mirror", str(hub), "--status", "503", "--times", "2", "--retry-after", "7"]
+    with subprocess.Popen(
+        [sys.executable, "-c", start, *told],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdout is not None
+        assert server.stderr is not None
+        url = server.stdout.readline().strip()
+        replies = [_fetch(f"{url}/file.gguf") for _ in range(3)]
+        server.terminate()
+        assert "not for production" in server.stderr.read()
+    assert [(status, headers.get("Retry-After")) for status, _, headers in replies] == [
+        (503, "7"),
+        (503, "7"),
+        (200, None),
+    ]

@@ -30,6 +30,8 @@ class Faults:
     ``corrupt_at``       flip the byte at this offset of the file
     ``ignore_range``     answer 200 with the whole file to a range request
     ``change_tag``       a new ETag for every reply, as if the file changed
+    ``weak_tags``        ETags that forbid byte-exact comparison, so clients send no If-Range
+    ``web_page``         answer 200 with a sign-in page, as hotel networks do
     ``status``           answer with this status and no file
     ``redirect_to``      answer 302 to this base address
     ``extra_bytes``      send so many bytes after the end of the file
@@ -44,6 +46,8 @@ class Faults:
     corrupt_times: int = 1
     ignore_range: bool = False
     change_tag: bool = False
+    weak_tags: bool = False
+    web_page: bool = False
     status: int | None = None
     status_times: int = 1
     retry_after: str = ""
@@ -129,6 +133,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif faults.status is not None and state.spend("status_times"):
             retry = {"Retry-After": faults.retry_after} if faults.retry_after else {}
             self._empty(faults.status, retry)
+        elif faults.web_page:
+            self._page()
         elif (path := state.find(self.path)) is None:
             self._empty(404, {})
         else:
@@ -182,7 +188,8 @@ class _Handler(BaseHTTPRequestHandler):
         status = path.stat()
         serial = len(self.state.requests) if self.state.faults.change_tag else 0
         seed = f"{path}{status.st_size}{status.st_mtime_ns}{serial}"
-        return f'"{hashlib.sha256(seed.encode()).hexdigest()[:16]}"'
+        tag = f'"{hashlib.sha256(seed.encode()).hexdigest()[:16]}"'
+        return f"W/{tag}" if self.state.faults.weak_tags else tag
 
     def _start(self, tag: str) -> int:
         match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
@@ -190,6 +197,14 @@ class _Handler(BaseHTTPRequestHandler):
         if match is None or self.state.faults.ignore_range or condition not in (None, tag):
             return 0
         return int(match[1])
+
+    def _page(self) -> None:
+        page = b"<!doctype html><title>Sign in</title>"
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
 
     def _empty(self, status: int, headers: dict[str, str]) -> None:
         self.send_response(status)

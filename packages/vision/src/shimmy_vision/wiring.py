@@ -84,11 +84,11 @@ class VisionOrder:
 
 @dataclass(frozen=True, slots=True)
 class ModelCommands:
-    """What ``shimmy models`` works with."""
+    """What ``shimmy models`` works with; ``recommend`` may ask the native library for GPUs."""
 
     manifest: Mapping[ModelFamily, ModelPin]
     pull: PullCollaborators
-    recommended: ModelFamily
+    recommend: Callable[[], ModelFamily]
 
 
 @contextmanager
@@ -179,8 +179,11 @@ def model_commands(settings: Settings) -> ModelCommands:
     store = FolderModelStore(settings.models_directory)
     source = HttpModelSource(settings.model_base_url, offline=settings.offline)
     pull = PullCollaborators(store, source, _model_files(settings))
-    gpu_memory = _gpu_memory(settings, _probe(settings), -1)
-    return ModelCommands(MANIFEST, pull, recommend_model(gpu_memory))
+
+    def recommend() -> ModelFamily:
+        return recommend_model(_gpu_memory(settings, _probe(settings), -1))
+
+    return ModelCommands(MANIFEST, pull, recommend)
 
 
 def diagnose(settings: Settings) -> tuple[Finding, ...]:

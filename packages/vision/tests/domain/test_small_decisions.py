@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shimmy_vision.domain.access import Granted, LicenceEvidence, Refused, decide_access
@@ -180,6 +180,7 @@ def test_retries_wait_longer_and_obey_the_server() -> None:
     assert retry_delay(1, 0.5, 1e9) == 60.0
 
 
+@settings(max_examples=500)
 @given(st.integers(0, 2**32 - 1), st.floats(0, 2), st.data())
 def test_only_allowed_tokens_are_chosen(seed: int, temperature: float, data: st.DataObject) -> None:
     rng = np.random.default_rng(seed)

@@ -46,25 +46,15 @@ class FolderModelStore:
     def lock(
         self, pin: ModelPin, cancellation: Cancellation, on_wait: Callable[[], None]
     ) -> Iterator[None]:
-        try:
-            self.folder(pin).mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise DownloadError(
-                "model-folder-unusable",
-                f"The model folder {self._root} cannot be used: {error.strerror or error}.",
-                hint="Set SHIMMY_MODEL_DIR to a folder you can write.",
-            ) from error
         lock = FileLock(self.folder(pin) / ".lock")
-        told = False
-        while True:
+        with _folder_errors(self._root):
+            self.folder(pin).mkdir(parents=True, exist_ok=True, mode=0o700)
             cancellation.check()
-            try:
-                lock.acquire(timeout=_LOCK_POLL_SECONDS)
-                break
-            except Timeout:
-                if not told:
-                    on_wait()
-                told = True
+            if not _acquired(lock):
+                on_wait()
+            while not lock.is_locked:
+                cancellation.check()
+                _acquired(lock)
         try:
             yield
         finally:
@@ -119,6 +109,7 @@ class FolderPart:
     def commit(self) -> Path:
         self._handle.flush()
         os.fsync(self._handle.fileno())
+        self._handle.close()  # Windows does not rename a file that is open
         self._path.replace(self._target)
         _state_path(self._target).unlink(missing_ok=True)
         _sync_folder(self._target.parent)
@@ -129,6 +120,27 @@ class FolderPart:
         if self._file is None:
             raise RuntimeError("the part is not open")
         return self._file
+
+
+def _acquired(lock: FileLock) -> bool:
+    try:
+        lock.acquire(timeout=_LOCK_POLL_SECONDS)
+    except Timeout:
+        return False
+    return True
+
+
+@contextmanager
+def _folder_errors(root: Path) -> Iterator[None]:
+    """What a folder that cannot be made or locked means."""
+    try:
+        yield
+    except OSError as error:
+        raise DownloadError(
+            "model-folder-unusable",
+            f"The model folder {root} cannot be used: {error.strerror or error}.",
+            hint="Set SHIMMY_MODEL_DIR to a folder you can write.",
+        ) from error
 
 
 @contextmanager

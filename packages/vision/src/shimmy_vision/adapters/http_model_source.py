@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import httpx
 
 from shimmy_vision import __version__
-from shimmy_vision.domain.download import PartState, ServerReply
+from shimmy_vision.domain.download import PartState, ServerReply, read_number
 from shimmy_vision.domain.model_manifest import ModelFile, ModelPin
 from shimmy_vision.errors import DownloadError
+from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.model_source import Transfer
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_CONNECT_SECONDS = 10.0
 
 
 class HttpModelSource:
@@ -25,7 +29,9 @@ class HttpModelSource:
         self._timeout = timeout
 
     @contextmanager
-    def fetch(self, pin: ModelPin, file: ModelFile, part: PartState) -> Iterator[Transfer]:
+    def fetch(
+        self, pin: ModelPin, file: ModelFile, part: PartState, cancellation: Cancellation
+    ) -> Iterator[Transfer]:
         what = f"{file.name} of {pin.repository}"
         if self._offline:
             raise DownloadError(
@@ -39,9 +45,14 @@ class HttpModelSource:
             headers["Range"] = f"bytes={part.size}-"
             if part.tag and not part.tag.startswith("W/"):
                 headers["If-Range"] = part.tag
-        with _network_errors(what), self._client() as client:
-            url = f"{self._base_url}/{pin.path_of(file)}"
-            with client.stream("GET", url, headers=headers) as response:
+        line = _Line()
+        with (
+            _network_errors(what),
+            self._client() as client,
+            cancellation.when_cancelled(line.hang_up),
+        ):
+            url, tracing = f"{self._base_url}/{pin.path_of(file)}", {"trace": line.trace}
+            with client.stream("GET", url, headers=headers, extensions=tracing) as response:
                 _check_status(response, what)
                 # Pieces as they arrive: a fixed chunk size would lose what a cut leaves unfilled.
                 yield Transfer(_reply(response), response.iter_raw())
@@ -49,13 +60,13 @@ class HttpModelSource:
     def _client(self) -> httpx.Client:
         return httpx.Client(
             follow_redirects=True,
-            timeout=self._timeout,
+            timeout=httpx.Timeout(self._timeout, connect=min(_CONNECT_SECONDS, self._timeout)),
             event_hooks={"request": [self._refuse_insecure]},
         )
 
     def _refuse_insecure(self, request: httpx.Request) -> None:
         """A mirror the user chose may be plain HTTP; a redirect may not lead there."""
-        chosen = str(request.url).startswith(self._base_url + "/")
+        chosen = _origin(request.url) == _origin(httpx.URL(self._base_url))
         if request.url.scheme == "https" or chosen or request.url.host in _LOOPBACK:
             return
         raise DownloadError(
@@ -65,19 +76,46 @@ class HttpModelSource:
         )
 
 
+class _Line:
+    """The connection in use, so that another thread can hang up while this one waits for data."""
+
+    def __init__(self) -> None:
+        self._socket: socket.socket | None = None
+        self._down = False
+
+    def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """httpcore's tracing: each new connection, then its encrypted form, passes here."""
+        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            self._socket = info["return_value"].get_extra_info("socket")
+            if self._down:
+                self.hang_up()
+
+    def hang_up(self) -> None:
+        self._down = True
+        if self._socket is not None:
+            with suppress(OSError):
+                # The plain socket's own: closing would not wake a thread that waits in recv,
+                # and SSLSocket's would take the session away from under it.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
+
+
 def _reply(response: httpx.Response) -> ServerReply:
-    length = response.headers.get("Content-Length", "")
     return ServerReply(
         status=response.status_code,
         tag=response.headers.get("ETag", ""),
         content_range=response.headers.get("Content-Range", ""),
-        length=int(length) if length.isdigit() else None,
+        length=read_number(response.headers.get("Content-Length", "")),
     )
 
 
 def _check_status(response: httpx.Response, what: str) -> None:
     status = response.status_code
     if status in (200, 206, 416):
+        _check_kind(response, what)
         return
     if status in (401, 403):
         raise DownloadError(
@@ -92,13 +130,12 @@ def _check_status(response: httpx.Response, what: str) -> None:
             hint="Check SHIMMY_MODEL_BASE_URL, or update: pip install -U shimmy-vision",
         )
     if status == 429:
-        wait = response.headers.get("Retry-After", "")
         raise DownloadError(
             "download-throttled",
             f"The server asks to slow down for {what} (HTTP 429).",
             hint="Try again later: the download resumes.",
             retryable=True,
-            retry_after=float(wait) if wait.isdigit() else None,
+            retry_after=read_number(response.headers.get("Retry-After", "")),
         )
     raise DownloadError(
         "download-server-error",
@@ -106,6 +143,16 @@ def _check_status(response: httpx.Response, what: str) -> None:
         hint="Try again later: the download resumes.",
         retryable=status >= 500,
     )
+
+
+def _check_kind(response: httpx.Response, what: str) -> None:
+    if response.headers.get("Content-Type", "").startswith("text/html") and response.is_success:
+        raise DownloadError(
+            "download-web-page",
+            f"A web page came instead of {what}.",
+            hint="A network's sign-in page may stand in between: sign in with a browser, then "
+            "run the command again: it resumes. If you use a mirror, check it.",
+        )
 
 
 @contextmanager

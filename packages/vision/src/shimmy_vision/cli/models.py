@@ -65,19 +65,20 @@ def run(args: argparse.Namespace, *, commands: ModelCommands | None = None) -> i
 
 
 def _pin(commands: ModelCommands, version: ModelFamily | None) -> ModelPin:
-    return commands.manifest[version or commands.recommended]
+    return commands.manifest[version or commands.recommend()]
 
 
 def _list(commands: ModelCommands, *, as_json: bool) -> int:
     from shimmy_vision.use_cases.list_models import list_models
 
     models = list_models(commands.manifest.values(), commands.pull.store)
+    recommended = commands.recommend()
     if as_json:
         rows = [
             {
                 "version": model.pin.family,
                 "state": model.state,
-                "recommended": model.pin.family == commands.recommended,
+                "recommended": model.pin.family == recommended,
                 "bytes_present": model.bytes_present,
                 "bytes": model.pin.known_size or None,
                 "folder": str(model.folder),
@@ -88,7 +89,7 @@ def _list(commands: ModelCommands, *, as_json: bool) -> int:
         print(json.dumps(rows, indent=2))
         return OK
     for model in models:
-        mark = "*" if model.pin.family == commands.recommended else " "
+        mark = "*" if model.pin.family == recommended else " "
         size = f"{model.pin.known_size / 1e9:.2f} GB" if model.pin.known_size else "size unknown"
         detail = f" ({model.bytes_present / 1e9:.2f} GB so far)" if model.state == "partial" else ""
         print(
@@ -145,7 +146,7 @@ def _verify(commands: ModelCommands, version: ModelFamily | None) -> int:
         raise ModelError(
             "model-not-installed",
             "No model is installed.",
-            hint=f"Install one: shimmy models pull {commands.recommended}",
+            hint=f"Install one: shimmy models pull {commands.recommend()}",
         )
     sound = True
     for pin in pins:

@@ -38,7 +38,16 @@ class TransferBar:
 
     def verifying(self, pin: ModelPin) -> ByteProgress:
         """A listener for hashing ``pin``'s files one after the other."""
-        return lambda done, total: self.show(pin.main, "verify", done, total)
+        previous, index = 0, 0
+
+        def show(done: int, total: int) -> None:
+            nonlocal previous, index
+            if done <= previous:  # a new file begins
+                index = min(index + 1, len(pin.files) - 1)
+            previous = done
+            self.show(pin.files[index], "verify", done, total)
+
+        return show
 
     def _start(self, name: str, phase: str, done: int, total: int) -> None:
         self._close()

@@ -6,7 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import TypeAlias
 
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+# Bounded: Python refuses to read integers of thousands of digits, and no file needs more.
+_NUMBER = re.compile(r"[0-9]{1,18}")
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
+_UNSATISFIED = re.compile(r"bytes \*/([0-9]{1,18})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +64,22 @@ def decide_resume(part: PartState, reply: ServerReply) -> ResumeDecision:
     if reply.status == 200:
         return Restart(reply.length)
     if reply.status == 416:
-        match = re.fullmatch(r"bytes \*/(\d+)", reply.content_range)
-        complete = bool(match) and int(match[1]) == part.size if match else False
+        match = _UNSATISFIED.fullmatch(reply.content_range)
+        complete = match is not None and int(match[1]) == part.size
         return AlreadyComplete() if complete else AskAgain("the server has fewer bytes than we do")
     match = _RANGE.fullmatch(reply.content_range)
     if match is None or int(match[1]) != part.size or int(match[2]) < int(match[1]):
-        return AskAgain(f"the server sent another range: {reply.content_range or 'none'}")
+        return AskAgain(f"the server sent another range: {reply.content_range[:60] or 'none'}")
     if part.tag and reply.tag and part.tag != reply.tag:
         return AskAgain("the file changed on the server")
     if reply.length is not None and reply.length != int(match[2]) - int(match[1]) + 1:
         return AskAgain("the server's range and length contradict each other")
     return Append(None if match[3] == "*" else int(match[3]))
+
+
+def read_number(text: str) -> int | None:
+    """A whole number of an HTTP header; None if ``text`` is none."""
+    return int(text) if _NUMBER.fullmatch(text) else None
 
 
 def retry_delay(attempt: int, jitter: float, retry_after: float | None) -> float:

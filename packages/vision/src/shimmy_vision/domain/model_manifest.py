@@ -98,7 +98,7 @@ MANIFEST: Mapping[ModelFamily, ModelPin] = {
     "2.6": ModelPin(
         "2.6",
         "openbmb/MiniCPM-V-2_6-gguf",
-        "main",
+        "48fe6436abf57b3df6ec34f73cdc1fb4b740acb0",
         "8.1B",
         ModelFile(
             "ggml-model-Q4_K_M.gguf",

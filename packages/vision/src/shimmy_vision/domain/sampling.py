@@ -19,6 +19,7 @@ class SamplingRule:
 
 # Below this, dividing by the temperature only overflows; the best token wins anyway.
 _COLDEST = 1e-6
+_EXTREME = 1e30  # stands for infinite scores, and is still finite when divided
 
 GREEDY = SamplingRule()
 # The values MiniCPM-V's authors publish for its examples.
@@ -46,8 +47,9 @@ def choose_token(
     candidates = np.flatnonzero(allowed)
     if candidates.size == 0:
         raise ValueError("the grammar allows no token")
-    scores = np.nan_to_num(logits[candidates].astype(np.float64), nan=-np.inf, posinf=1e30)
-    if rule.temperature < _COLDEST or not np.isfinite(scores).any():
+    scores = logits[candidates].astype(np.float64)
+    scores = np.nan_to_num(scores, nan=-_EXTREME, posinf=_EXTREME, neginf=-_EXTREME)
+    if rule.temperature < _COLDEST:
         token = int(candidates[int(np.argmax(scores))])
     else:
         token = int(candidates[_sample(scores / rule.temperature, rule, rng)])

@@ -16,7 +16,8 @@ class Cancellation:
     """Thrown once by anyone; watched by the native code through ``when_cancelled``."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Re-entrant: Ctrl-C may arrive while this very thread throws the switch for a deadline.
+        self._lock = threading.RLock()
         self._reason: Reason | None = None
         self._watchers: list[Callable[[], None]] = []
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from shimmy_vision.domain.download import PartState, ServerReply
 from shimmy_vision.domain.model_manifest import ModelFile, ModelPin
+from shimmy_vision.ports.cancellation import Cancellation
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +24,9 @@ class ModelSource(Protocol):
     """Fetches from a byte offset on."""
 
     def fetch(
-        self, pin: ModelPin, file: ModelFile, part: PartState
+        self, pin: ModelPin, file: ModelFile, part: PartState, cancellation: Cancellation
     ) -> AbstractContextManager[Transfer]:
-        """Ask for the bytes after ``part``.
+        """Ask for the bytes after ``part``; cancelling hangs up, even on a silent server.
 
         Raises DownloadError; ``retryable`` tells whether the same request may
         succeed later, ``retry_after`` how long the server asked to wait.

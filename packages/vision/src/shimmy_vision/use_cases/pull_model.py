@@ -20,13 +20,15 @@ from shimmy_vision.domain.download import (
 from shimmy_vision.domain.model_manifest import ModelFile, ModelPin
 from shimmy_vision.errors import DownloadError
 from shimmy_vision.ports.cancellation import Cancellation
-from shimmy_vision.ports.model_files import ModelFiles, ignore_bytes
+from shimmy_vision.ports.model_files import ModelFiles
 from shimmy_vision.ports.model_source import ModelSource
 from shimmy_vision.ports.model_store import ModelStore, PartFile
 
 _ATTEMPTS = 8
 _CORRUPT_ATTEMPTS = 2
 _SPARE_BYTES = 200_000_000
+# Less than this in an attempt is no progress: a server may cut after every byte.
+_PROGRESS_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def pull_model(
         missing = [
             file
             for file in pin.files
-            if force or not _is_sound(pin, file, collaborators, cancellation)
+            if force or not _is_sound(pin, file, collaborators, cancellation, listener)
         ]
         _check_space(pin, missing, collaborators.store)
         for file in missing:
@@ -73,25 +75,36 @@ def pull_model(
 
 
 def _is_sound(
-    pin: ModelPin, file: ModelFile, collaborators: PullCollaborators, cancellation: Cancellation
+    pin: ModelPin,
+    file: ModelFile,
+    collaborators: PullCollaborators,
+    cancellation: Cancellation,
+    listener: PullListener,
 ) -> bool:
     stored = collaborators.store.stored(pin, file)
     if not stored.present or (file.size is not None and stored.size != file.size):
         return False
     digest = collaborators.files.sha256(
-        stored.path, rehash=False, progress=ignore_bytes, cancellation=cancellation
+        stored.path,
+        rehash=False,
+        progress=lambda done, total: listener(file, "verify", done, total),
+        cancellation=cancellation,
     )
     return digest == file.sha256
 
 
 def _check_space(pin: ModelPin, missing: list[ModelFile], store: ModelStore) -> None:
-    needed = sum(max(0, (f.size or 0) - store.stored(pin, f).partial) for f in missing)
+    if missing:
+        needed = sum(max(0, (f.size or 0) - store.stored(pin, f).partial) for f in missing)
+        _demand_space(f"MiniCPM-V {pin.family}", needed, store)
+
+
+def _demand_space(what: str, needed: int, store: ModelStore) -> None:
     free = store.free_bytes()
-    if missing and needed + _SPARE_BYTES > free:
+    if needed + _SPARE_BYTES > free:
         raise DownloadError(
             "disk-full",
-            f"MiniCPM-V {pin.family} needs {needed / 1e9:.2f} GB more and "
-            f"{free / 1e9:.2f} GB are free.",
+            f"{what} needs {needed / 1e9:.2f} GB more and {free / 1e9:.2f} GB are free.",
             hint="Free space, or set SHIMMY_MODEL_DIR to a larger disk.",
         )
 
@@ -131,15 +144,18 @@ def _download(
     cancellation: Cancellation,
     listener: PullListener,
 ) -> None:
-    """Until the part is complete; attempts that made progress do not count."""
-    failures, rng = 0, random.Random()  # noqa: S311 - jitter is no secret
+    """Until the part is complete; attempts that got further than any before do not count."""
+    failures, furthest = 0, part.state.size
+    rng = random.Random()  # noqa: S311 - jitter is no secret
     while file.size is None or part.state.size != file.size:
-        before = part.state.size
         try:
             if _transfer(pin, file, part, collaborators, cancellation, listener):
                 return
         except DownloadError as error:
-            failures = 1 if part.state.size > before else failures + 1
+            cancellation.check()  # hanging up looks like a network error
+            failures += 1
+            if part.state.size >= furthest + _PROGRESS_BYTES:
+                failures, furthest = 1, part.state.size
             if not error.retryable or failures >= _ATTEMPTS:
                 raise
             _wait(
@@ -156,7 +172,7 @@ def _transfer(
     listener: PullListener,
 ) -> bool:
     """One request; True if the file is complete by the server's account."""
-    with collaborators.source.fetch(pin, file, part.state) as transfer:
+    with collaborators.source.fetch(pin, file, part.state, cancellation) as transfer:
         decision = decide_resume(part.state, transfer.reply)
         match decision:
             case AlreadyComplete():
@@ -168,12 +184,15 @@ def _transfer(
                 part.restart("")
                 raise _interrupted(file, reason)
             case Restart(total=total):
+                # Checked first: a reply that cannot be the file must not cost what is here.
+                _check_size(file, total)
                 part.restart(transfer.reply.tag)
             case Append(total=total):
-                pass
+                _check_size(file, total)
             case _:
                 assert_never(decision)
-        _check_size(file, total)
+        if file.size is None and total is not None:
+            _demand_space(file.name, total - part.state.size, collaborators.store)
         bound = file.size or total
         for chunk in transfer.chunks:
             cancellation.check()
