@@ -61,6 +61,31 @@ def test_a_pair_runs_the_whole_real_path(tmp_path: Path, layout: Layout) -> None
     assert seen["chunks"] == 11  # overview and four slices, with markup around them
 
 
+@pytest.mark.parametrize("layout", ["2.6", "4.6"])
+def test_a_seed_decides_every_byte(tmp_path: Path, layout: Layout) -> None:
+    def written(folder: str, seed: int) -> tuple[bytes, bytes]:
+        pair = write_synthetic_pair(tmp_path / folder, layout, seed=seed)
+        return pair.main.read_bytes(), pair.projector.read_bytes()
+
+    first, again, other = written("a", 3), written("b", 3), written("c", 4)
+    assert first == again
+    assert first[0] != other[0]
+    assert first[1] != other[1]
+
+
+def test_help_lists_the_commands_without_loading_them() -> None:
+    code = (
+        "import sys\nfrom shimmy_sandbox.cli.main import main\n"
+        "try: main(['--help'])\nexcept SystemExit: print([m for m in sys.modules if m in "
+        "('numpy', 'gguf')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "synthetic-model" in done.stdout
+    assert "mirror" in done.stdout
+    assert "Not for production" in done.stdout
+    assert done.stdout.rstrip().endswith("[]")
+
+
 def test_the_command_writes_a_pair(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["synthetic-model", str(tmp_path), "--layout", "2.6"]) == 0
     printed = capsys.readouterr()

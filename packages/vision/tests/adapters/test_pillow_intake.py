@@ -148,7 +148,7 @@ def test_the_first_frame_of_an_animation_is_read() -> None:
         (b"", "image-empty"),
         (b"%PDF-1.4", "image-unsupported"),
         (b"just words", "image-unsupported"),
-        (b"\x89PNG\r\n\x1a\n", "image-corrupt"),
+        (b"\x89PNG\r\n\x1a\n", "image-truncated"),
         (b"BM" + b"\xff" * 60, "image-corrupt"),
         (_file(_plain((400, 300)), "PNG")[:-60], "image-truncated"),
         (_file(_plain((400, 300)), "JPEG")[:900], "image-truncated"),
@@ -158,6 +158,106 @@ def test_broken_files_are_refused(data: bytes, code: str) -> None:
     with pytest.raises(ImageError) as refused:
         _decode(data)
     assert refused.value.code == code
+
+
+def _photo() -> Image.Image:
+    noise = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize((160, 120))
+
+
+_WHOLE = {
+    "PNG": _file(_photo(), "PNG"),
+    "JPEG": _file(_photo(), "JPEG"),
+    "progressive JPEG": _file(_photo(), "JPEG", progressive=True),
+    "WebP": _file(_photo(), "WEBP"),
+    "lossless WebP": _file(_photo(), "WEBP", lossless=True),
+    "GIF": _file(_photo(), "GIF"),
+    "BMP": _file(_photo(), "BMP"),
+    "TIFF": _file(_photo(), "TIFF"),
+    "LZW TIFF": _file(_photo(), "TIFF", compression="tiff_lzw"),
+    "deflate TIFF": _file(_photo(), "TIFF", compression="tiff_adobe_deflate"),
+}
+
+
+@pytest.mark.parametrize("name", _WHOLE)
+@settings(max_examples=20, deadline=None)
+@given(st.floats(0, 1))
+def test_a_file_cut_anywhere_is_called_truncated_or_is_whole(name: str, place: float) -> None:
+    whole = _WHOLE[name]
+    cut = 12 + int(place * (len(whole) - 13))
+    try:
+        decoded = _decode(whole[:cut])
+    except ImageError as error:
+        assert error.code == "image-truncated"
+        assert "Download" in error.hint
+    else:
+        assert np.array_equal(decoded.pixels, _decode(whole).pixels)
+
+
+def test_damage_inside_a_whole_file_is_called_corrupt() -> None:
+    for name in ("PNG", "GIF", "LZW TIFF"):  # the others' decoders notice no damage like this
+        data = bytearray(_WHOLE[name])
+        middle = len(data) // 2
+        data[middle : middle + 200] = bytes(200)
+        with pytest.raises(ImageError) as refused:
+            _decode(bytes(data))
+        assert refused.value.code == "image-corrupt", name
+
+
+def _wide_gamut() -> bytes:
+    """The sRGB profile with Display P3's primaries, as macOS writes into screenshots."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    primaries = {
+        b"rXYZ": (0.5151, 0.2412, -0.0011),
+        b"gXYZ": (0.2920, 0.6922, 0.0419),
+        b"bXYZ": (0.1571, 0.0666, 0.7841),
+    }
+    (count,) = struct.unpack_from(">I", profile, 128)
+    for place in range(132, 132 + 12 * count, 12):
+        name, at, _ = struct.unpack_from(">4sII", profile, place)
+        if name in primaries:
+            struct.pack_into(">iii", profile, at + 8, *(round(v * 65536) for v in primaries[name]))
+    return bytes(profile)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_profiles_hold_for_every_way_to_store_the_same_colours(mode: str) -> None:
+    data = _file(_plain((8, 8)).convert(mode), "PNG", icc_profile=_wide_gamut())
+    decoded = _decode(data)
+    assert decoded.info.notes == ("colour profile applied",)
+    # Display P3 (51, 102, 153) in sRGB: the red channel falls, being outside P3's mix.
+    assert np.abs(decoded.pixels[0, 0].astype(int) - (26, 104, 157)).max() <= 2
+
+
+def test_profiles_are_applied_before_transparency_is_laid_on_white() -> None:
+    image = Image.new("RGBA", (8, 8), (*COLOUR, 128))
+    decoded = _decode(_file(image, "PNG", icc_profile=_wide_gamut()))
+    assert decoded.info.notes == ("colour profile applied", "transparency laid on white")
+    assert np.abs(decoded.pixels[0, 0].astype(int) - (140, 179, 206)).max() <= 2
+
+
+def test_an_opaque_alpha_channel_is_nothing_to_tell() -> None:
+    decoded = _decode(_file(_plain().convert("RGBA"), "PNG"))
+    assert decoded.info.notes == ()
+    assert tuple(decoded.pixels[0, 0]) == COLOUR
+
+
+def _raw_tiff(bits: int, photometric: int, data: bytes) -> bytes:
+    """A 4 x 4 TIFF in one strip."""
+    entries = {256: 4, 257: 4, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: 4}
+    entries[279] = len(data)
+    directory = b"".join(struct.pack("<HHIHH", tag, 3, 1, v, 0) for tag, v in entries.items())
+    start = b"II*\0" + struct.pack("<I", 8 + len(data)) + data
+    return start + struct.pack("<H", len(entries)) + directory + bytes(4)
+
+
+@pytest.mark.parametrize(
+    ("bits", "sample"), [(8, bytes([40])), (16, struct.pack("<H", 40 * 257))], ids=["8", "16"]
+)
+def test_scans_that_count_from_white_are_not_negatives(bits: int, sample: bytes) -> None:
+    from_black, from_white = 1, 0
+    assert _decode(_raw_tiff(bits, from_black, sample * 16)).pixels[0, 0, 0] == 40
+    assert _decode(_raw_tiff(bits, from_white, sample * 16)).pixels[0, 0, 0] == 255 - 40
 
 
 def test_limits_name_their_flags() -> None:

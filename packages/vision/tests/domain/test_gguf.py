@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import mmap
 import struct
+import subprocess
+import sys
 import time
 import tracemalloc
 from pathlib import Path
@@ -13,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shimmy_sandbox.synthetic_model import SyntheticPair, write_synthetic_pair
+from shimmy_sandbox.synthetic_model import SyntheticPair
 from shimmy_vision.domain.gguf import GgufArray, parse_gguf
 from shimmy_vision.errors import ModelError
 
@@ -130,7 +134,11 @@ def _key(name: bytes, kind: int, value: bytes) -> bytes:
         (_header(version=1), "version 1"),
         (_header(version=3 << 24), "big-endian"),
         (_header(keys=1, body=_key(b"general.alignment", 4, struct.pack("<I", 33))), "33"),
+        (_header(keys=1, body=_key(b"general.alignment", 5, struct.pack("<I", 32))), "of type 5"),
+        (_header(keys=1, body=_key(b"", 7, b"\1") + b"x" * 32), "without a name"),
+        (_header(keys=4096), "missing"),
         (b"PK\3\4" + b"x" * 64, "not a GGUF"),
+        (b"PK", "not a GGUF"),
         (b"", "missing"),
     ],
 )
@@ -156,7 +164,9 @@ def _tensor(name: bytes, dims: tuple[int, ...], kind: int, offset: int) -> bytes
         ([_tensor(b"a", (0,), 0, 0)], "shape"),
         ([_tensor(b"a", (1, 1, 1, 1, 1), 0, 0)], "5 dimensions"),
         ([_tensor(b"a", (8,), 99, 0)], "unknown type 99"),
-        ([_tensor(b"a", (8,), 0, 5)], "unaligned"),
+        ([_tensor(b"a", (8,), 0, 5)], "offset 5 instead of 0"),
+        ([_tensor(b"a", (8,), 0, 0), _tensor(b"b", (8,), 0, 64)], "gaps"),
+        ([_tensor(b"n" * 64, (8,), 0, 0)], "tensor name of 64 bytes"),
         ([_tensor(b"a", (31,), 8, 0)], "split a block"),
         ([_tensor(b"a", (8,), 0, 0), _tensor(b"a", (8,), 0, 32)], "appears twice"),
         ([_tensor(b"a", (16,), 0, 0), _tensor(b"b", (8,), 0, 32)], "overlap"),
@@ -177,8 +187,72 @@ def test_a_real_size_vocabulary_takes_milliseconds() -> None:
     assert header.metadata["tokenizer.ggml.tokens"] == GgufArray(8, 150_000, ())
 
 
-def test_a_pair_is_the_same_bytes_for_a_seed(tmp_path: Path) -> None:
-    first = write_synthetic_pair(tmp_path / "a", "4.6", seed=3)
-    second = write_synthetic_pair(tmp_path / "b", "4.6", seed=3)
-    assert first.main.read_bytes() == second.main.read_bytes()
-    assert first.projector.read_bytes() == second.projector.read_bytes()
+_STRING_OF_A_MEGABYTE = struct.pack("<Q", 2**20 - 4) + b"x" * (2**20 - 8) + "🙂".encode()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        # No count in these lies: every byte they announce is there.
+        _header(
+            keys=2,
+            body=_key(b"a", 9, struct.pack("<IQ", 8, 4_000_000) + bytes(32_000_000))
+            + _key(b"b", 9, struct.pack("<IQ", 8, 400_000) + bytes(3_200_000)),
+        ),
+        _header(keys=1, body=_key(b"k", 9, struct.pack("<IQ", 0, 2**26)) + bytes(2**26)),
+        _header(
+            keys=64, body=b"".join(_key(b"%d" % n, 8, _STRING_OF_A_MEGABYTE) for n in range(64))
+        ),
+    ],
+)
+def test_an_endless_header_is_refused_soon(data: bytes) -> None:
+    started = time.perf_counter()
+    with pytest.raises(ModelError, match="header of more than"):
+        parse_gguf(data)
+    assert time.perf_counter() - started < 5  # half a second on an idle core
+
+
+def test_a_file_is_read_through_a_map_without_its_tensors(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.gguf"
+    size = 5_000_000_000  # the file has a hole where its tensor lies
+    header = _header(tensors=1, body=_tensor(b"a", (size // 4,), 0, 0))
+    with path.open("wb") as file:
+        file.write(header)
+        file.truncate(size + 96)
+    with path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        assert parse_gguf(memoryview(mapped)).tensors[0].size == size
+        mapped.close()
+
+
+_NATIVE_TYPES = """
+import ctypes, json, sys
+ggml = ctypes.CDLL(sys.argv[1])
+ggml.ggml_blck_size.restype, ggml.ggml_type_size.restype = ctypes.c_int64, ctypes.c_size_t
+sizes = {n: (ggml.ggml_blck_size(n), ggml.ggml_type_size(n)) for n in range(int(sys.argv[2]))}
+print(json.dumps({n: size for n, size in sizes.items() if size[1]}))
+"""
+
+
+def test_tensor_sizes_are_those_of_the_pinned_library(library_directory: Path) -> None:
+    library = next(iter(sorted(library_directory.glob("libggml-base*"))))
+    count = 43  # GGML_TYPE_COUNT; asking beyond it is undefined
+    done = subprocess.run(
+        [sys.executable, "-c", _NATIVE_TYPES, str(library), str(count)],
+        capture_output=True,
+        check=True,
+    )
+    native = {int(n): tuple(size) for n, size in json.loads(done.stdout).items()}
+    assert len(native) > 30
+    for kind in range(count):
+        per_block, size = native.get(kind, (1, 0))
+        # Three rows of two blocks end where the file does: one byte less is one byte missing.
+        body = _tensor(b"a", (2 * per_block, 3), kind, 0)
+        whole = _header(tensors=1, body=body).ljust(96, b"\0") + bytes(6 * size)
+        if kind in native:
+            assert parse_gguf(whole).tensors[0].size == 6 * size
+            with pytest.raises(ModelError, match="1 of"):
+                parse_gguf(whole[:-1])
+        else:
+            with pytest.raises(ModelError, match=f"unknown type {kind}"):
+                parse_gguf(whole)

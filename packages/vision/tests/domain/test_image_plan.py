@@ -94,6 +94,88 @@ def test_cuts_follow_blank_seams() -> None:
     assert all(not any(top < cut < bottom for top, bottom in lines) for cut in inner)
 
 
+def _lines_cut_everywhere(
+    size: tuple[int, int],
+    *,
+    background: str = "white",
+    colour: str = "black",
+    text: str = "A line that is not cut",
+    font_size: int = 20,
+    pitch: int,
+    rules: bool = False,
+) -> tuple[list[tuple[int, int]], ImagePlan]:
+    """Lines whole in no tile, wherever on the page the first one starts; the last plan."""
+    font = ImageFont.load_default(size=font_size)
+    cut = []
+    plan = None
+    for start in range(0, pitch, max(1, pitch // 8)):
+        image = Image.new("RGB", size, background)
+        draw = ImageDraw.Draw(image)
+        if rules:
+            for x in (8, size[0] - 8):
+                draw.line((x, 0, x, size[1]), fill="#888888", width=2)
+        boxes = []
+        for y in range(start, size[1] - 2 * font_size, pitch):
+            draw.text((60, y), text, fill=colour, font=font)
+            boxes.append(draw.textbbox((60, y), text, font=font))
+        plan = plan_image(*size, GRIDS[0], activity=measure_activity(np.asarray(image)))
+        for left, top, right, bottom in boxes:
+            if not any(
+                tile.box.x <= left
+                and right <= tile.box.right
+                and tile.box.y <= top
+                and bottom <= tile.box.bottom
+                for tile in plan.tiles
+            ):
+                cut.append((start, int(top)))
+    assert plan is not None
+    assert len(plan.tiles) > 1
+    return cut, plan
+
+
+def test_lines_of_faint_text_are_not_cut() -> None:
+    assert _lines_cut_everywhere((1240, 1754), colour="#e6e6e6", pitch=31)[0] == []
+
+
+def test_lines_as_bright_as_their_background_are_not_cut() -> None:
+    found = _lines_cut_everywhere((1240, 1754), background="#4c4c4c", colour="#ff0000", pitch=31)
+    assert found[0] == []
+
+
+def test_headings_taller_than_the_overlap_are_not_cut() -> None:
+    size = (1200, 6000)
+    assert _lines_cut_everywhere(size, text="Heading", font_size=100, pitch=130)[0] == []
+
+
+def test_lines_of_large_prints_are_not_cut() -> None:
+    assert _lines_cut_everywhere((4960, 7016), font_size=96, pitch=115)[0] == []
+
+
+def test_short_labels_on_wide_screens_are_not_cut() -> None:
+    """A handful of edges in a row of 3840 pixels is a label, not a border."""
+    assert _lines_cut_everywhere((3840, 2160), text="il", pitch=26)[0] == []
+
+
+def test_borders_running_past_a_cut_do_not_hide_its_seam() -> None:
+    cut, plan = _lines_cut_everywhere((1240, 1754), pitch=31, rules=True)
+    assert cut == []
+    first, second = plan.tiles
+    assert first.box.bottom == second.box.y
+
+
+def test_a_cut_between_columns_does_not_pass_between_two_words() -> None:
+    """Equal lines have their word gaps below each other; that is no gap between columns."""
+    image = Image.new("RGB", (3840, 2160), "white")
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(size=28)
+    for y in range(10, 2100, 45):
+        draw.text((20, y), "words and words " * 16, fill="black", font=font)
+    plan = plan_image(*image.size, GRIDS[0], activity=measure_activity(np.asarray(image)))
+    inner = sorted({tile.box.x for tile in plan.tiles} - {0})
+    assert inner
+    for start in inner:
+        assert any(tile.box.x < start < tile.box.right for tile in plan.tiles)
+
+
 def test_small_images_are_stretched_to_one_slice() -> None:
     plan = plan_slices(100, 40, GRIDS[0])
     assert (plan.encodes, plan.overview_size, plan.refined_size) == (1, (448, 448), None)

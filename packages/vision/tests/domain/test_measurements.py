@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 
 import numpy as np
@@ -100,6 +101,86 @@ def test_noise_and_photographs_are_not_text() -> None:
     ramp = np.linspace(0, 255, 400).astype(np.uint8)
     gradient = np.repeat(np.repeat(ramp[np.newaxis, :, np.newaxis], 300, 0), 3, 2)
     assert measure_image(gradient).contrast.issues == ()
+
+
+@pytest.mark.parametrize("size", [11, 12, 14])
+def test_small_text_measures_as_designed(size: int) -> None:
+    contrast = measure_image(_text("#ffffff", "#767676", size)).contrast
+    assert contrast.ratio == pytest.approx(4.54, abs=0.01)
+    assert contrast.compliant
+
+
+@pytest.mark.parametrize("size", [24, 40, 60, 100])
+def test_large_text_needs_less(size: int) -> None:
+    image = Image.new("RGB", (1800, 3 * size), "white")
+    font = ImageFont.load_default(size=size)
+    ImageDraw.Draw(image).text((24, size), "The quick brown fox jumps", fill="#777777", font=font)
+    contrast = measure_image(np.asarray(image)).contrast
+    assert contrast.ratio == pytest.approx(4.48, abs=0.01)
+    assert contrast.compliant
+
+
+def test_text_as_bright_as_its_background_is_found() -> None:
+    contrast = measure_image(_text("#4c4c4c", "#ff0000")).contrast
+    assert contrast.ratio == pytest.approx(2.15, abs=0.01)
+    assert not contrast.compliant
+
+
+def _screen(*, faint_text: bool) -> RgbPixels:
+    """A page of cards, rules, a table's grid and a button, all text readable or one line not."""
+    image = Image.new("RGB", (1280, 720), "white")
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(size=16)
+    for left in (40, 440, 840):
+        draw.rounded_rectangle((left, 40, left + 360, 240), 10, outline="#e0e0e0")
+        draw.text((left + 20, 60), "Card title", fill="#222222", font=font)
+        draw.line((left + 20, 100, left + 340, 100), fill="#eeeeee")
+        draw.ellipse((left + 310, 60, left + 340, 90), fill="#f0f0f0")
+    for y in range(300, 601, 30):
+        draw.line((40, y, 1240, y), fill="#e4e4e4")
+        draw.text((60, y + 6), f"Row {y}", fill="#333333", font=font)
+    for x in range(40, 1241, 200):
+        draw.line((x, 300, x, 600), fill="#e4e4e4")
+    draw.rounded_rectangle((40, 640, 180, 690), 6, fill="#0b5ed7")
+    draw.text((70, 655), "Continue", fill="white", font=font)
+    if faint_text:
+        draw.text((460, 426), "Not to be read", fill="#bbbbbb", font=font)
+    return np.asarray(image)
+
+
+def test_rules_frames_and_tables_are_not_text() -> None:
+    contrast = measure_image(_screen(faint_text=False)).contrast
+    assert contrast.issues == ()
+    assert contrast.compliant
+    assert contrast.ratio > 5
+
+
+def test_faint_text_between_rules_is_found() -> None:
+    (issue,) = measure_image(_screen(faint_text=True)).contrast.issues
+    assert issue.foreground == "#bbbbbb"
+    assert issue.box.x <= 462 < 560 <= issue.box.right + 8
+    assert issue.box.y <= 432 < 440 <= issue.box.bottom + 8
+
+
+@pytest.mark.parametrize("kind", ["grid", "checkers", "grain", "bars"])
+def test_patterns_are_not_text(kind: str) -> None:
+    y, x = np.indices((300, 400))
+    grey = {
+        "grid": np.where((y % 20 == 0) | (x % 60 == 0), 221, 255),
+        "checkers": (y + x) // 10 % 2 * 40 + 200,
+        "grain": np.clip(np.random.default_rng(0).normal(200, 10, (300, 400)), 0, 255),
+        "bars": np.where((x % 50 < 20) & (y > 260 - x // 2), 200, 255),
+    }[kind]
+    pixels = np.repeat(grey[..., np.newaxis].astype(np.uint8), 3, axis=2)
+    assert measure_image(pixels).contrast.issues == ()
+
+
+@pytest.mark.parametrize("quality", [75, 85, 95])
+def test_lossy_text_measures_about_as_designed(quality: int) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(_text("#ffffff", "#aaaaaa")).save(buffer, "JPEG", quality=quality)
+    contrast = measure_image(np.asarray(Image.open(buffer).convert("RGB"))).contrast
+    assert contrast.ratio == pytest.approx(2.32, rel=0.12)
+    assert not contrast.compliant
 
 
 def _areas(*areas: tuple[str, tuple[int, int, int, int]], size: tuple[int, int]) -> RgbPixels:

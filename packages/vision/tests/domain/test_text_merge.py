@@ -51,3 +51,18 @@ def test_repetitions_are_used_up_one_by_one() -> None:
 
 def test_short_remnants_do_not_swallow_other_lines() -> None:
     assert _texts(_read(_tile(0, 0), "a"), _read(_tile(0, 80), "all of it")) == ["a", "all of it"]
+
+
+def test_tiles_one_above_the_other_share_no_cut_lines() -> None:
+    assert _texts(_read(_tile(0, 0), "Total"), _read(_tile(0, 80), "Total due 45")) == [
+        "Total",
+        "Total due 45",
+    ]
+
+
+def test_only_the_end_towards_the_cut_can_be_missing() -> None:
+    assert _texts(_read(_tile(0, 0), "Save as"), _read(_tile(80, 0), "Save")) == ["Save as", "Save"]
+    assert _texts(_read(_tile(80, 0), "Save"), _read(_tile(0, 0), "Save as")) == ["Save", "Save as"]
+    assert _texts(_read(_tile(80, 0), "number 7"), _read(_tile(0, 0), "Invoice number 7")) == [
+        "Invoice number 7"
+    ]

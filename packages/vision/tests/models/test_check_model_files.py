@@ -30,6 +30,13 @@ from shimmy_vision.use_cases.remove_model import remove_model
 from shimmy_vision.use_cases.verify_model import verify_model
 
 ANY = Cancellation()
+_ASKED_OF_A_MERGER = (
+    *(f"v.vit_merger.{part}.{kind}" for part in ("ln1", "ds_ln") for kind in ("weight", "bias")),
+    *(f"v.vit_merger.attn_{part}.weight" for part in ("q", "k", "v", "out")),
+    *(f"v.vit_merger.ds_ffn_{part}.weight" for part in ("up", "down")),
+    "mm.input_norm.weight",
+    "mm.up.weight",
+)
 
 
 def _write(path: Path, architecture: str, width: int = 64, **text: str) -> Path:
@@ -40,10 +47,13 @@ def _write(path: Path, architecture: str, width: int = 64, **text: str) -> Path:
     if architecture == "clip":
         writer.add_uint32("clip.vision.image_size", 448)
         writer.add_uint32("clip.vision.patch_size", 14)
+        writer.add_tensor("v.position_embd.weight", np.ones((4900, 1), dtype=np.float32))
+        for name in _ASKED_OF_A_MERGER:
+            writer.add_tensor(name, np.ones(32, dtype=np.float32))
         writer.add_tensor("mm.down.weight", np.ones((width, 32), dtype=np.float32))
     else:
         writer.add_uint32(f"{architecture}.embedding_length", width)
-        writer.add_tensor("output_norm.weight", np.ones(width, dtype=np.float32))
+        writer.add_tensor("token_embd.weight", np.ones((1, width), dtype=np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

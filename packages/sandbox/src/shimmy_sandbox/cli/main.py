@@ -1,4 +1,4 @@
-"""``shimmy-sandbox``: one module a command."""
+"""``shimmy-sandbox``: one module a command, imported when it is asked for."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"shimmy-sandbox {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
+    given = sys.argv[1:] if argv is None else argv
     for name, (module, summary) in COMMANDS.items():
-        importlib.import_module(module).add_arguments(commands.add_parser(name, help=summary))
-    args = parser.parse_args(argv)
+        command = commands.add_parser(name, help=summary)
+        if name in given:
+            importlib.import_module(module).add_arguments(command)
+    args = parser.parse_args(given)
     print("shimmy-sandbox: not for production", file=sys.stderr)
     return int(importlib.import_module(COMMANDS[args.command][0]).run(args))

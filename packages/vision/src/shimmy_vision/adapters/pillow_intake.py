@@ -10,14 +10,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
 
-from shimmy_vision.domain.file_kind import recognise_file
+from shimmy_vision.domain.file_end import ends_early
+from shimmy_vision.domain.file_kind import FileKind, recognise_file
 from shimmy_vision.domain.pixels import RgbPixels
 from shimmy_vision.errors import ImageError
 from shimmy_vision.ports.image_intake import DecodedImage, ImageInfo, IntakeLimits
 
 _ORIENTATION = 0x0112
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+_MANAGED = ("RGB", "CMYK", "L")  # what colour profiles are applied to as they are
+_PLAIN = ("RGB", "L", "P", "1", "RGBA", "LA", "PA")
 _DEEP = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
 
 
@@ -31,7 +35,10 @@ class PillowIntake:
             raise ImageError(
                 "image-unsupported", f"Unsupported image type: found {kind.name}.", hint=kind.hint
             )
-        with _pillow_errors(kind.name), Image.open(io.BytesIO(data), formats=[kind.pillow]) as file:
+        with (
+            _pillow_errors(kind, data),
+            Image.open(io.BytesIO(data), formats=[kind.pillow]) as file,
+        ):
             _check_size(file.size, limits)
             notes = _frames(file)
             file.load()
@@ -72,7 +79,7 @@ def _check_size(size: tuple[int, int], limits: IntakeLimits) -> None:
 
 
 @contextmanager
-def _pillow_errors(kind: str) -> Iterator[None]:
+def _pillow_errors(kind: FileKind, data: bytes) -> Iterator[None]:
     """The one place where Pillow's failures become ours."""
     try:
         with warnings.catch_warnings():
@@ -82,23 +89,27 @@ def _pillow_errors(kind: str) -> Iterator[None]:
         raise
     except Image.DecompressionBombError as error:
         raise ImageError(
-            "image-too-many-pixels", f"The {kind} file claims more pixels than are decoded."
+            "image-too-many-pixels",
+            f"The {kind.name} file claims more pixels than are decoded.",
+            hint="Cut or shrink it first.",
         ) from error
-    except (OSError, EOFError) as error:
-        text = str(error)
-        if "truncated" in text or isinstance(error, EOFError):
-            raise ImageError(
-                "image-truncated",
-                f"The {kind} file ends too early: {text or 'no more bytes'}.",
-                hint="Download or save it again.",
-            ) from error
-        raise _corrupt(kind, error) from error
     except (
-        ValueError, TypeError, SyntaxError, KeyError, IndexError, AttributeError, OverflowError,
-        struct.error, zlib.error, MemoryError, RuntimeError, ZeroDivisionError, AssertionError,
+        OSError, EOFError, ValueError, TypeError, SyntaxError, KeyError, IndexError, AttributeError,
+        OverflowError, struct.error, zlib.error, MemoryError, RuntimeError, ZeroDivisionError,
+        AssertionError,
     ) as error:  # fmt: skip
         # Pillow's decoders let all of these out on hostile files.
-        raise _corrupt(kind, error) from error
+        if "truncated" in str(error) or ends_early(data, kind.pillow):
+            raise _truncated(kind.name, len(data)) from error
+        raise _corrupt(kind.name, error) from error
+
+
+def _truncated(kind: str, size: int) -> ImageError:
+    return ImageError(
+        "image-truncated",
+        f"The {kind} file ends too early, after {size:,} bytes.",
+        hint="Download or save it again.",
+    )
 
 
 def _corrupt(kind: str, error: BaseException) -> ImageError:
@@ -129,28 +140,35 @@ def _upright(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
 def _plain_pixels(image: Image.Image) -> tuple[RgbPixels, tuple[str, ...]]:
     if image.mode in _DEEP:
         return _from_deep(image), (f"reduced from {image.mode} to 8 bits",)
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        flat = Image.alpha_composite(white, rgba).convert("RGB")
-        return _array(flat), ("transparency laid on white",)
-    converted, notes = _to_srgb(image)
-    return _array(converted), notes
+    if image.mode == "RGBa":
+        image = image.convert("RGBA")  # colours as they were before alpha dimmed them
+    if not image.has_transparency_data:
+        converted, notes = _to_srgb(image)
+        return _array(converted), notes
+    alpha = image.convert("RGBA").getchannel("A")
+    opaque, notes = _to_srgb(image.getchannel("L") if image.mode == "LA" else image)
+    if alpha.getextrema() == (255, 255):
+        return _array(opaque), notes
+    flat = Image.new("RGB", image.size, "white")
+    flat.paste(opaque, mask=alpha)
+    return _array(flat), (*notes, "transparency laid on white")
 
 
 def _to_srgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+    """Colours without their alpha, and what was done to them."""
     profile = image.info.get("icc_profile")
-    from_mode = () if image.mode in ("RGB", "L", "P", "1") else (f"converted from {image.mode}",)
-    if profile and image.mode in ("RGB", "CMYK", "L"):
+    notes = () if image.mode in _PLAIN else (f"converted from {image.mode}",)
+    colours = image if image.mode in _MANAGED else image.convert("RGB")
+    if profile and image.mode in (*_MANAGED, *_PLAIN):
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             target = ImageCms.createProfile("sRGB")
-            managed = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
+            managed = ImageCms.profileToProfile(colours, source, target, outputMode="RGB")
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-            return image.convert("RGB"), (*from_mode, "colour profile unusable, ignored")
+            return colours.convert("RGB"), (*notes, "colour profile unusable, ignored")
         if managed is not None:
-            return managed, (*from_mode, "colour profile applied")
-    return image.convert("RGB"), from_mode
+            return managed, (*notes, "colour profile applied")
+    return colours.convert("RGB"), notes
 
 
 def _from_deep(image: Image.Image) -> RgbPixels:
@@ -158,12 +176,21 @@ def _from_deep(image: Image.Image) -> RgbPixels:
     values = np.nan_to_num(np.asarray(image).astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     if image.mode.startswith("I;16"):
         top = 65535.0
+        if _is_inverted(image):  # Pillow inverts 8-bit files of this kind, 16-bit ones not
+            values = top - values
     else:
         peak = float(values.max(initial=0.0))
         top = next((limit for limit in (1.0, 255.0, 65535.0) if peak <= limit), peak)
         top = 255.0 if image.mode == "I" and top == 1.0 else top
     grey = np.clip(values / top * 255.0 + 0.5, 0, 255).astype(np.uint8)
     return np.ascontiguousarray(np.repeat(grey[..., np.newaxis], 3, axis=2))
+
+
+def _is_inverted(image: Image.Image) -> bool:
+    return (
+        isinstance(image, TiffImagePlugin.TiffImageFile)
+        and image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+    )
 
 
 def _array(image: Image.Image) -> RgbPixels:

@@ -1,9 +1,10 @@
 """WCAG contrast of what looks like text, measured from the pixels.
 
-Text is found as clusters of edges whose pixels are two colours and the blends
-between them; photographs and noise have more colours and are left out. Thin
+Text is found as clusters of edges, other than long straight ones, whose pixels are
+two colours and the blends between them, in shapes like letters. Photographs and
+noise have more colours, rules and borders other shapes; they are left out. Thin
 antialiased strokes may never reach their full colour, so a measured ratio can
-be lower than the designed one, never higher.
+be lower than the designed one.
 """
 
 from __future__ import annotations
@@ -14,26 +15,32 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shimmy_vision.domain.activity import measure_activity
+from shimmy_vision.domain.activity import Activity, measure_activity
 from shimmy_vision.domain.colour import contrast_ratio, hex_of, pack, unpack
+from shimmy_vision.domain.glyphs import glyph_heights
 from shimmy_vision.domain.palette import Palette
 from shimmy_vision.domain.pixels import Box, RgbPixels
 from shimmy_vision.domain.regions import Region, connected_regions, true_runs
 
 _CELL = 8
-_EDGE = 12  # brightness step: #eeeeee on white has 17; JPEG noise on flat areas stays below
 _CELL_EDGES = 5
+_RULE_CELLS = 6  # a straight edge along this many cells is a rule or a border
 _SAMPLE = 20_000
 _MOST_REGIONS = 400
+_MOST_STROKES = 40_000  # pixels of an area whose shapes are looked at
 _ISSUES = 20
 _BETWEEN = 28.0  # RGB distance from the line between the two colours
 _TWO_COLOURED = 0.9
-_STROKE_SHARE = 0.004
+# Which colour is the text's: in an exact image the strongest ones together this share of
+# the area. Lossy images overshoot along edges, so there one colour alone must have its share.
+_STROKE_SHARE, _LOSSY_STROKE_SHARE = 0.0005, 0.004
+_SAME, _EXACT_BACKGROUND = 6, 0.95  # levels; share of exactly one colour among those so near
 
 NORMAL_TEXT, LARGE_TEXT = 4.5, 3.0  # WCAG 2.1, 1.4.3 level AA
 # The band of small letters with its outer edges is 14 px in 24 px sans-serif text and 12 px in
 # serif text, so serif text is held to the stricter rule a little longer.
 _LARGE_LETTERS = 14
+_LARGE_GLYPHS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,41 +98,52 @@ def _boldest(palette: Palette) -> float:
 
 
 def _text_areas(pixels: RgbPixels) -> Iterator[_TextArea]:
-    edges = _edges(measure_activity(pixels).luma)
-    grid = _dense_cells(edges)
+    activity = measure_activity(pixels)
+    grid = _text_cells(activity)
     regions = sorted(connected_regions(grid), key=lambda region: -region.cells)
     for region in regions[:_MOST_REGIONS]:
-        area = _text_area(pixels, edges, region)
+        area = _text_area(pixels, activity, region)
         if area is not None:
             yield area
 
 
-def _edges(luma: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """True where brightness steps to the right or below."""
-    edges = np.zeros(luma.shape, dtype=bool)
-    edges[:, :-1] = _step(luma[:, :-1], luma[:, 1:])
-    edges[:-1, :] |= _step(luma[:-1, :], luma[1:, :])
-    return edges
-
-
-def _step(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    return np.asarray(np.maximum(one, other) - np.minimum(one, other) >= _EDGE)
-
-
-def _dense_cells(edges: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _text_cells(activity: Activity) -> NDArray[np.bool_]:
     """Cells with enough edges, with gaps of one cell between letters and words closed."""
-    height, width = edges.shape
-    rows, columns = -(-height // _CELL), -(-width // _CELL)
-    padded = np.zeros((rows * _CELL, columns * _CELL), dtype=np.uint8)
-    padded[:height, :width] = edges
-    counts = padded.reshape(rows, _CELL, columns, _CELL).sum(axis=(1, 3))
-    dense = np.asarray(counts >= _CELL_EDGES)
+    sideways = _in_cells(activity.sideways(), activity.luma.shape)
+    downward = _in_cells(activity.downward(), activity.luma.shape)
+    _clear_rules(downward)
+    _clear_rules(sideways.transpose(2, 3, 0, 1))
+    counts = np.count_nonzero(sideways | downward, axis=(1, 3))
+    dense: NDArray[np.bool_] = np.greater_equal(counts, _CELL_EDGES)
     closed = dense.copy()
     closed[:, 1:-1] |= dense[:, :-2] & dense[:, 2:]
-    return np.asarray(closed)
+    return closed
 
 
-def _text_area(pixels: RgbPixels, edges: NDArray[np.bool_], region: Region) -> _TextArea | None:
+def _in_cells(edges: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Shape (rows of cells, lines in a cell, columns of cells, columns in a cell)."""
+    rows, columns = -(-shape[0] // _CELL), -(-shape[1] // _CELL)
+    padded = np.zeros((rows * _CELL, columns * _CELL), dtype=bool)
+    padded[: edges.shape[0], : edges.shape[1]] = edges
+    return padded.reshape(rows, _CELL, columns, _CELL)
+
+
+def _clear_rules(edges: NDArray[np.bool_]) -> None:
+    """Remove edges that run along a line through ``_RULE_CELLS`` cells and more."""
+    full: NDArray[np.bool_] = np.logical_and.reduce(edges, axis=3)
+    columns = full.shape[2]
+    if columns < _RULE_CELLS:
+        return
+    along = full[:, :, : columns - _RULE_CELLS + 1].copy()
+    for shift in range(1, _RULE_CELLS):
+        along &= full[:, :, shift : columns - _RULE_CELLS + 1 + shift]
+    rules = np.zeros_like(full)
+    for shift in range(_RULE_CELLS):
+        rules[:, :, shift : columns - _RULE_CELLS + 1 + shift] |= along
+    edges[rules] = False
+
+
+def _text_area(pixels: RgbPixels, activity: Activity, region: Region) -> _TextArea | None:
     height, width, _ = pixels.shape
     left, top = region.left * _CELL, region.top * _CELL
     box = Box(
@@ -135,9 +153,11 @@ def _text_area(pixels: RgbPixels, edges: NDArray[np.bool_], region: Region) -> _
     if found is None:
         return None
     foreground, background, ratio = found
-    counts = np.count_nonzero(edges[box.y : box.bottom, box.x : box.right], axis=1)
-    required = LARGE_TEXT if _letter_height(counts) >= _LARGE_LETTERS else NORMAL_TEXT
-    return _TextArea(box, foreground, background, ratio, required)
+    heights = glyph_heights(_strokes(pixels, box, foreground, background))
+    if heights.size == 0:
+        return None
+    large = np.median(heights) >= _LARGE_GLYPHS or _letter_height(activity, box) >= _LARGE_LETTERS
+    return _TextArea(box, foreground, background, ratio, LARGE_TEXT if large else NORMAL_TEXT)
 
 
 def _two_colours(area: RgbPixels) -> tuple[int, int, float] | None:
@@ -148,29 +168,70 @@ def _two_colours(area: RgbPixels) -> tuple[int, int, float] | None:
     points = np.stack([unique >> 16 & 255, unique >> 8 & 255, unique & 255], axis=1).astype(float)
     back = int(np.argmax(counts))
     ratios = contrast_ratio(points, points[back])
-    frequent = counts >= max(2, _STROKE_SHARE * len(sample))
-    frequent[back] = False
-    if not frequent.any():
+    front = _strongest(points, counts, ratios)
+    if front == back:
         return None
-    front = int(np.argmax(np.where(frequent, ratios, 0.0)))
     between = _distance_to_segment(points, points[back], points[front]) <= _BETWEEN
     if counts[between].sum() < _TWO_COLOURED * len(sample):
         return None
     return int(unique[front]), int(unique[back]), float(ratios[front])
 
 
+def _strongest(
+    points: NDArray[np.float64], counts: NDArray[np.intp], ratios: NDArray[np.float64]
+) -> int:
+    """The colour furthest from the background that is more than a few stray pixels."""
+    back, total = int(np.argmax(counts)), counts.sum()
+    near = np.abs(points - points[back]).max(axis=1) <= _SAME
+    if counts[back] < _EXACT_BACKGROUND * counts[near].sum():
+        common = counts >= max(2, _LOSSY_STROKE_SHARE * total)
+        return int(np.argmax(np.where(common, ratios, 0.0)))
+    order = np.argsort(-ratios, kind="stable")
+    reached = np.cumsum(counts[order]) >= max(2, _STROKE_SHARE * total)
+    return int(order[np.argmax(reached)])
+
+
 def _distance_to_segment(
     points: NDArray[np.float64], start: NDArray[np.float64], end: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    along = end - start
-    length = float(along @ along) or 1.0
-    place = np.clip((points - start) @ along / length, 0.0, 1.0)
-    nearest = start + place[:, np.newaxis] * along
+    place = np.clip(_place_on_segment(points, start, end), 0.0, 1.0)
+    nearest = start + place[:, np.newaxis] * (end - start)
     return np.asarray(np.linalg.norm(points - nearest, axis=1))
 
 
-def _letter_height(counts: NDArray[np.intp]) -> float:
+def _place_on_segment(
+    points: NDArray[np.float64], start: NDArray[np.float64], end: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """0 at ``start``, 1 at ``end``."""
+    along = end - start
+    return np.asarray((points - start) @ along / (float(along @ along) or 1.0))
+
+
+def _strokes(pixels: RgbPixels, box: Box, foreground: int, background: int) -> NDArray[np.bool_]:
+    """Pixels nearer to the foreground, in the middle of the area if it is large."""
+    framed = _window(box, pixels.shape).crop(pixels)
+    start, end = np.array(unpack(background), float), np.array(unpack(foreground), float)
+    place = _place_on_segment(framed.reshape(-1, 3).astype(np.float64), start, end)
+    return (place >= 0.5).reshape(framed.shape[:2])
+
+
+def _window(box: Box, shape: tuple[int, ...]) -> Box:
+    """At most ``_MOST_STROKES`` pixels from the middle of ``box``, a cell wider all around:
+
+    the ends of letters may lie in cells with too few edges.
+    """
+    height = min(box.height, max(160, _MOST_STROKES // box.width))
+    width = min(box.width, _MOST_STROKES // height)
+    left, top = box.x + (box.width - width) // 2, box.y + (box.height - height) // 2
+    x, y = max(0, left - _CELL), max(0, top - _CELL)
+    right, bottom = min(shape[1], left + width + _CELL), min(shape[0], top + height + _CELL)
+    return Box(x, y, right - x, bottom - y)
+
+
+def _letter_height(activity: Activity, box: Box) -> float:
     """Median height of the lines' dense bands: small letters, without ascenders and descenders."""
+    edges = activity.part(box).edges()
+    counts = np.count_nonzero(edges, axis=1)
     bands = [
         int(np.count_nonzero(counts[start:end] >= counts[start:end].max() / 2))
         for start, end in true_runs(counts > 0)

@@ -42,6 +42,8 @@ _MAGIC: tuple[tuple[bytes, FileKind], ...] = (
 _BRANDS: dict[bytes, FileKind] = {
     b"heic": FileKind("a HEIC image", "", _CONVERT),
     b"heix": FileKind("a HEIC image", "", _CONVERT),
+    b"hevc": FileKind("a HEIC image", "", _CONVERT),
+    b"hevx": FileKind("a HEIC image", "", _CONVERT),
     b"mif1": FileKind("a HEIF image", "", _CONVERT),
     b"msf1": FileKind("a HEIF image", "", _CONVERT),
     b"avif": FileKind("an AVIF image", "", _CONVERT),
@@ -57,17 +59,26 @@ def recognise_file(data: bytes) -> FileKind:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return FileKind("WebP", "WEBP", "")
     if data[4:8] == b"ftyp":
-        return _BRANDS.get(data[8:12], FileKind("an MP4 video", "", "Extract a frame first."))
+        return _iso_media(data)
     return _text(data) or FileKind(f"unknown bytes {data[:8].hex(' ')}", "", _SUPPORTED_HINT)
+
+
+def _iso_media(data: bytes) -> FileKind:
+    """By the major brand, or by the compatible ones where the major one is a family's."""
+    size = min(int.from_bytes(data[:4], "big"), 256)
+    brands = [data[8:12], *(data[at : at + 4] for at in range(16, size, 4))]
+    if brands[0] in (b"mif1", b"msf1") and {b"avif", b"avis"} & set(brands):
+        return _BRANDS[b"avif"]
+    return _BRANDS.get(brands[0], FileKind("an MP4 video", "", "Extract a frame first."))
 
 
 def _text(data: bytes) -> FileKind | None:
     start = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n")
     lowered = start.lower()
-    if b"<svg" in lowered:
-        return FileKind("an SVG drawing", "", "Render it to PNG first.")
     if lowered.startswith((b"<!doctype html", b"<html")):
         return FileKind("an HTML page", "", "Take a screenshot of it first.")
+    if b"<svg" in lowered:
+        return FileKind("an SVG drawing", "", "Render it to PNG first.")
     if lowered.startswith(b"<?xml"):
         return FileKind("an XML document", "", _SUPPORTED_HINT)
     if start and all(byte >= 0x20 or byte in b"\t\r\n\x0c" for byte in data[:512]):

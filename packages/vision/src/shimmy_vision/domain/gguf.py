@@ -1,10 +1,12 @@
 """Reads a GGUF header without trusting it.
 
-llama.cpp's own reader allocates by counts it finds in the file and aborts the
-process on some malformed ones, so a file is understood here first. Nothing is
+llama.cpp's own reader allocates by counts it finds in the file, and its loaders
+abort the process on some malformed ones, so a file is understood here first. Nothing is
 allocated by a number from the file before the bytes it stands for are known to
-be there, and tensor data is never touched: a mapped file of 5 GB is read in
-milliseconds. Format: the GGUF specification, versions 2 and 3.
+be there, no more than ``_LONGEST_HEADER`` bytes are ever read, and tensor data
+is never touched: a mapped file of 5 GB is read in milliseconds. What is accepted
+here, the pinned library's reader accepts too. Format: the GGUF specification,
+versions 2 and 3.
 """
 
 from __future__ import annotations
@@ -19,17 +21,20 @@ from shimmy_vision.errors import ModelError
 MAGIC: Final = b"GGUF"
 _MOST_KEYS = 4096
 _MOST_TENSORS = 65_536
-_LONGEST_NAME = 1024
-_LONGEST_STRING = 64 * 1024 * 1024  # chat templates reach 100 kB; a key's value never a gigabyte
+_LONGEST_HEADER = 32 * 1024 * 1024  # a vocabulary of 250,000 tokens and its merges take 10 MB
+_LONGEST_KEY = 1024
+_LONGEST_TENSOR_NAME = 63  # ggml's limit
+_LONGEST_STRING = 1024 * 1024  # chat templates reach 100 kB
 _KEPT_ITEMS = 64
 _MOST_DIMENSIONS = 4
+_ALIGNMENT = "general.alignment"
 
 # GGUF value types: number → (struct code, size).
 _SCALARS: dict[int, tuple[str, int]] = {
     0: ("B", 1), 1: ("b", 1), 2: ("H", 2), 3: ("h", 2), 4: ("I", 4), 5: ("i", 4),
     6: ("f", 4), 7: ("?", 1), 10: ("Q", 8), 11: ("q", 8), 12: ("d", 8),
 }  # fmt: skip
-_STRING, _ARRAY = 8, 9
+_UINT32, _STRING, _ARRAY = 4, 8, 9
 
 # ggml tensor types: number → (elements in a block, bytes of a block), from ggml's
 # type table at the pinned revision.
@@ -39,7 +44,7 @@ _BLOCKS: dict[int, tuple[int, int]] = {
     15: (256, 292), 16: (256, 66), 17: (256, 74), 18: (256, 98), 19: (256, 50), 20: (32, 18),
     21: (256, 110), 22: (256, 82), 23: (256, 136), 24: (1, 1), 25: (1, 2), 26: (1, 4),
     27: (1, 8), 28: (1, 8), 29: (256, 56), 30: (1, 2), 34: (256, 54), 35: (256, 66),
-    39: (32, 17),
+    39: (32, 17), 40: (64, 36), 41: (128, 18), 42: (64, 18),
 }  # fmt: skip
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
@@ -89,7 +94,8 @@ def parse_gguf(data: Buffer, file_size: int | None = None) -> GgufHeader:
     what is wrong and at which byte.
     """
     view = memoryview(data)
-    return _parse(_Reader(view), len(view) if file_size is None else file_size)
+    size = len(view) if file_size is None else file_size
+    return _parse(_Reader(view[:_LONGEST_HEADER], size), size)
 
 
 def _parse(reader: _Reader, size: int) -> GgufHeader:
@@ -102,33 +108,51 @@ def _parse(reader: _Reader, size: int) -> GgufHeader:
     metadata: dict[str, Value] = {}
     for _ in range(key_count):
         at = reader.at
-        key = reader.string(_LONGEST_NAME, "key")
+        key = reader.string(_LONGEST_KEY, "key")
+        if not key:
+            raise malformed("a key without a name", at)
         if key in metadata:
             raise malformed(f"the key {key!r} appears twice", at)
-        metadata[key] = _value(reader, reader.number("I", 4))
+        kind = reader.number("I", 4)
+        if key == _ALIGNMENT and kind != _UINT32:
+            raise malformed(f"the key {key!r} of type {kind}", at)
+        metadata[key] = _value(reader, kind)
     alignment = _alignment(metadata)
-    tensors = tuple(_tensor(reader, alignment) for _ in range(tensor_count))
-    data_offset = -(-reader.at // alignment) * alignment
-    _check_extents(tensors, data_offset, size)
+    tensors = tuple(_tensor(reader) for _ in range(tensor_count))
+    data_offset = _padded(reader.at, alignment)
+    _check_extents(tensors, data_offset, alignment, size)
     return GgufHeader(version, metadata, tensors, data_offset)
 
 
 class _Reader:
     """A position in the header that refuses to leave it."""
 
-    def __init__(self, view: memoryview) -> None:
+    def __init__(self, view: memoryview, file_size: int) -> None:
         self._view = view.cast("B") if view.format != "B" else view
+        self._file_size = file_size
         self.at = 0
 
+    def starts_with(self, magic: bytes) -> bool:
+        """Whether what there is of the file's first bytes agrees with ``magic``."""
+        return magic.startswith(bytes(self._view[: len(magic)]))
+
     def skip(self, count: int) -> None:
-        if count > len(self._view) - self.at:
-            raise ModelError(
-                "model-truncated",
-                f"The file ends inside its header: {count - (len(self._view) - self.at)} bytes "
-                f"are missing at byte {self.at}.",
-                hint="Download it again: shimmy models pull --force",
-            )
+        self._check(count)
         self.at += count
+
+    def _check(self, count: int) -> None:
+        """Refuse to go ``count`` bytes on if the header does not have them."""
+        end = len(self._view)
+        if count <= end - self.at:
+            return
+        if end < self._file_size:
+            raise malformed(f"a header of more than {end} bytes", self.at)
+        raise ModelError(
+            "model-truncated",
+            f"The file ends inside its header: {count - (end - self.at)} bytes "
+            f"are missing at byte {self.at}.",
+            hint="Download it again: shimmy models pull --force",
+        )
 
     def take(self, count: int) -> bytes:
         self.skip(count)
@@ -160,22 +184,16 @@ class _Reader:
         view, at, end = self._view, self.at, len(self._view)
         unpack = struct.Struct("<Q").unpack_from
         for _ in range(count):
-            if end - at < 8:
-                break
-            at += 8 + unpack(view, at)[0]
+            at += 8 + unpack(view, at)[0] if end - at >= 8 else 8
             if at > end:
                 break
-        else:
-            self.at = at
-            return
-        self.skip(len(self._view) - self.at + 1)  # raises: the strings leave the file
+        self.skip(at - self.at)
 
     def expect(self, count: int, least: int, most: int, what: str) -> None:
-        """Refuse a count that the rest of the file cannot hold, before anything is allocated."""
+        """Refuse a count that the rest of the header cannot hold, before anything is allocated."""
         if count > most:
             raise malformed(f"{count} {what}, more than {most}", self.at)
-        if count * least > len(self._view) - self.at:
-            raise malformed(f"{count} {what}, more than the file can hold", self.at)
+        self._check(count * least)
 
 
 def malformed(what: str, at: int) -> ModelError:
@@ -188,13 +206,13 @@ def malformed(what: str, at: int) -> ModelError:
 
 
 def _version(reader: _Reader) -> int:
-    magic = reader.take(4)
-    if magic != MAGIC:
+    if not reader.starts_with(MAGIC):
         raise ModelError(
             "model-not-gguf",
-            f"The file is not a GGUF model: it starts with {magic!r} instead of {MAGIC!r}.",
+            f"The file is not a GGUF model: it does not start with {MAGIC.decode()}.",
             hint="Name a .gguf file, or install one: shimmy models pull",
         )
+    reader.skip(len(MAGIC))
     version = reader.number("I", 4)
     if version in (2, 3):
         return version
@@ -223,7 +241,7 @@ def _array(reader: _Reader) -> GgufArray:
         reader.skip(length * size)
         return GgufArray(kind, length, ())
     if kind == _STRING:
-        reader.expect(length, 8, _LONGEST_STRING, "array items")
+        reader.expect(length, 8, _LONGEST_HEADER, "array items")
         if length <= _KEPT_ITEMS:
             items = tuple(reader.string(_LONGEST_STRING, "string") for _ in range(length))
             return GgufArray(kind, length, items)
@@ -233,7 +251,7 @@ def _array(reader: _Reader) -> GgufArray:
 
 
 def _alignment(metadata: Mapping[str, Value]) -> int:
-    alignment = metadata.get("general.alignment", 32)
+    alignment = metadata.get(_ALIGNMENT, 32)
     if (
         not isinstance(alignment, int)
         or not 8 <= alignment <= 65_536
@@ -243,9 +261,13 @@ def _alignment(metadata: Mapping[str, Value]) -> int:
     return alignment
 
 
-def _tensor(reader: _Reader, alignment: int) -> GgufTensor:
+def _padded(size: int, alignment: int) -> int:
+    return -(-size // alignment) * alignment
+
+
+def _tensor(reader: _Reader) -> GgufTensor:
     at = reader.at
-    name = reader.string(_LONGEST_NAME, "tensor name")
+    name = reader.string(_LONGEST_TENSOR_NAME, "tensor name")
     count = reader.number("I", 4)
     if not 1 <= count <= _MOST_DIMENSIONS:
         raise malformed(f"the tensor {name!r} with {count} dimensions", at)
@@ -253,8 +275,6 @@ def _tensor(reader: _Reader, alignment: int) -> GgufTensor:
     kind, offset = reader.number("I", 4), reader.number("Q", 8)
     if kind not in _BLOCKS:
         raise malformed(f"the tensor {name!r} of unknown type {kind}", at)
-    if offset % alignment:
-        raise malformed(f"the tensor {name!r} at the unaligned offset {offset}", at)
     elements = 1
     for dimension in dimensions:
         elements *= dimension
@@ -266,21 +286,29 @@ def _tensor(reader: _Reader, alignment: int) -> GgufTensor:
     return GgufTensor(name, dimensions, kind, offset, elements // per_block * block_size)
 
 
-def _check_extents(tensors: tuple[GgufTensor, ...], data_offset: int, size: int) -> None:
-    """Every tensor inside the file, none over another, no name twice."""
-    names = {tensor.name for tensor in tensors}
-    if len(names) != len(tensors):
-        raise malformed("a tensor name that appears twice", data_offset)
-    end, previous = 0, ""
-    for tensor in sorted(tensors, key=lambda t: t.offset):
-        if tensor.offset < end:
-            raise malformed(f"the tensors {previous!r} and {tensor.name!r} overlap", data_offset)
-        end, previous = tensor.offset + tensor.size, tensor.name
+def _check_extents(
+    tensors: tuple[GgufTensor, ...], data_offset: int, alignment: int, size: int
+) -> None:
+    """Each tensor follows the one before it, no name comes twice, the file holds them all."""
+    names: set[str] = set()
+    end = 0
+    for tensor in tensors:
+        if tensor.name in names:
+            raise malformed(f"the tensor name {tensor.name!r} that appears twice", data_offset)
+        names.add(tensor.name)
+        follows = _padded(end, alignment)
+        if tensor.offset != follows:
+            raise malformed(
+                f"the tensor {tensor.name!r} at offset {tensor.offset} instead of {follows} "
+                "(tensors may not overlap or leave gaps)",
+                data_offset,
+            )
+        end = tensor.offset + tensor.size
     missing = data_offset + end - size
     if tensors and missing > 0:
         raise ModelError(
             "model-truncated",
             f"The file is incomplete: {missing} of {data_offset + end} bytes are missing "
-            f"(tensor {previous!r} reaches past the end).",
+            f"(tensor {tensors[-1].name!r} reaches past the end).",
             hint="Resume the download: shimmy models pull",
         )

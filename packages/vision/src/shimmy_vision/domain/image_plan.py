@@ -25,17 +25,24 @@ from shimmy_vision.domain.slice_grid import EncoderGrid, SlicePlan, plan_slices
 FULL_RESOLUTION = 0.97
 """From this scale on an image counts as seen whole: slices round to the encoder's patches."""
 
-# How far a cut may move to find a blank seam, and how far neighbours reach over a
-# cut that found none. A line of text taller than this may be cut in both tiles.
+# How far neighbours reach over a cut that found no seam, for pages up to 2400 pixels
+# across; larger ones are larger prints of the same text. A taller line that no seam
+# passes may be cut in both tiles.
 REACH = 48
+_MOST_REACH = 128
+_LARGE_PAGE = 2400
 
-# A row or column with at most this share of brightness steps is blank: it may
-# cross a window border or a rule, but no text.
-_BLANK_SHARE = 0.004
+# How far from its nominal place a cut looks for a seam, in reaches. Searches that make a
+# tile too large are given up for nearer ones.
+_NEAR = 0.5
+_SEARCHES = (2.0, 1.5, 1.0, _NEAR)
 
+# Between columns a seam must be wider than the space between two words, or the cut
+# would take a line apart and leave no tile a word more than its part.
+_COLUMN_GAP = 12
 
 CountSteps: TypeAlias = Callable[[int, int], NDArray[np.intp]]
-"""Brightness steps on each line of [start, end)."""
+"""Edges on each line of [start, end)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +73,23 @@ def plan_image(
         return ImagePlan(overview, (overview,))
     fallback: tuple[Tile, ...] = ()
     for rows, columns in _divisions(width, height, grid):
-        tiles = tuple(_tile(box, grid) for box in _boxes(width, height, rows, columns, activity))
-        if all(tile.plan.scale >= FULL_RESOLUTION for tile in tiles):
-            return ImagePlan(overview, tiles)
-        if not fallback or _worst(tiles) > _worst(fallback):
-            fallback = tiles
+        for search in _SEARCHES if activity is not None else (_NEAR,):
+            cutter = _Cutter(activity, _reach(width, height), search)
+            tiles = tuple(_tile(box, grid) for box in cutter.boxes(width, height, rows, columns))
+            if _worst(tiles) >= FULL_RESOLUTION:
+                return ImagePlan(overview, tiles)
+            if not fallback or _worst(tiles) > _worst(fallback):
+                fallback = tiles
     return ImagePlan(overview, fallback or (overview,))
 
 
 def _tile(box: Box, grid: EncoderGrid) -> Tile:
     return Tile(box, plan_slices(box.width, box.height, grid))
+
+
+def _reach(width: int, height: int) -> int:
+    across = min(width, height)
+    return min(_MOST_REACH, max(REACH, round(REACH * across / _LARGE_PAGE)))
 
 
 def _worst(tiles: tuple[Tile, ...]) -> float:
@@ -90,13 +104,14 @@ def _divisions(width: int, height: int, grid: EncoderGrid) -> list[tuple[int, in
     """
     capacity = grid.max_slices * grid.slice_size**2
     least = max(2, math.ceil(width * height / capacity))
+    reach = _reach(width, height)
     costs = []
     for count in range(least, 3 * least + 4):
         for rows, columns in _factors(count):
             across, down = math.ceil(width / columns), math.ceil(height / rows)
-            if min(across, down) < 2 * REACH and min(width, height) >= 2 * REACH:
+            if min(across, down) < 2 * reach and min(width, height) >= 2 * reach:
                 continue
-            reach_x, reach_y = REACH * (columns > 1), REACH * (rows > 1)
+            reach_x, reach_y = reach * (columns > 1), reach * (rows > 1)
             plan = plan_slices(across + reach_x, down + reach_y, grid)
             whole = plan.scale >= FULL_RESOLUTION
             cost = count * plan.encodes * (1 + 0.1 * (columns - 1))
@@ -110,40 +125,53 @@ def _factors(count: int) -> Iterator[tuple[int, int]]:
             yield rows, count // rows
 
 
-def _boxes(
-    width: int, height: int, rows: int, columns: int, activity: Activity | None
-) -> Iterator[Box]:
-    """Row bands first; each band then finds its own column seams."""
-    row_steps = None if activity is None else activity.rows
-    for top, bottom in _spans(height, rows, across=width, steps=row_steps):
-        column_steps = None if activity is None else partial(activity.columns, top, bottom)
-        for left, right in _spans(width, columns, across=bottom - top, steps=column_steps):
-            yield Box(left, top, right - left, bottom - top)
+@dataclass(frozen=True, slots=True)
+class _Cutter:
+    """Cuts along blank seams up to ``search`` reaches away; overlaps by ``reach`` without one."""
+
+    activity: Activity | None
+    reach: int
+    search: float
+
+    def boxes(self, width: int, height: int, rows: int, columns: int) -> Iterator[Box]:
+        """Row bands first; each band then finds its own column seams."""
+        row_steps = None if self.activity is None else self.activity.rows
+        for top, bottom in self._spans(height, rows, row_steps, least=1):
+            steps = None if self.activity is None else partial(self.activity.columns, top, bottom)
+            for left, right in self._spans(width, columns, steps, least=_COLUMN_GAP):
+                yield Box(left, top, right - left, bottom - top)
+
+    def _spans(
+        self, length: int, parts: int, steps: CountSteps | None, *, least: int
+    ) -> list[tuple[int, int]]:
+        """[0, length) in ``parts``; what a cut moved aside is shared by the parts after it."""
+        starts, ends, cut = [0], [], 0
+        for left in range(parts, 1, -1):
+            nominal = cut + round((length - cut) / left)
+            seam = None if steps is None else self._seam(nominal, length, steps, least)
+            cut = nominal if seam is None else seam
+            over = self.reach // 2 if seam is None else 0
+            ends.append(min(length, cut + over))
+            starts.append(max(0, cut - over))
+        return list(zip(starts, [*ends, length], strict=True))
+
+    def _seam(self, nominal: int, length: int, steps: CountSteps, least: int) -> int | None:
+        """The middle of the widest blank run near ``nominal``, else of the nearest one further
+
+        off; None if there is none.
+        """
+        near = _blank_runs(nominal, round(self.reach * _NEAR), length, steps, least)
+        if near:
+            widest = max(near, key=lambda run: (run[1] - run[0], -abs(sum(run) // 2 - nominal)))
+            return sum(widest) // 2
+        far = _blank_runs(nominal, round(self.reach * self.search), length, steps, least)
+        return min((sum(run) // 2 for run in far), key=lambda at: abs(at - nominal), default=None)
 
 
-def _spans(
-    length: int, parts: int, *, across: int, steps: CountSteps | None
+def _blank_runs(
+    nominal: int, reach: int, length: int, steps: CountSteps, least: int
 ) -> list[tuple[int, int]]:
-    """[0, length) in ``parts``; neighbours meet at a blank seam or overlap by ``REACH``."""
-    starts, ends = [0], []
-    for number in range(1, parts):
-        nominal = round(number * length / parts)
-        seam = None if steps is None else _seam(nominal, length, across, steps)
-        if seam is None:
-            ends.append(min(length, nominal + REACH // 2))
-            starts.append(max(0, nominal - REACH // 2))
-        else:
-            ends.append(seam)
-            starts.append(seam)
-    return list(zip(starts, [*ends, length], strict=True))
-
-
-def _seam(nominal: int, length: int, across: int, steps: CountSteps) -> int | None:
-    """The middle of the widest blank run within reach of ``nominal``; None if there is none."""
-    low, high = max(1, nominal - REACH // 2), min(length - 1, nominal + REACH // 2)
-    blank = steps(low, high) <= max(2, across * _BLANK_SHARE)
-    runs = true_runs(blank)
-    if len(runs) == 0:
-        return None
-    first, last = max(runs, key=lambda run: (run[1] - run[0], -abs(low + run.sum() // 2 - nominal)))
-    return low + int(first + last) // 2
+    """Runs [start, end) of at least ``least`` lines without an edge."""
+    low, high = max(1, nominal - reach), min(length - 1, nominal + reach)
+    runs = true_runs(steps(low, high) == 0)
+    return [(low + int(a), low + int(b)) for a, b in runs if b - a >= least]

@@ -21,7 +21,30 @@ _BASES: dict[str, tuple[ModelFamily, str]] = {
 _RESAMPLER_VERSIONS: dict[int, ModelFamily] = {3: "2.6", 5: "4.0", 6: "4.5"}
 _OTHER_RESAMPLERS = {1: "2.0", 2: "2.5", 4: "o 2.6", 100045: "o 4.5"}
 _LIST = "Install a supported model: shimmy models list"
-_VISION_SHAPE = {"clip.vision.image_size": 448, "clip.vision.patch_size": 14}
+_PATCH_POSITIONS = 70 * 70  # the loader looks positions up in a table of 70 by 70
+_QUERIES = 64
+_HEAD_WIDTH = 128  # the resampler splits its width into heads of this size
+# What a key may say; None: it may be absent, and the loader's own default is the same.
+_VISION_VALUES: dict[str, tuple[int | None, ...]] = {
+    "clip.vision.image_size": (448,),
+    "clip.vision.patch_size": (14,),
+}
+_RESAMPLER_VALUES = {**_VISION_VALUES, "clip.minicpmv_query_num": (_QUERIES, 0, None)}
+_MERGER_VALUES = {**_VISION_VALUES, "clip.vision.projector.scale_factor": (4, None)}
+# The tensors without which the loader gives up or the first image crashes.
+_RESAMPLER_TENSORS = (
+    "resampler.pos_embed_k",
+    "resampler.kv.weight",
+    *(f"resampler.attn.{p}.{q}" for p in ("q", "k", "v", "out") for q in ("weight", "bias")),
+    *(f"resampler.ln_{p}.{q}" for p in ("q", "kv", "post") for q in ("weight", "bias")),
+)
+_MERGER_TENSORS = (
+    *(f"v.vit_merger.{p}.{q}" for p in ("ln1", "ds_ln") for q in ("weight", "bias")),
+    *(f"v.vit_merger.attn_{p}.weight" for p in ("q", "k", "v", "out")),
+    *(f"v.vit_merger.ds_ffn_{p}.weight" for p in ("up", "down")),
+    "mm.input_norm.weight",
+    "mm.up.weight",
+)
 _SYNTHETIC_KEY = "shimmy.synthetic"
 
 
@@ -36,7 +59,7 @@ class ModelIdentity:
 
 def check_model_identity(main: GgufHeader, projector: GgufHeader) -> ModelIdentity:
     """Raises ModelError: model-is-projector, projector-is-model, model-not-minicpmv,
-    projector-not-minicpmv, projector-malformed or model-projector-mismatch.
+    projector-not-minicpmv, model-malformed, projector-malformed or model-projector-mismatch.
     """
     _check_roles(main, projector)
     language = _language_family(main)
@@ -45,8 +68,7 @@ def check_model_identity(main: GgufHeader, projector: GgufHeader) -> ModelIdenti
         raise _mismatch(
             f"the main file is built like MiniCPM-V {language}'s, the projector belongs to {vision}"
         )
-    width = _integer(main, f"{_text(main, 'general.architecture')}.embedding_length")
-    rows = _projector_width(projector, vision)
+    width, rows = _language_width(main), _projector_width(projector, vision)
     if width != rows:
         raise _mismatch(f"the main file is {width} wide, the projector's rows are {rows}")
     marks = {_is_synthetic(main), _is_synthetic(projector)}
@@ -106,36 +128,65 @@ def _projector_family(projector: GgufHeader) -> ModelFamily:
     return _RESAMPLER_VERSIONS[version]
 
 
-def _projector_width(projector: GgufHeader, family: ModelFamily) -> int:
-    """Width of the rows the projector makes, from the tensor that makes them."""
-    for key, expected in _VISION_SHAPE.items():
-        if _integer(projector, key) != expected:
-            raise ModelError(
-                "projector-malformed",
-                f"The projector's {key} is {projector.metadata.get(key)!r}; every MiniCPM-V has "
-                f"{expected}.",
-                hint=_LIST,
-            )
-    if family == "4.6":
-        return _tensor(projector, "mm.down.weight").dimensions[-1]
-    query = _tensor(projector, "resampler.query")
-    if len(query.dimensions) != 2 or query.dimensions[1] != 64:
+def _language_width(main: GgufHeader) -> int:
+    key = f"{_text(main, 'general.architecture')}.embedding_length"
+    width, embeddings = _integer(main, key), main.tensor("token_embd.weight")
+    if width is None or width < 1:
+        raise ModelError("model-malformed", f"The main file does not say its {key}.", hint=_LIST)
+    if embeddings is None:
         raise ModelError(
-            "projector-malformed",
-            f"The projector's queries have the shape {list(query.dimensions)}; "
-            "MiniCPM-V asks 64 a slice.",
+            "model-malformed",
+            "The main file holds no weights: it lacks the tensor token_embd.weight.",
             hint=_LIST,
         )
-    return _tensor(projector, "resampler.proj.weight").dimensions[0]
+    return width
 
 
-def _tensor(header: GgufHeader, name: str) -> GgufTensor:
-    tensor = header.tensor(name)
-    if tensor is None:
-        raise ModelError(
-            "projector-malformed", f"The projector lacks the tensor {name}.", hint=_LIST
+def _projector_width(projector: GgufHeader, family: ModelFamily) -> int:
+    """Width of the rows the projector makes, from the tensor that makes them."""
+    merger = family == "4.6"
+    for key, allowed in (_MERGER_VALUES if merger else _RESAMPLER_VALUES).items():
+        if _integer(projector, key) not in allowed:
+            found = projector.metadata.get(key, "missing")
+            raise _malformed(f"{key} is {found}; every MiniCPM-V has {allowed[0]}")
+    names = {tensor.name for tensor in projector.tensors}
+    for name in _MERGER_TENSORS if merger else _RESAMPLER_TENSORS:
+        if name not in names:
+            raise _malformed(f"it lacks the tensor {name}")
+    positions = _matrix(projector, "v.position_embd.weight")[1]
+    if positions < _PATCH_POSITIONS:
+        raise _malformed(f"it has {positions} patch positions; MiniCPM-V has {_PATCH_POSITIONS}")
+    return _matrix(projector, "mm.down.weight")[1] if merger else _resampler_width(projector)
+
+
+def _resampler_width(projector: GgufHeader) -> int:
+    width, queries = _matrix(projector, "resampler.query")
+    if queries != _QUERIES:
+        raise _malformed(f"it asks {queries} queries a slice; MiniCPM-V asks {_QUERIES}")
+    projection = _matrix(projector, "resampler.proj.weight")
+    if projection != (width, width) or width % _HEAD_WIDTH:
+        raise _malformed(
+            f"queries {width} wide meet a projection of {list(projection)}; both must be one "
+            f"multiple of {_HEAD_WIDTH}"
         )
-    return tensor
+    return width
+
+
+def _matrix(projector: GgufHeader, name: str) -> tuple[int, int]:
+    """Columns and rows of a two-dimensional tensor."""
+    match projector.tensor(name):
+        case GgufTensor(dimensions=(columns, rows)):
+            return columns, rows
+        case None:
+            raise _malformed(f"it lacks the tensor {name}")
+        case GgufTensor(dimensions=dimensions):
+            raise _malformed(f"the tensor {name} has the shape {list(dimensions)}")
+
+
+def _malformed(reason: str) -> ModelError:
+    return ModelError(
+        "projector-malformed", f"The projector is not what it says it is: {reason}.", hint=_LIST
+    )
 
 
 def _mismatch(reason: str) -> ModelError:
@@ -155,6 +206,8 @@ def _text(header: GgufHeader, key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _integer(header: GgufHeader, key: str) -> int:
+def _integer(header: GgufHeader, key: str) -> int | None:
     value = header.metadata.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) else -1
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    return -1

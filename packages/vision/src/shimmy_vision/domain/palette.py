@@ -22,7 +22,8 @@ _NEAR = 24.0  # RGB distance under which two colours are one to the eye of a des
 _DISTINCT = 40.0  # from the background and from other accents
 _LEAST_SHARE = 0.0005
 _LEAST_FLAT = 0.15  # of a colour's pixels; antialiasing stays well below
-_CANDIDATES = 2048
+_MOST_CLUSTERS = 64
+_BIN_MASK = np.uint32(0xF8F8F8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,16 @@ class _Cluster:
     share: float
     flat_share: float
     border_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Bins:
+    """A representative colour each, and how many pixels of which kind it stands for."""
+
+    colours: NDArray[np.uint32]
+    counts: NDArray[np.float64]
+    flats: NDArray[np.float64]
+    borders: NDArray[np.float64]
 
 
 def measure_palette(pixels: RgbPixels) -> Palette:
@@ -94,31 +105,43 @@ def _clusters(
     colours: NDArray[np.uint32], flat: NDArray[np.bool_], border: NDArray[np.bool_]
 ) -> list[_Cluster]:
     """Similar colours together, each cluster named by its most frequent member."""
-    unique, inverse, counts = np.unique(colours, return_inverse=True, return_counts=True)
-    flats = np.bincount(inverse, weights=flat, minlength=len(unique))
-    borders = np.bincount(inverse, weights=border, minlength=len(unique))
-    # Flat areas name a cluster before blends do, however many pixels the blends have.
-    order = np.lexsort((-counts, -flats))[:_CANDIDATES]
-    points = np.stack([unique >> 16 & 255, unique >> 8 & 255, unique & 255], axis=1).astype(float)
-    taken = np.zeros(len(unique), dtype=bool)
-    total, border_total = float(counts.sum()), float(max(1.0, borders.sum()))
+    bins = _binned(colours, flat, border)
+    points = np.stack([bins.colours >> shift & 255 for shift in (16, 8, 0)], axis=1).astype(float)
+    taken = np.zeros(len(points), dtype=bool)
+    total, border_total = float(bins.counts.sum()), float(max(1.0, bins.borders.sum()))
     clusters = []
-    for index in order:
+    # Flat areas name a cluster before blends do, however many pixels the blends have.
+    for index in np.lexsort((-bins.counts, -bins.flats)):
         if taken[index]:
             continue
         near = ~taken & (np.abs(points - points[index]).max(axis=1) <= _NEAR)
         taken |= near
         clusters.append(
             _Cluster(
-                unpack(int(unique[index])),
-                float(counts[near].sum()) / total,
-                float(flats[near].sum()) / total,
-                float(borders[near].sum()) / border_total,
+                unpack(int(bins.colours[index])),
+                float(bins.counts[near].sum()) / total,
+                float(bins.flats[near].sum()) / total,
+                float(bins.borders[near].sum()) / border_total,
             )
         )
-        if len(clusters) >= 64:
+        if len(clusters) >= _MOST_CLUSTERS:
             break
     return clusters
+
+
+def _binned(
+    colours: NDArray[np.uint32], flat: NDArray[np.bool_], border: NDArray[np.bool_]
+) -> _Bins:
+    """Exact colours gathered 8 levels a channel; the flattest, then commonest names its bin."""
+    unique, inverse, counts = np.unique(colours, return_inverse=True, return_counts=True)
+    flats = np.bincount(inverse, weights=flat, minlength=len(unique))
+    borders = np.bincount(inverse, weights=border, minlength=len(unique))
+    order = np.lexsort((-counts, -flats, unique & _BIN_MASK))
+    first = np.flatnonzero(np.diff(unique[order] & _BIN_MASK, prepend=np.uint32(1)))
+    return _Bins(
+        unique[order][first],
+        *(np.add.reduceat(np.asarray(v)[order], first) for v in (counts, flats, borders)),
+    )
 
 
 def _distance(one: Rgb, other: Rgb) -> float:
