@@ -18,7 +18,7 @@ from typing import Any
 
 from shimmy_sandbox.synthetic_model import write_synthetic_pair
 from shimmy_vision import wiring
-from shimmy_vision.domain.analysis_request import (
+from shimmy_vision.domain.answer.analysis_request import (
     MODES,
     AnalysisRequest,
     AnswerLimits,

@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw
 
 from shimmy_sandbox.synthetic_model import write_synthetic_pair
 from shimmy_vision import wiring
-from shimmy_vision.domain.analysis_request import (
+from shimmy_vision.domain.answer.analysis_request import (
     MODES,
     AnalysisRequest,
     AnswerLimits,

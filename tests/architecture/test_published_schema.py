@@ -8,8 +8,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from shimmy_vision.domain.analysis_request import MODES, CustomQuestion, StandardQuestion
-from shimmy_vision.domain.result_schema import result_schema
+from shimmy_vision.domain.answer.analysis_request import MODES, CustomQuestion, StandardQuestion
+from shimmy_vision.domain.answer.result_schema import result_schema
 
 CONTRACTS = Path(__file__).resolve().parents[2] / "contracts"
 

@@ -28,8 +28,8 @@ from shimmy_vision.adapters.llguidance_grammar import LlguidanceSchemas
 from shimmy_vision.adapters.pillow_intake import PillowIntake
 from shimmy_vision.adapters.preview_licence import PreviewLicence
 from shimmy_vision.domain.access import Granted
-from shimmy_vision.domain.analysis_plan import largest_answer
-from shimmy_vision.domain.analysis_request import AnalysisRequest
+from shimmy_vision.domain.answer.analysis_plan import largest_answer
+from shimmy_vision.domain.answer.analysis_request import AnalysisRequest
 from shimmy_vision.domain.diagnosis import (
     Finding,
     MachineFacts,
@@ -38,10 +38,10 @@ from shimmy_vision.domain.diagnosis import (
     judge_machine,
     judge_models,
 )
-from shimmy_vision.domain.model_choice import recommend_model
-from shimmy_vision.domain.model_family import ModelFamily
-from shimmy_vision.domain.model_manifest import MANIFEST, ModelPin
-from shimmy_vision.domain.model_request import read_model_request
+from shimmy_vision.domain.model.model_choice import recommend_model
+from shimmy_vision.domain.model.model_family import ModelFamily
+from shimmy_vision.domain.model.model_manifest import MANIFEST, ModelPin
+from shimmy_vision.domain.model.model_request import read_model_request
 from shimmy_vision.errors import LibraryError, ModelError, ShimmyError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.engine import Engine

@@ -17,7 +17,7 @@ from shimmy_sandbox.synthetic_model import SyntheticPair
 from shimmy_vision.adapters.llama_bindings import llama_pos
 from shimmy_vision.adapters.llama_engine import LlamaEngine
 from shimmy_vision.adapters.llama_library import AbortFlag, open_native_library
-from shimmy_vision.domain.pixels import RgbPixels
+from shimmy_vision.domain.image.pixels import RgbPixels
 from shimmy_vision.errors import DeadlineError, LibraryError, ModelError, StoppedError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.engine_probe import EngineFiles, EngineOptions
@@ -77,7 +77,7 @@ def test_rows_fed_by_us_give_libmtmds_own_scores(engine: LlamaEngine) -> None:
 
 
 def test_slices_are_counted_as_planned(engine: LlamaEngine) -> None:
-    from shimmy_vision.domain.slice_grid import plan_slices
+    from shimmy_vision.domain.image.slice_grid import plan_slices
 
     seen: list[tuple[int, int]] = []
     tile = engine.encoder.encode(

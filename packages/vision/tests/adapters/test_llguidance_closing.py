@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shimmy_vision.adapters.llguidance_grammar import LlguidanceSchemas
-from shimmy_vision.domain import answer_schemas
-from shimmy_vision.domain.json_closing import trim_partial_character
+from shimmy_vision.domain.answer import answer_schemas
+from shimmy_vision.domain.answer.json_closing import trim_partial_character
 from shimmy_vision.errors import SchemaError
 
 SCHEMAS = LlguidanceSchemas()

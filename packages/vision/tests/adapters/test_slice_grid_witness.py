@@ -7,7 +7,7 @@ import random
 
 from shimmy_vision.adapters.llama_bindings import mtmd_input_text
 from shimmy_vision.adapters.llama_engine import LlamaEngine
-from shimmy_vision.domain.slice_grid import SlicePlan, plan_slices
+from shimmy_vision.domain.image.slice_grid import SlicePlan, plan_slices
 
 
 def _libmtmd(engine: LlamaEngine, width: int, height: int) -> tuple[list[int], int]:

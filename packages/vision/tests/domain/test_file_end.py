@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shimmy_vision.domain.file_end import ends_early
+from shimmy_vision.domain.image.file_end import ends_early
 
 DECODERS = ["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF"]
 _STARTS = [b"", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0", b"BM", b"RIFF"]

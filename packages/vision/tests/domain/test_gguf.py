@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shimmy_sandbox.synthetic_model import SyntheticPair
-from shimmy_vision.domain.gguf import GgufArray, parse_gguf
+from shimmy_vision.domain.model.gguf import GgufArray, parse_gguf
 from shimmy_vision.errors import ModelError
 
 CODES = {"model-not-gguf", "model-truncated", "model-malformed"}

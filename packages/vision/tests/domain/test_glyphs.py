@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from shimmy_vision.domain.glyphs import connected_areas, glyph_heights
+from shimmy_vision.domain.measure.glyphs import connected_areas, glyph_heights
 
 
 def _flooded(grid: NDArray[np.bool_]) -> set[tuple[int, int, int, int, int]]:

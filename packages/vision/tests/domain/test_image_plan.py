@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 
-from shimmy_vision.domain.activity import Activity, measure_activity
-from shimmy_vision.domain.image_plan import FULL_RESOLUTION, REACH, ImagePlan, plan_image
-from shimmy_vision.domain.slice_grid import EncoderGrid, plan_slices
+from shimmy_vision.domain.image.activity import Activity, measure_activity
+from shimmy_vision.domain.image.image_plan import FULL_RESOLUTION, REACH, ImagePlan, plan_image
+from shimmy_vision.domain.image.slice_grid import EncoderGrid, plan_slices
 
 GRIDS = [EncoderGrid(merge=1), EncoderGrid(merge=4)]
 _sizes = st.integers(1, 4500)

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shimmy_vision.domain.json_strings import locate_strings
+from shimmy_vision.domain.answer.json_strings import locate_strings
 
 _values = st.recursive(
     st.none()

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from shimmy_vision.domain.colour import contrast_ratio, hex_of, lightness
-from shimmy_vision.domain.contrast import NORMAL_TEXT, measure_contrast
-from shimmy_vision.domain.measurements import measure_image
-from shimmy_vision.domain.palette import measure_palette
-from shimmy_vision.domain.pixels import RgbPixels
+from shimmy_vision.domain.image.pixels import RgbPixels
+from shimmy_vision.domain.measure.colour import contrast_ratio, hex_of, lightness
+from shimmy_vision.domain.measure.contrast import NORMAL_TEXT, measure_contrast
+from shimmy_vision.domain.measure.measurements import measure_image
+from shimmy_vision.domain.measure.palette import measure_palette
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:

@@ -8,9 +8,9 @@ from types import MappingProxyType
 import pytest
 
 from shimmy_sandbox.synthetic_model import SyntheticPair
-from shimmy_vision.domain.gguf import GgufHeader, GgufTensor, Value, parse_gguf
-from shimmy_vision.domain.model_family import ModelFamily
-from shimmy_vision.domain.model_identity import ModelIdentity, check_model_identity
+from shimmy_vision.domain.model.gguf import GgufHeader, GgufTensor, Value, parse_gguf
+from shimmy_vision.domain.model.model_family import ModelFamily
+from shimmy_vision.domain.model.model_identity import ModelIdentity, check_model_identity
 from shimmy_vision.errors import ModelError
 
 SHAPE: dict[str, Value] = {"clip.vision.image_size": 448, "clip.vision.patch_size": 14}

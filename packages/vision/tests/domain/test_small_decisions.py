@@ -11,8 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shimmy_vision.domain.access import Granted, LicenceEvidence, Refused, decide_access
-from shimmy_vision.domain.answer_reading import Span, read_answer
-from shimmy_vision.domain.download import (
+from shimmy_vision.domain.answer.answer_reading import Span, read_answer
+from shimmy_vision.domain.answer.prompts import compose_prompt
+from shimmy_vision.domain.answer.sampling import GREEDY, SamplingRule, choose_token
+from shimmy_vision.domain.image.file_kind import recognise_file
+from shimmy_vision.domain.model.download import (
     AlreadyComplete,
     Append,
     AskAgain,
@@ -22,11 +25,10 @@ from shimmy_vision.domain.download import (
     decide_resume,
     retry_delay,
 )
-from shimmy_vision.domain.file_kind import recognise_file
-from shimmy_vision.domain.model_choice import choose_model, recommend_model
-from shimmy_vision.domain.model_family import FAMILIES
-from shimmy_vision.domain.model_manifest import MANIFEST, find_pin
-from shimmy_vision.domain.model_request import (
+from shimmy_vision.domain.model.model_choice import choose_model, recommend_model
+from shimmy_vision.domain.model.model_family import FAMILIES
+from shimmy_vision.domain.model.model_manifest import MANIFEST, find_pin
+from shimmy_vision.domain.model.model_request import (
     AnyModel,
     ModelFolder,
     ModelRequest,
@@ -34,8 +36,6 @@ from shimmy_vision.domain.model_request import (
     pick_pair,
     read_model_request,
 )
-from shimmy_vision.domain.prompts import compose_prompt
-from shimmy_vision.domain.sampling import GREEDY, SamplingRule, choose_token
 from shimmy_vision.errors import UsageError
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from shimmy_vision.domain.image_plan import Tile
-from shimmy_vision.domain.pixels import Box
-from shimmy_vision.domain.slice_grid import EncoderGrid, plan_slices
-from shimmy_vision.domain.text_merge import ReadText, merge_tile_texts
+from shimmy_vision.domain.image.image_plan import Tile
+from shimmy_vision.domain.image.pixels import Box
+from shimmy_vision.domain.image.slice_grid import EncoderGrid, plan_slices
+from shimmy_vision.domain.image.text_merge import ReadText, merge_tile_texts
 
 
 def _tile(x: int, y: int, width: int = 100, height: int = 100) -> Tile:

@@ -13,8 +13,8 @@ import pytest
 from shimmy_sandbox.synthetic_model import SyntheticPair
 from shimmy_vision.adapters.folder_model_store import FolderModelStore
 from shimmy_vision.adapters.hashed_model_files import HashedModelFiles
-from shimmy_vision.domain.model_manifest import MANIFEST, ModelFile, ModelPin
-from shimmy_vision.domain.model_request import AnyModel, ModelFolder, PinnedModel
+from shimmy_vision.domain.model.model_manifest import MANIFEST, ModelFile, ModelPin
+from shimmy_vision.domain.model.model_request import AnyModel, ModelFolder, PinnedModel
 from shimmy_vision.errors import ModelError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.model_files import ignore_bytes

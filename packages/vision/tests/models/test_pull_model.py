@@ -20,7 +20,7 @@ from shimmy_sandbox.model_mirror import Faults, Mirror, serve_models
 from shimmy_vision.adapters.folder_model_store import FolderModelStore, FolderPart
 from shimmy_vision.adapters.hashed_model_files import HashedModelFiles
 from shimmy_vision.adapters.http_model_source import HttpModelSource
-from shimmy_vision.domain.model_manifest import ModelFile, ModelPin
+from shimmy_vision.domain.model.model_manifest import ModelFile, ModelPin
 from shimmy_vision.errors import DownloadError, StoppedError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.use_cases.pull_model import PullCollaborators, pull_model

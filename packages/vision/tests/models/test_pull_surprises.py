@@ -18,7 +18,7 @@ from shimmy_sandbox.model_mirror import Faults, serve_models
 from shimmy_vision.adapters.folder_model_store import FolderModelStore
 from shimmy_vision.adapters.hashed_model_files import HashedModelFiles
 from shimmy_vision.adapters.http_model_source import HttpModelSource
-from shimmy_vision.domain.download import (
+from shimmy_vision.domain.model.download import (
     AlreadyComplete,
     Append,
     AskAgain,
@@ -28,7 +28,7 @@ from shimmy_vision.domain.download import (
     decide_resume,
     read_number,
 )
-from shimmy_vision.domain.model_manifest import ModelFile, ModelPin
+from shimmy_vision.domain.model.model_manifest import ModelFile, ModelPin
 from shimmy_vision.errors import DownloadError, StoppedError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.use_cases.pull_model import PullCollaborators, pull_model

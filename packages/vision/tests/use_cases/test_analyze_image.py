@@ -21,7 +21,7 @@ from shimmy_vision.adapters.llama_engine import LlamaEngine
 from shimmy_vision.adapters.llguidance_grammar import LlguidanceSchemas
 from shimmy_vision.adapters.pillow_intake import PillowIntake
 from shimmy_vision.domain.access import Granted, LicenceEvidence
-from shimmy_vision.domain.analysis_request import (
+from shimmy_vision.domain.answer.analysis_request import (
     MODES,
     AnalysisRequest,
     AnswerLimits,
@@ -30,7 +30,7 @@ from shimmy_vision.domain.analysis_request import (
     Question,
     StandardQuestion,
 )
-from shimmy_vision.domain.result_schema import result_schema
+from shimmy_vision.domain.answer.result_schema import result_schema
 from shimmy_vision.errors import (
     ImageError,
     LicenceError,

@@ -13,8 +13,8 @@ from filelock import FileLock, Timeout
 
 from shimmy_vision.adapters.hashed_model_files import hash_file
 from shimmy_vision.adapters.json_record import read_record, write_record
-from shimmy_vision.domain.download import PartState
-from shimmy_vision.domain.model_manifest import ModelFile, ModelPin
+from shimmy_vision.domain.model.download import PartState
+from shimmy_vision.domain.model.model_manifest import ModelFile, ModelPin
 from shimmy_vision.errors import DownloadError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.model_files import ByteProgress

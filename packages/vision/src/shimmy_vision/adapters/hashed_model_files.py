@@ -8,7 +8,7 @@ import mmap
 from pathlib import Path
 
 from shimmy_vision.adapters.json_record import read_record, write_record
-from shimmy_vision.domain.gguf import GgufHeader, parse_gguf
+from shimmy_vision.domain.model.gguf import GgufHeader, parse_gguf
 from shimmy_vision.errors import ModelError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.model_files import ByteProgress

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 
 from shimmy_vision import __version__
-from shimmy_vision.domain.download import PartState, ServerReply, read_number
-from shimmy_vision.domain.model_manifest import ModelFile, ModelPin
+from shimmy_vision.domain.model.download import PartState, ServerReply, read_number
+from shimmy_vision.domain.model.model_manifest import ModelFile, ModelPin
 from shimmy_vision.errors import DownloadError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.model_source import Transfer

@@ -11,8 +11,8 @@ from shimmy_vision.adapters.llama_library import BUILD, open_native_library
 from shimmy_vision.adapters.llama_model import ComputeOptions, LlamaContext, LlamaWeights
 from shimmy_vision.adapters.llguidance_grammar import LlguidanceCompiler
 from shimmy_vision.adapters.mtmd_encoder import MtmdEncoder
-from shimmy_vision.domain.model_family import ModelFamily
-from shimmy_vision.domain.slice_grid import EncoderGrid
+from shimmy_vision.domain.image.slice_grid import EncoderGrid
+from shimmy_vision.domain.model.model_family import ModelFamily
 from shimmy_vision.ports.engine import EngineDescription
 from shimmy_vision.ports.engine_probe import EngineFiles, EngineOptions
 

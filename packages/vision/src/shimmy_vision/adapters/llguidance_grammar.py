@@ -11,7 +11,7 @@ from llguidance._tokenizer import TokenizerWrapper
 from numpy.typing import NDArray
 
 from shimmy_vision.adapters.llama_model import LlamaWeights
-from shimmy_vision.domain.json_closing import close_json
+from shimmy_vision.domain.answer.json_closing import close_json
 from shimmy_vision.errors import OutputError, SchemaError
 from shimmy_vision.ports.grammar import AnswerGrammar, JsonSchema
 
@@ -99,7 +99,7 @@ class _ByteVocabulary:
 
 
 class _ByteMatcher:
-    """``domain.json_closing.ByteGrammar`` over llguidance."""
+    """``domain.answer.json_closing.ByteGrammar`` over llguidance."""
 
     def __init__(self, matcher: LLMatcher) -> None:
         self._matcher = matcher

@@ -16,8 +16,8 @@ from shimmy_vision.adapters.llama_bindings import (
 )
 from shimmy_vision.adapters.llama_library import NativeLibrary
 from shimmy_vision.adapters.llama_model import ComputeOptions, LlamaWeights
-from shimmy_vision.domain.pixels import RgbPixels
-from shimmy_vision.domain.slice_grid import EncoderGrid
+from shimmy_vision.domain.image.pixels import RgbPixels
+from shimmy_vision.domain.image.slice_grid import EncoderGrid
 from shimmy_vision.errors import LibraryError, ModelError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.image_encoder import (

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
 
-from shimmy_vision.domain.file_end import ends_early
-from shimmy_vision.domain.file_kind import FileKind, recognise_file
-from shimmy_vision.domain.pixels import RgbPixels
+from shimmy_vision.domain.image.file_end import ends_early
+from shimmy_vision.domain.image.file_kind import FileKind, recognise_file
+from shimmy_vision.domain.image.pixels import RgbPixels
 from shimmy_vision.errors import ImageError
 from shimmy_vision.ports.image_intake import DecodedImage, ImageInfo, IntakeLimits
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from shimmy_vision.cli.exit_codes import MODEL_OR_LIBRARY, OK
 from shimmy_vision.cli.supervise import Interrupts, supervise
-from shimmy_vision.domain.model_family import FAMILIES, ModelFamily
-from shimmy_vision.domain.model_manifest import ModelPin
-from shimmy_vision.domain.model_request import PinnedModel, read_model_request
+from shimmy_vision.domain.model.model_family import FAMILIES, ModelFamily
+from shimmy_vision.domain.model.model_manifest import ModelPin
+from shimmy_vision.domain.model.model_request import PinnedModel, read_model_request
 from shimmy_vision.errors import ModelError, UsageError
 
 if TYPE_CHECKING:

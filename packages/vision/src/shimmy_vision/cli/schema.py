@@ -6,8 +6,8 @@ import argparse
 import json
 
 from shimmy_vision.cli.exit_codes import OK
-from shimmy_vision.domain.analysis_request import MODES, CustomQuestion, StandardQuestion
-from shimmy_vision.domain.result_schema import result_schema
+from shimmy_vision.domain.answer.analysis_request import MODES, CustomQuestion, StandardQuestion
+from shimmy_vision.domain.answer.result_schema import result_schema
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from typing import NoReturn
 from tqdm import tqdm
 
 from shimmy_vision.cli.progress_bar import ROWS, terminal_columns
-from shimmy_vision.domain.model_manifest import ModelFile, ModelPin
+from shimmy_vision.domain.model.model_manifest import ModelFile, ModelPin
 from shimmy_vision.ports.model_files import ByteProgress
 
 _VERBS = {"download": "downloading", "verify": "verifying"}

@@ -19,7 +19,7 @@ from shimmy_vision.cli.exit_codes import (
 )
 from shimmy_vision.cli.image_sources import ImageSource, find_images
 from shimmy_vision.cli.supervise import Interrupts, supervise
-from shimmy_vision.domain.analysis_request import (
+from shimmy_vision.domain.answer.analysis_request import (
     MODES,
     AnalysisRequest,
     AnswerLimits,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
-from shimmy_vision.domain.model_family import ModelFamily
+from shimmy_vision.domain.model.model_family import ModelFamily
 
 Level: TypeAlias = Literal["ok", "note", "problem"]
 

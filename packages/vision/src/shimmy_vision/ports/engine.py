@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shimmy_vision.domain.access import Granted
-from shimmy_vision.domain.model_family import ModelFamily
+from shimmy_vision.domain.model.model_family import ModelFamily
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.grammar import GrammarCompiler
 from shimmy_vision.ports.image_encoder import ImageEncoder

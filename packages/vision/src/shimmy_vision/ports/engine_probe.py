@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from shimmy_vision.domain.model_family import ModelFamily
+from shimmy_vision.domain.model.model_family import ModelFamily
 from shimmy_vision.ports.cancellation import Cancellation
 
 

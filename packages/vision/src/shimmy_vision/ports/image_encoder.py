@@ -13,8 +13,8 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from shimmy_vision.domain.pixels import RgbPixels
-from shimmy_vision.domain.slice_grid import EncoderGrid
+from shimmy_vision.domain.image.pixels import RgbPixels
+from shimmy_vision.domain.image.slice_grid import EncoderGrid
 from shimmy_vision.ports.cancellation import Cancellation
 
 

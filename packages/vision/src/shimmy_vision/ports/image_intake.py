@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from shimmy_vision.domain.pixels import RgbPixels
+from shimmy_vision.domain.image.pixels import RgbPixels
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from shimmy_vision.domain.gguf import GgufHeader
+from shimmy_vision.domain.model.gguf import GgufHeader
 from shimmy_vision.ports.cancellation import Cancellation
 
 ByteProgress: TypeAlias = Callable[[int, int], None]

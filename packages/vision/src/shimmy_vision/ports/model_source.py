@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from shimmy_vision.domain.download import PartState, ServerReply
-from shimmy_vision.domain.model_manifest import ModelFile, ModelPin
+from shimmy_vision.domain.model.download import PartState, ServerReply
+from shimmy_vision.domain.model.model_manifest import ModelFile, ModelPin
 from shimmy_vision.ports.cancellation import Cancellation
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from shimmy_vision.domain.download import PartState
-from shimmy_vision.domain.model_manifest import ModelFile, ModelPin
+from shimmy_vision.domain.model.download import PartState
+from shimmy_vision.domain.model.model_manifest import ModelFile, ModelPin
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.model_files import ByteProgress
 

@@ -14,21 +14,21 @@ from datetime import UTC, datetime
 from typing import Any, assert_never
 
 from shimmy_vision.domain.access import Access, Granted, Refused, decide_access
-from shimmy_vision.domain.activity import measure_activity
-from shimmy_vision.domain.analysis_plan import AnswerPass, plan_passes
-from shimmy_vision.domain.analysis_request import AnalysisRequest, CustomQuestion
-from shimmy_vision.domain.answer_reading import read_answer
-from shimmy_vision.domain.image_plan import ImagePlan, Tile, plan_image
-from shimmy_vision.domain.measurements import measure_image
-from shimmy_vision.domain.prompts import compose_prompt
-from shimmy_vision.domain.result import (
+from shimmy_vision.domain.answer.analysis_plan import AnswerPass, plan_passes
+from shimmy_vision.domain.answer.analysis_request import AnalysisRequest, CustomQuestion
+from shimmy_vision.domain.answer.answer_reading import read_answer
+from shimmy_vision.domain.answer.prompts import compose_prompt
+from shimmy_vision.domain.answer.result import (
     Answered,
     Warning_,
     assemble_result,
     image_json,
     scale_warnings,
 )
-from shimmy_vision.domain.sampling import GREEDY, SEEDED
+from shimmy_vision.domain.answer.sampling import GREEDY, SEEDED
+from shimmy_vision.domain.image.activity import measure_activity
+from shimmy_vision.domain.image.image_plan import ImagePlan, Tile, plan_image
+from shimmy_vision.domain.measure.measurements import measure_image
 from shimmy_vision.errors import LicenceError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.engine import Engine, EngineSource

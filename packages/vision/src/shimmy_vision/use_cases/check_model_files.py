@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from shimmy_vision.domain.gguf import GgufHeader
-from shimmy_vision.domain.model_family import ModelFamily
-from shimmy_vision.domain.model_identity import ModelIdentity, check_model_identity
-from shimmy_vision.domain.model_manifest import MANIFEST, ModelFile, ModelPin, find_pin
+from shimmy_vision.domain.model.gguf import GgufHeader
+from shimmy_vision.domain.model.model_family import ModelFamily
+from shimmy_vision.domain.model.model_identity import ModelIdentity, check_model_identity
+from shimmy_vision.domain.model.model_manifest import MANIFEST, ModelFile, ModelPin, find_pin
 from shimmy_vision.errors import ModelError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.model_files import ByteProgress, ModelFiles

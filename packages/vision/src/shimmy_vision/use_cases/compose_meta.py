@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shimmy_vision.domain.analysis_request import AnalysisRequest, StandardQuestion
-from shimmy_vision.domain.result import Warning_
+from shimmy_vision.domain.answer.analysis_request import AnalysisRequest, StandardQuestion
+from shimmy_vision.domain.answer.result import Warning_
 from shimmy_vision.ports.engine import EngineDescription
 from shimmy_vision.ports.image_intake import ImageInfo
 from shimmy_vision.ports.progress import Stage
@@ -37,7 +37,7 @@ class RunFacts:
 
 
 def compose_meta(facts: RunFacts) -> dict[str, Any]:
-    """The ``meta`` object, as ``domain.result_schema`` publishes it."""
+    """The ``meta`` object, as ``domain.answer.result_schema`` publishes it."""
     question = facts.request.question
     warnings = [*([_SYNTHETIC] if facts.engine.synthetic else []), *facts.warnings]
     meta: dict[str, Any] = {

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from shimmy_vision.domain.answer_reading import Span
-from shimmy_vision.domain.prompts import Prompt, Segment
-from shimmy_vision.domain.sampling import SamplingRule, choose_token
+from shimmy_vision.domain.answer.answer_reading import Span
+from shimmy_vision.domain.answer.prompts import Prompt, Segment
+from shimmy_vision.domain.answer.sampling import SamplingRule, choose_token
 from shimmy_vision.errors import UsageError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.grammar import AnswerGrammar

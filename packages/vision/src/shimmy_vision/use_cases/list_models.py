@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from shimmy_vision.domain.model_manifest import ModelPin
+from shimmy_vision.domain.model.model_manifest import ModelPin
 from shimmy_vision.ports.model_store import ModelStore
 
 ModelState: TypeAlias = Literal["installed", "partial", "not installed"]

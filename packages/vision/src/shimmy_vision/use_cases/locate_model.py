@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
-from shimmy_vision.domain.model_choice import choose_model
-from shimmy_vision.domain.model_family import ModelFamily
-from shimmy_vision.domain.model_manifest import ModelPin
-from shimmy_vision.domain.model_request import (
+from shimmy_vision.domain.model.model_choice import choose_model
+from shimmy_vision.domain.model.model_family import ModelFamily
+from shimmy_vision.domain.model.model_manifest import ModelPin
+from shimmy_vision.domain.model.model_request import (
     AnyModel,
     ModelFolder,
     ModelRequest,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
-from shimmy_vision.domain.download import (
+from shimmy_vision.domain.model.download import (
     AlreadyComplete,
     Append,
     AskAgain,
@@ -17,7 +17,7 @@ from shimmy_vision.domain.download import (
     decide_resume,
     retry_delay,
 )
-from shimmy_vision.domain.model_manifest import ModelFile, ModelPin
+from shimmy_vision.domain.model.model_manifest import ModelFile, ModelPin
 from shimmy_vision.errors import DownloadError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.model_files import ModelFiles

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from shimmy_vision.domain.model_manifest import ModelPin
+from shimmy_vision.domain.model.model_manifest import ModelPin
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.model_store import ModelStore
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shimmy_vision.domain.model_manifest import ModelPin
+from shimmy_vision.domain.model.model_manifest import ModelPin
 from shimmy_vision.errors import ModelError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.model_files import ByteProgress, ModelFiles

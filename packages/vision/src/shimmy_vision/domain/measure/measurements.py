@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shimmy_vision.domain.contrast import Contrast, measure_contrast
-from shimmy_vision.domain.palette import Palette, measure_palette
-from shimmy_vision.domain.pixels import RgbPixels
-from shimmy_vision.domain.theme import Theme, measure_theme
+from shimmy_vision.domain.image.pixels import RgbPixels
+from shimmy_vision.domain.measure.contrast import Contrast, measure_contrast
+from shimmy_vision.domain.measure.palette import Palette, measure_palette
+from shimmy_vision.domain.measure.theme import Theme, measure_theme
 
 
 @dataclass(frozen=True, slots=True)

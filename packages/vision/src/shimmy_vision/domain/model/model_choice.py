@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from shimmy_vision.domain.model_family import FAMILIES, ModelFamily
+from shimmy_vision.domain.model.model_family import FAMILIES, ModelFamily
 
 LARGE_GPU = 8_000_000_000
 """From this much GPU memory (bytes) on, 4.5 fits with its context and reads better."""

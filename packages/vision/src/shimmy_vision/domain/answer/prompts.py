@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
-from shimmy_vision.domain.model_family import ModelFamily
+from shimmy_vision.domain.model.model_family import ModelFamily
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shimmy_vision.domain.gguf import GgufHeader, GgufTensor, Value
-from shimmy_vision.domain.model_family import ModelFamily
+from shimmy_vision.domain.model.gguf import GgufHeader, GgufTensor, Value
+from shimmy_vision.domain.model.model_family import ModelFamily
 from shimmy_vision.errors import ModelError
 
 _BASES: dict[str, tuple[ModelFamily, str]] = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shimmy_vision.domain.pixels import Box, RgbPixels
+from shimmy_vision.domain.image.pixels import Box, RgbPixels
 
 # Light grey text (#eeeeee on white) has a brightness step of 17; JPEG noise on flat
 # areas and soft gradients stay below 12.

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shimmy_vision.domain.colour import Rgb, hex_of, pack, unpack
-from shimmy_vision.domain.pixels import RgbPixels
+from shimmy_vision.domain.image.pixels import RgbPixels
+from shimmy_vision.domain.measure.colour import Rgb, hex_of, pack, unpack
 
 _SAMPLES = 500_000
 _ACCENTS = 6

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias, assert_never
 
-from shimmy_vision.domain.analysis_request import (
+from shimmy_vision.domain.answer.analysis_request import (
     CustomQuestion,
     Mode,
     Question,
     StandardQuestion,
 )
-from shimmy_vision.domain.answer_schemas import ELEMENT_TYPES
+from shimmy_vision.domain.answer.answer_schemas import ELEMENT_TYPES
 
 Schema: TypeAlias = dict[str, Any]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from shimmy_vision.domain.model_family import FAMILIES, ModelFamily
+from shimmy_vision.domain.model.model_family import FAMILIES, ModelFamily
 from shimmy_vision.errors import UsageError
 
 

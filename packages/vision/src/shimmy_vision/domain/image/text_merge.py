@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from shimmy_vision.domain.image_plan import Tile
-from shimmy_vision.domain.pixels import Box
+from shimmy_vision.domain.image.image_plan import Tile
+from shimmy_vision.domain.image.pixels import Box
 
 # Shorter remnants of a cut line are too likely to stand in another line by chance.
 _SHORTEST_FRAGMENT = 4

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shimmy_vision.domain.activity import Activity, measure_activity
-from shimmy_vision.domain.colour import contrast_ratio, hex_of, pack, unpack
-from shimmy_vision.domain.glyphs import glyph_heights
-from shimmy_vision.domain.palette import Palette
-from shimmy_vision.domain.pixels import Box, RgbPixels
-from shimmy_vision.domain.regions import Region, connected_regions, true_runs
+from shimmy_vision.domain.image.activity import Activity, measure_activity
+from shimmy_vision.domain.image.pixels import Box, RgbPixels
+from shimmy_vision.domain.image.regions import Region, connected_regions, true_runs
+from shimmy_vision.domain.measure.colour import contrast_ratio, hex_of, pack, unpack
+from shimmy_vision.domain.measure.glyphs import glyph_heights
+from shimmy_vision.domain.measure.palette import Palette
 
 _CELL = 8
 _CELL_EDGES = 5

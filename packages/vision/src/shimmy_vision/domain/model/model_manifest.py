@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shimmy_vision.domain.model_family import ModelFamily
+from shimmy_vision.domain.model.model_family import ModelFamily
 
 
 @dataclass(frozen=True, slots=True)

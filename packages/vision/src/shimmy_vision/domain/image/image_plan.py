@@ -17,10 +17,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from shimmy_vision.domain.activity import Activity
-from shimmy_vision.domain.pixels import Box
-from shimmy_vision.domain.regions import true_runs
-from shimmy_vision.domain.slice_grid import EncoderGrid, SlicePlan, plan_slices
+from shimmy_vision.domain.image.activity import Activity
+from shimmy_vision.domain.image.pixels import Box
+from shimmy_vision.domain.image.regions import true_runs
+from shimmy_vision.domain.image.slice_grid import EncoderGrid, SlicePlan, plan_slices
 
 FULL_RESOLUTION = 0.97
 """From this scale on an image counts as seen whole: slices round to the encoder's patches."""

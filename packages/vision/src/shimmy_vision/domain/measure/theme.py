@@ -7,9 +7,9 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from shimmy_vision.domain.colour import lightness
-from shimmy_vision.domain.palette import Palette
-from shimmy_vision.domain.pixels import RgbPixels
+from shimmy_vision.domain.image.pixels import RgbPixels
+from shimmy_vision.domain.measure.colour import lightness
+from shimmy_vision.domain.measure.palette import Palette
 
 Theme: TypeAlias = Literal["light", "dark", "mixed"]
 

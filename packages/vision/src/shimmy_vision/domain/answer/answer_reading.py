@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from shimmy_vision.domain.json_strings import locate_strings
+from shimmy_vision.domain.answer.json_strings import locate_strings
 
 _FLOOR = 1e-6
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from shimmy_vision.domain.analysis_plan import AnswerKind
-from shimmy_vision.domain.contrast import Contrast
-from shimmy_vision.domain.image_plan import FULL_RESOLUTION, ImagePlan, Tile
-from shimmy_vision.domain.measurements import Measurements
-from shimmy_vision.domain.pixels import Box
-from shimmy_vision.domain.text_merge import ReadText, merge_tile_texts
+from shimmy_vision.domain.answer.analysis_plan import AnswerKind
+from shimmy_vision.domain.image.image_plan import FULL_RESOLUTION, ImagePlan, Tile
+from shimmy_vision.domain.image.pixels import Box
+from shimmy_vision.domain.image.text_merge import ReadText, merge_tile_texts
+from shimmy_vision.domain.measure.contrast import Contrast
+from shimmy_vision.domain.measure.measurements import Measurements
 
 Json: TypeAlias = dict[str, Any]
 

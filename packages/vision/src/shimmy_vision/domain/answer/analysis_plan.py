@@ -5,9 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, assert_never
 
-from shimmy_vision.domain import answer_schemas, prompts
-from shimmy_vision.domain.analysis_request import CustomQuestion, Mode, Question, StandardQuestion
-from shimmy_vision.domain.image_plan import ImagePlan, Tile
+from shimmy_vision.domain.answer import answer_schemas, prompts
+from shimmy_vision.domain.answer.analysis_request import (
+    CustomQuestion,
+    Mode,
+    Question,
+    StandardQuestion,
+)
+from shimmy_vision.domain.image.image_plan import ImagePlan, Tile
 
 AnswerKind: TypeAlias = Literal["full", "scene", "text", "layout", "brief", "custom"]
 

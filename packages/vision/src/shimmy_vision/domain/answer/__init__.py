@@ -1,0 +1,1 @@
+"""What is asked of the model, under which schema, and what becomes of its answer."""

@@ -1,0 +1,1 @@
+"""What is true of an image's pixels: colours, theme, contrast."""

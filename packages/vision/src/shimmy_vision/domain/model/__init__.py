@@ -1,0 +1,1 @@
+"""Which files are MiniCPM-V, which one to run, how to fetch it."""
