@@ -387,6 +387,27 @@ def test_models_list_and_path(shimmy: Run, environment: dict[str, str]) -> None:
     assert shimmy("models", "verify").returncode == 3
 
 
+def test_a_terminal_is_no_image(environment: dict[str, str]) -> None:
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        [SHIMMY, "vision", "-"],
+        stdin=theirs,
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=30,
+        check=False,
+    )
+    os.close(theirs)
+    os.close(ours)
+    assert done.returncode == 64
+    assert "[nothing-piped]" in done.stderr
+
+
+def test_removing_what_is_not_there_says_so(shimmy: Run) -> None:
+    assert shimmy("models", "remove", "2.6", "--yes").stdout == "nothing was installed\n"
+
+
 def test_pulling_from_a_mirror_without_the_file(shimmy: Run, tmp_path: Path) -> None:
     from shimmy_sandbox.model_mirror import serve_models
 

@@ -53,6 +53,12 @@ def find_images(words: Iterable[str]) -> list[ImageSource]:
 
 def _expand(word: str) -> Iterator[ImageSource]:
     if word == STDIN:
+        if sys.stdin.isatty():
+            raise UsageError(
+                "nothing-piped",
+                "'-' reads an image from standard input, which is this terminal.",
+                hint="Pipe one: shimmy vision - < shot.png",
+            )
         yield ImageSource("-", None)
         return
     path = Path(word).expanduser()

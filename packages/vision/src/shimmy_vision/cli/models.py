@@ -173,7 +173,7 @@ def _remove(commands: ModelCommands, pin: ModelPin, *, yes: bool) -> int:
 
     _confirm(f"Delete MiniCPM-V {pin.family} from {commands.pull.store.folder(pin)}?", yes=yes)
     freed = remove_model(pin, commands.pull.store, Cancellation(), _tell_wait)
-    print(f"{freed / 1e9:.2f} GB freed")
+    print(f"{freed / 1e9:.2f} GB freed" if freed else "nothing was installed")
     return OK
 
 
