@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from shimmy_vision.cli.exit_codes import MODEL_OR_LIBRARY, OK
@@ -111,7 +112,7 @@ def _pull(commands: ModelCommands, pin: ModelPin, *, yes: bool, force: bool) -> 
         missing = (pin.known_size - (0 if force else model.bytes_present)) / 1e9
         size = f"{missing:.2f} GB" if pin.known_size else "several GB"
         _confirm(f"Download MiniCPM-V {pin.family}, {size}?", yes=yes)
-    with Interrupts() as interrupts, TransferBar() as bar:
+    with Interrupts() as interrupts, closing(TransferBar()) as bar:
         try:
             main, projector = supervise(
                 lambda switch: pull_model(
@@ -150,7 +151,7 @@ def _verify(commands: ModelCommands, version: ModelFamily | None) -> int:
         )
     sound = True
     for pin in pins:
-        with Interrupts() as interrupts, TransferBar() as bar:
+        with Interrupts() as interrupts, closing(TransferBar()) as bar:
             try:
                 supervise(
                     lambda switch, pin=pin, bar=bar: verify_model(  # type: ignore[misc]

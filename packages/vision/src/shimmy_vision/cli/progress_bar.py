@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-from types import TracebackType
 from typing import NoReturn
 
 from tqdm import tqdm
@@ -53,13 +52,6 @@ class ProgressBar:
         self._bar.n = progress.done
         self._bar.refresh()
 
-    def __enter__(self) -> ProgressBar:
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Take the bar off the screen; use with ``contextlib.closing``."""
         self._bar.close()

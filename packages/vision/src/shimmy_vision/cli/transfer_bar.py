@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from types import TracebackType
 from typing import NoReturn
 
 from tqdm import tqdm
@@ -50,7 +49,7 @@ class TransferBar:
         return show
 
     def _start(self, name: str, phase: str, done: int, total: int) -> None:
-        self._close()
+        self.close()
         self._what, self._tenth = (name, phase), -1
         if sys.stderr.isatty():
             self._bar = tqdm(
@@ -64,18 +63,8 @@ class TransferBar:
                 nrows=ROWS,
             )
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """End the bar; use with ``contextlib.closing``."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
-
-    def __enter__(self) -> TransferBar:
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        self._close()

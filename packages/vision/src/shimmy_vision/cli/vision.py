@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ class _Session:
 
         data = source.read(self._args.max_image_mb * 1_000_000)
         timeout = self._args.timeout / 1000 if self._args.timeout else None
-        with ProgressBar(label) as bar:
+        with closing(ProgressBar(label)) as bar:
             result: dict[str, Any] = supervise(
                 lambda switch: self._analyse(data, self._request, switch, bar.show),
                 self._interrupts,
