@@ -18,7 +18,7 @@ test: dev check ## install what tests need, check, run every test
 check: dev ## style, types, architecture and lock files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy $(SOURCES) scripts benchmarks tests packages/*/tests
+	$(BIN)/mypy $(SOURCES) scripts benchmarks tests packages/*/tests conftest.py
 	$(BIN)/lint-imports
 	$(BIN)/shimmy-ops locks requirements
 

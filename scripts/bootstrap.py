@@ -36,8 +36,8 @@ def main() -> int:
     parser.add_argument("--dev", action="store_true", help="with what the tests need")
     lock = "dev" if parser.parse_args().dev else "runtime"
     check_machine()
-    stamp, wanted = VENV / f"bootstrap-{lock}.stamp", fingerprint(lock)
-    if stamp.is_file() and stamp.read_text() == wanted:
+    # What the tests need includes what the product needs.
+    if is_current(lock) or (lock == "runtime" and is_current("dev")):
         return 0
     if not python_of(VENV).exists():
         say("making .venv")
@@ -48,8 +48,19 @@ def main() -> int:
     say("installing the four distributions in place")
     places = [word for name in PACKAGES for word in ("-e", str(ROOT / "packages" / name))]
     pip(VENV, "install", "--no-build-isolation", "--no-deps", *places)
-    stamp.write_text(wanted)
+    stamp_of(lock).write_text(fingerprint(lock))
     return 0
+
+
+def stamp_of(lock: str) -> Path:
+    """Where it stands what .venv was last brought up to date with."""
+    return VENV / f"bootstrap-{lock}.stamp"
+
+
+def is_current(lock: str) -> bool:
+    """Whether .venv already holds everything of ``lock``."""
+    stamp = stamp_of(lock)
+    return stamp.is_file() and stamp.read_text() == fingerprint(lock)
 
 
 def check_machine() -> None:

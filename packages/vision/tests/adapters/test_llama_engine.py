@@ -13,7 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shimmy_sandbox.synthetic_model import SyntheticPair
+from shimmy_sandbox.synthetic_model import (
+    Encoder,
+    Layout,
+    SyntheticPair,
+    write_synthetic_pair,
+)
 from shimmy_vision.adapters.llama_bindings import llama_pos
 from shimmy_vision.adapters.llama_engine import LlamaEngine
 from shimmy_vision.adapters.llama_library import AbortFlag, open_native_library
@@ -150,44 +155,60 @@ def test_a_thrown_switch_stops_before_and_during_work(engine: LlamaEngine) -> No
     assert np.isfinite(engine.model.logits()).all()
 
 
-def test_encoding_stops_within_200_ms_and_works_again(engine: LlamaEngine) -> None:
-    """A long strip of many slices would take seconds; the switch ends it at once."""
-    switch = Cancellation()
-    thrown_at: list[float] = []
+def _seconds_to_stop(work: Callable[[Cancellation], object]) -> float:
+    """Repeat ``work`` until a switch thrown meanwhile stops it: how long that took.
 
-    def throw() -> None:
-        thrown_at.append(time.perf_counter())
-        switch.cancel("deadline")
+    The best of three, because other tests may hold both cores when the switch is thrown.
+    """
+    best = float("inf")
+    for _ in range(3):
+        switch, thrown_at = Cancellation(), [0.0]
 
-    def encode_forever() -> None:
-        while True:
-            engine.encoder.encode(_noise(1300, 1300), on_slice=lambda *_: None, cancellation=switch)
+        def throw(switch: Cancellation = switch, thrown_at: list[float] = thrown_at) -> None:
+            thrown_at[0] = time.perf_counter()
+            switch.cancel("deadline")
 
-    timer = threading.Timer(0.15, throw)
-    timer.start()
-    with pytest.raises(DeadlineError):
-        encode_forever()
-    assert time.perf_counter() - thrown_at[0] < 0.2
-    timer.join()
-    assert _encode(engine, _noise(60, 60))
+        timer = threading.Timer(0.15, throw)
+        timer.start()
+        with pytest.raises(DeadlineError):
+            while True:
+                work(switch)
+        best = min(best, time.perf_counter() - thrown_at[0])
+        timer.join()
+    return best
 
 
-def test_decoding_stops_within_200_ms(engine: LlamaEngine) -> None:
-    switch, thrown_at = Cancellation(), [0.0]
+@pytest.mark.parametrize("layout", ["2.6", "4.6"])
+def test_encoding_stops_within_200_ms_in_the_middle_of_a_slice(
+    layout: Layout, tmp_path: Path, open_engine: OpenEngine
+) -> None:
+    """A projector as slow as a real one: one slice takes far longer than stopping may."""
+    encoder = Encoder(40 if layout == "2.6" else 120, 896)
+    slow = open_engine(write_synthetic_pair(tmp_path, layout, encoder=encoder), layout)
+    started = time.perf_counter()
+    whole = _encode(slow, _noise(60, 60))
+    assert time.perf_counter() - started > 0.5
 
-    def throw() -> None:
-        thrown_at[0] = time.perf_counter()
-        switch.cancel("interrupted")
+    def encode(switch: Cancellation) -> None:
+        slow.encoder.encode(_noise(60, 60), on_slice=lambda *_: None, cancellation=switch)
 
-    timer = threading.Timer(0.1, throw)
-    timer.start()
-    with pytest.raises(StoppedError):
-        while True:
-            engine.model.reset()
-            engine.model.evaluate_tokens([65] * 4000, switch)
-    assert time.perf_counter() - thrown_at[0] < 0.2
-    timer.join()
+    assert _seconds_to_stop(encode) < 0.2
+    again = _encode(slow, _noise(60, 60))
+    for one, other in zip(whole, again, strict=True):
+        if isinstance(one, EmbeddingRows) and isinstance(other, EmbeddingRows):
+            np.testing.assert_array_equal(one.rows, other.rows)
+    slow.close()
+
+
+def test_decoding_stops_within_200_ms_and_works_again(engine: LlamaEngine) -> None:
+    def decode(switch: Cancellation) -> None:
+        engine.model.reset()
+        engine.model.evaluate_tokens([65] * 4000, switch)
+
+    assert _seconds_to_stop(decode) < 0.2
     engine.model.reset()
+    engine.model.evaluate_tokens([65], ANY)
+    assert np.isfinite(engine.model.logits()).all()
 
 
 def test_the_abort_flag_is_what_c_reads() -> None:
