@@ -101,8 +101,10 @@ def test_a_build_is_keyed_by_processor_and_compiler_settings(
     assert bootstrap.native_key() == here
     monkeypatch.setenv("CXXFLAGS", "-O1")
     slow = bootstrap.native_key()
+    monkeypatch.setenv("CXXFLAGS", "-O2")
+    fast = bootstrap.native_key()
     monkeypatch.setattr(bootstrap, "cpu_features", lambda: "flags : sse2")
-    assert len({here, slow, bootstrap.native_key()}) == 3
+    assert len({here, slow, fast, bootstrap.native_key()}) == 4
 
 
 def test_the_chosen_compiler_is_the_one_asked(

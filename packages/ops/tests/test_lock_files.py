@@ -26,6 +26,12 @@ def test_a_complete_lock_has_no_findings() -> None:
     ("text", "line", "problem"),
     [
         ("", 1, "empty"),
+        ("# nothing\n", 1, "empty"),
+        (f"one==1.* \\\n    {HASH}\n", 1, "not pinned"),
+        (f"one==1.0,<2 \\\n    {HASH}\n", 1, "not pinned"),
+        (f"# from https://example.com/simple\n{GOOD}", 1, "place"),
+        (f"{HASH}\n{GOOD}", 1, "belongs to no requirement"),
+        (f"one==1.0\n    {HASH}\n", 2, "belongs to no requirement"),
         ("one==1.0\n", 1, "no hash"),
         (f"one==1.0\ntwo==2.0 \\\n    {HASH}\n", 1, "no hash"),
         (f"one>=1.0 \\\n    {HASH}\n", 1, "not pinned"),

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from shimmy_store import wiring
@@ -15,7 +16,13 @@ from shimmy_store.cli.main import main
 from shimmy_store.domain.catalog import PLAN_IDS, parse_catalog
 from shimmy_store.errors import CatalogError
 
-PLANS = Path(__file__).resolve().parents[3] / "contracts/plans.json"
+CONTRACTS = Path(__file__).resolve().parents[3] / "contracts"
+PLANS = CONTRACTS / "plans.json"
+SCHEMA: dict[str, Any] = json.loads((CONTRACTS / "plans.schema.json").read_text())
+
+
+def _valid(data: Any) -> bool:
+    return bool(jsonschema.Draft202012Validator(SCHEMA).is_valid(data))
 
 
 @pytest.fixture
@@ -55,9 +62,13 @@ def test_the_tiers_are_sold_as_promised() -> None:
         ("interval", "year", "year"),
         ("pages_per_month", -1, "pages_per_month"),
         ("machines", 0, "machines"),
-        ("payment_methods", [], "payment methods"),
-        ("payment_methods", ["card", "card"], "payment methods"),
+        ("entitlements", [], "entitlements"),
+        ("entitlements", ["everything"], "everything"),
+        ("payment_methods", [], "payment_methods"),
+        ("payment_methods", "card", "payment_methods"),
+        ("payment_methods", ["card", "card"], "twice"),
         ("payment_methods", ["cash"], "cash"),
+        ("payment_methods", [["card"]], "payment_methods"),
     ],
 )
 def test_a_wrong_field_is_named(data: dict[str, Any], field: str, value: Any, named: str) -> None:
@@ -65,6 +76,7 @@ def test_a_wrong_field_is_named(data: dict[str, Any], field: str, value: Any, na
     with pytest.raises(CatalogError) as refused:
         parse_catalog(data)
     assert named in refused.value.message
+    assert not _valid(data)
 
 
 def test_missing_extra_or_reordered_plans_are_refused(data: dict[str, Any]) -> None:
@@ -82,6 +94,20 @@ def test_missing_extra_or_reordered_plans_are_refused(data: dict[str, Any]) -> N
         change(changed)
         with pytest.raises(CatalogError):
             parse_catalog(changed)
+        assert not _valid(changed)
+
+
+@pytest.mark.parametrize("data", [None, [], 3, {"currency": "usd", "plans": None}])
+def test_what_is_no_catalog_at_all_is_refused(data: Any) -> None:
+    with pytest.raises(CatalogError):
+        parse_catalog(data)
+    assert not _valid(data)
+
+
+def test_the_published_schema_accepts_what_is_sold(data: dict[str, Any]) -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    assert _valid(data)
+    assert all(plan.entitlements == ("vision",) for plan in parse_catalog(data).plans)
 
 
 def test_the_command_prints_the_catalog(capsys: pytest.CaptureFixture[str]) -> None:

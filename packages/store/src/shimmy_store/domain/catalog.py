@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -10,11 +9,21 @@ from shimmy_store.errors import CatalogError
 
 PlanId: TypeAlias = Literal["developer", "professional", "startup", "enterprise", "lifetime"]
 Interval: TypeAlias = Literal["month", "once"]
+Entitlement: TypeAlias = Literal["vision"]
 PaymentMethod: TypeAlias = Literal["card", "link", "alipay", "wechat_pay"]
 
 PLAN_IDS: tuple[PlanId, ...] = get_args(PlanId)
 _KEYS = frozenset(
-    {"id", "name", "unit_amount", "interval", "pages_per_month", "machines", "payment_methods"}
+    {
+        "id",
+        "name",
+        "unit_amount",
+        "interval",
+        "pages_per_month",
+        "machines",
+        "entitlements",
+        "payment_methods",
+    }
 )
 
 
@@ -28,6 +37,7 @@ class Plan:
     interval: Interval
     pages_per_month: int | None
     machines: int | None
+    entitlements: tuple[Entitlement, ...]
     payment_methods: tuple[PaymentMethod, ...]
 
 
@@ -43,10 +53,12 @@ class Catalog:
         return next(plan for plan in self.plans if plan.id == plan_id)
 
 
-def parse_catalog(data: Mapping[str, Any]) -> Catalog:
+def parse_catalog(data: Any) -> Catalog:
     """Raises CatalogError naming the plan and field that are wrong."""
-    if set(data) != {"currency", "plans"} or not isinstance(data["plans"], list):
-        raise _wrong("the catalog", "needs exactly 'currency' and a list 'plans'")
+    if not isinstance(data, dict) or set(data) != {"currency", "plans"}:
+        raise _wrong("the catalog", "needs exactly 'currency' and 'plans'")
+    if not isinstance(data["plans"], list):
+        raise _wrong("the catalog", "needs a list as 'plans'")
     if data["currency"] != "usd":
         raise _wrong("the catalog", f"has the currency {data['currency']!r}; prices are in usd")
     plans = tuple(_plan(entry) for entry in data["plans"])
@@ -65,7 +77,6 @@ def _plan(entry: Any) -> Plan:
         raise _wrong(name, "needs a name")
     if entry["interval"] not in get_args(Interval):
         raise _wrong(name, f"has the interval {entry['interval']!r}")
-    _check_methods(name, entry["payment_methods"])
     return Plan(
         entry["id"],
         entry["name"],
@@ -73,17 +84,20 @@ def _plan(entry: Any) -> Plan:
         entry["interval"],
         _limit(name, "pages_per_month", entry["pages_per_month"]),
         _limit(name, "machines", entry["machines"]),
-        tuple(entry["payment_methods"]),
+        _words(name, "entitlements", entry["entitlements"], get_args(Entitlement)),
+        _words(name, "payment_methods", entry["payment_methods"], get_args(PaymentMethod)),
     )
 
 
-def _check_methods(name: str, methods: Any) -> None:
-    known = get_args(PaymentMethod)
-    if not isinstance(methods, list) or not methods or len(set(methods)) != len(methods):
-        raise _wrong(name, "needs a list of different payment methods")
-    for method in methods:
-        if method not in known:
-            raise _wrong(name, f"has the unknown payment method {method!r}")
+def _words(name: str, field: str, words: Any, known: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not isinstance(words, list) or not words:
+        raise _wrong(name, f"needs a list with at least one of {', '.join(known)} as {field}")
+    for word in words:
+        if word not in known:
+            raise _wrong(name, f"has {word!r} among its {field}, which are {', '.join(known)}")
+        if words.count(word) > 1:
+            raise _wrong(name, f"has {word!r} twice among its {field}")
+    return tuple(words)
 
 
 def _limit(name: str, field: str, value: Any) -> int | None:
