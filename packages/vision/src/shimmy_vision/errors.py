@@ -5,6 +5,8 @@ ShimmyError
 ├── ImageError       this image cannot be analysed; others may
 ├── SchemaError      the caller's JSON Schema cannot be honoured
 ├── LicenceError     no licence, no analysis
+│   ├── LicenceServerError  the licence server cannot be heard
+│   └── LicenceStateError   what is kept of the licence is damaged or cannot be kept
 ├── ModelError       the model's files are missing, wrong or damaged
 │   └── DownloadError   fetching them failed
 ├── LibraryError     the native library is missing, broken or crashed
@@ -49,6 +51,31 @@ class SchemaError(ShimmyError):
 
 class LicenceError(ShimmyError):
     """Access was refused."""
+
+
+class LicenceServerError(LicenceError):
+    """The licence server cannot be heard, which says nothing about the licence.
+
+    ``message`` is a clause without a full stop, to stand inside other sentences; ``sent`` is False
+    where the request certainly never went out.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        hint: str = "",
+        retry_after: float | None = None,
+        sent: bool = True,
+    ) -> None:
+        super().__init__(code, message, hint=hint, retryable=True)
+        self.retry_after = retry_after
+        self.sent = sent
+
+
+class LicenceStateError(LicenceError):
+    """What is kept of the licence is damaged, or cannot be kept."""
 
 
 class ModelError(ShimmyError):

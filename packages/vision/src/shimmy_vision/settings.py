@@ -26,6 +26,12 @@ class Settings:
     ``state_directory``   SHIMMY_STATE_DIR: small records, never images
     ``allow_synthetic``   SHIMMY_ALLOW_SYNTHETIC=1: accept random-weight test models
     ``offline``           SHIMMY_OFFLINE=1: never use the network
+    ``licence_key``       SHIMMY_LICENSE_KEY: use this key rather than the activated one
+    ``licence_url``       SHIMMY_LICENSE_URL: another licence server, for sandbox builds only
+    ``machine_id``        SHIMMY_MACHINE_ID: what makes this machine the same one again
+    ``machine_id_file``   SHIMMY_MACHINE_ID_FILE: a file with such an id, mounted into a container
+    ``machine_name``      SHIMMY_MACHINE_NAME: what the licence's owner reads (default: host name)
+    ``container``         what the environment says of being in a container
     """
 
     model: str | None
@@ -35,6 +41,12 @@ class Settings:
     state_directory: Path
     allow_synthetic: bool
     offline: bool
+    licence_key: str | None
+    licence_url: str | None
+    machine_id: str | None
+    machine_id_file: Path | None
+    machine_name: str | None
+    container: str
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
@@ -49,12 +61,23 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         state_directory=_path(env, "SHIMMY_STATE_DIR", Path(directories.user_state_dir)),
         allow_synthetic=_flag(env, "SHIMMY_ALLOW_SYNTHETIC"),
         offline=_flag(env, "SHIMMY_OFFLINE"),
+        licence_key=env.get("SHIMMY_LICENSE_KEY", "").strip() or None,
+        licence_url=env.get("SHIMMY_LICENSE_URL") or None,
+        machine_id=env.get("SHIMMY_MACHINE_ID"),
+        machine_id_file=_optional_path(env, "SHIMMY_MACHINE_ID_FILE"),
+        machine_name=env.get("SHIMMY_MACHINE_NAME") or None,
+        container="kubernetes" if "KUBERNETES_SERVICE_HOST" in env else env.get("container", ""),
     )
 
 
 def _path(env: Mapping[str, str], name: str, default: Path) -> Path:
     value = env.get(name)
     return Path(value).expanduser() if value else default
+
+
+def _optional_path(env: Mapping[str, str], name: str) -> Path | None:
+    value = env.get(name)
+    return Path(value).expanduser() if value else None
 
 
 def _flag(env: Mapping[str, str], name: str) -> bool:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import psutil
 
+from shimmy_vision.adapters.background_sync import BackgroundSync
 from shimmy_vision.adapters.child_probe import (
     ChildProbe,
     command_of_this_program,
@@ -22,31 +23,44 @@ from shimmy_vision.adapters.child_probe import (
 from shimmy_vision.adapters.folder_model_store import FolderModelStore
 from shimmy_vision.adapters.hashed_model_files import HashedModelFiles
 from shimmy_vision.adapters.http_model_source import HttpModelSource
+from shimmy_vision.adapters.keygen_licences import KeygenLicences
 from shimmy_vision.adapters.llama_engine import LlamaEngine, LlamaEngineOpener
 from shimmy_vision.adapters.llama_library import open_native_library
 from shimmy_vision.adapters.llguidance_grammar import LlguidanceSchemas
 from shimmy_vision.adapters.pillow_intake import PillowIntake
-from shimmy_vision.adapters.preview_licence import PreviewLicence
-from shimmy_vision.domain.access import Granted
+from shimmy_vision.adapters.psutil_machine import read_machine_facts
+from shimmy_vision.adapters.quiet_libraries import quiet_libraries
+from shimmy_vision.adapters.signed_exchange import SignedExchange
+from shimmy_vision.adapters.sqlite_licence_state import SqliteLicenceState
+from shimmy_vision.adapters.system_machine_id import read_machine_id_file, read_system_machine_id
 from shimmy_vision.domain.answer.analysis_plan import largest_answer
 from shimmy_vision.domain.answer.analysis_request import AnalysisRequest
 from shimmy_vision.domain.diagnosis import (
     Finding,
-    MachineFacts,
     ModelFacts,
     judge_library,
     judge_machine,
     judge_models,
 )
+from shimmy_vision.domain.licence.access import Granted
+from shimmy_vision.domain.licence.licensor import choose_api_url
+from shimmy_vision.domain.licence.machine_id import (
+    BadMachineId,
+    MachineId,
+    choose_machine_id,
+    fingerprint_of,
+)
+from shimmy_vision.domain.licence.pinned import PINNED
 from shimmy_vision.domain.model.model_choice import recommend_model
 from shimmy_vision.domain.model.model_family import ModelFamily
 from shimmy_vision.domain.model.model_manifest import MANIFEST, ModelPin
 from shimmy_vision.domain.model.model_request import read_model_request
-from shimmy_vision.errors import LibraryError, ModelError, ShimmyError
+from shimmy_vision.errors import LibraryError, ModelError, ShimmyError, UsageError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.engine import Engine
 from shimmy_vision.ports.engine_probe import EngineFiles, EngineOptions
 from shimmy_vision.ports.image_intake import IntakeLimits
+from shimmy_vision.ports.licensing import Licensing
 from shimmy_vision.ports.progress import ProgressListener
 from shimmy_vision.settings import Settings
 from shimmy_vision.use_cases.analyze_image import Collaborators, analyze_image
@@ -55,15 +69,28 @@ from shimmy_vision.use_cases.list_models import list_models
 from shimmy_vision.use_cases.locate_model import LocateCollaborators, locate_model
 from shimmy_vision.use_cases.open_engine import EngineParts, open_engine
 from shimmy_vision.use_cases.pull_model import PullCollaborators
+from shimmy_vision.use_cases.sync_pages import sync_pages
 from shimmy_vision.use_cases.verify_model import verify_model
 
 # Prompt, markup and ten slices of 64 rows take under 1,100 positions; see docs/architecture.md.
 _POSITIONS_BESIDES_ANSWER = 1536
 _CONTEXT_STEP = 1024
+# The licence server answers in under half a second; on a bad line nobody waits longer for it.
+_LICENCE_SECONDS = 5.0
+_LAST_SYNC_SECONDS = 10.0
 
 Analyse: TypeAlias = Callable[
     [bytes, AnalysisRequest, Cancellation, ProgressListener], dict[str, Any]
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class LicenceOrder:
+    """What the caller chose about licence and machine; None leaves it to the settings."""
+
+    key: str | None = field(default=None, repr=False)
+    machine_id: str | None = field(default=None, repr=False)
+    machine_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +107,7 @@ class VisionOrder:
     max_dimension: int
     request: AnalysisRequest
     verify: bool = False
+    licence: LicenceOrder = LicenceOrder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,26 +123,101 @@ class ModelCommands:
 def vision(settings: Settings, order: VisionOrder) -> Iterator[Analyse]:
     """``analyze_image`` with everything it needs; the engine opens on first use."""
     engines = _LazyEngine(partial(_open_engine, settings, order))
-    collaborators = Collaborators(
-        licences=PreviewLicence(),
-        intake=PillowIntake(),
-        intake_limits=IntakeLimits(order.max_image_bytes, order.max_dimension),
-        schemas=LlguidanceSchemas(),
-        engines=engines,
-    )
+    with licensing(settings, order.licence) as licences:
+        collaborators = Collaborators(
+            licensing=licences,
+            intake=PillowIntake(),
+            intake_limits=IntakeLimits(order.max_image_bytes, order.max_dimension),
+            schemas=LlguidanceSchemas(),
+            engines=engines,
+        )
+        sync = BackgroundSync(partial(_sync, licences))
 
-    def analyse(
-        data: bytes,
-        request: AnalysisRequest,
-        cancellation: Cancellation,
-        listener: ProgressListener,
-    ) -> dict[str, Any]:
-        return analyze_image(data, request, collaborators, cancellation, listener)
+        def analyse(
+            data: bytes,
+            request: AnalysisRequest,
+            cancellation: Cancellation,
+            listener: ProgressListener,
+        ) -> dict[str, Any]:
+            result = analyze_image(data, request, collaborators, cancellation, listener)
+            sync.poke()
+            return result
 
+        try:
+            yield analyse
+        finally:
+            engines.close()
+            sync.close(_LAST_SYNC_SECONDS)
+
+
+@contextmanager
+def licensing(settings: Settings, order: LicenceOrder) -> Iterator[Licensing]:
+    """What the licence use cases work with, for the licensor pinned in this build."""
+    quiet_libraries()
     try:
-        yield analyse
+        api_url = choose_api_url(PINNED, settings.licence_url)
+    except ValueError as error:
+        raise UsageError(
+            "licence-url-refused", f"SHIMMY_LICENSE_URL: {error}.", hint="Unset it."
+        ) from error
+    state = SqliteLicenceState(settings.state_directory / "licence.sqlite", PINNED.account)
+    machine = _machine_id(settings, order) or MachineId("kept", state.machine_id())
+    fingerprint = fingerprint_of(machine, PINNED.account)
+    state.use_fingerprint(fingerprint)
+    exchange = SignedExchange(
+        api_url,
+        PINNED.account,
+        PINNED.public_key,
+        now=_now,
+        timeout=_LICENCE_SECONDS,
+        offline=settings.offline,
+    )
+    server = KeygenLicences(exchange, PINNED.product)
+    try:
+        yield Licensing(
+            licensor=PINNED,
+            server=server,
+            state=state,
+            fingerprint=fingerprint,
+            machine_name=order.machine_name or settings.machine_name or platform.node(),
+            platform=f"{platform.system()} {platform.machine()}",
+            given_key=order.key or settings.licence_key,
+            now=_now,
+        )
     finally:
-        engines.close()
+        server.close()
+        state.close()
+
+
+def _machine_id(settings: Settings, order: LicenceOrder) -> MachineId | None:
+    offers = []
+    if order.machine_id is not None:
+        offers.append(MachineId("flag", order.machine_id))
+    elif settings.machine_id is not None:
+        offers.append(MachineId("environment", settings.machine_id))
+    elif mounted := read_machine_id_file(settings.machine_id_file):
+        offers.append(mounted)
+    elif own := read_system_machine_id(settings.container):
+        offers.append(own)
+    chosen = choose_machine_id(offers)
+    if isinstance(chosen, BadMachineId):
+        raise UsageError(
+            "machine-id-invalid",
+            f"The machine id from the {chosen.source} {chosen.problem}.",
+            hint="Give one text that stays the same: --machine-id or SHIMMY_MACHINE_ID.",
+        )
+    return chosen
+
+
+def _sync(licences: Licensing) -> None:
+    key = licences.key()
+    if key is not None:
+        # What cannot be kept beyond this process is reported at once.
+        sync_pages(key, licences, force=not licences.state.durable)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 class _LazyEngine:
@@ -202,7 +305,7 @@ def diagnose(settings: Settings) -> tuple[Finding, ...]:
     models = judge_models(
         _model_facts(settings), recommend_model(gpu_memory), str(settings.models_directory)
     )
-    return (*judge_machine(_machine_facts()), *library, *gpus, *models)
+    return (*judge_machine(read_machine_facts()), *library, *gpus, *models)
 
 
 def _model_facts(settings: Settings) -> list[ModelFacts]:
@@ -220,27 +323,6 @@ def _model_facts(settings: Settings) -> list[ModelFacts]:
             ModelFacts(listed.pin.family, str(listed.folder), listed.bytes_present, problem, remedy)
         )
     return facts
-
-
-def _machine_facts() -> MachineFacts:
-    memory = psutil.virtual_memory()
-    return MachineFacts(
-        python=platform.python_version(),
-        platform=f"{platform.system()} {platform.machine()}",
-        cpu=_cpu_name(),
-        physical_cores=psutil.cpu_count(logical=False) or psutil.cpu_count() or 1,
-        total_memory=memory.total,
-        available_memory=memory.available,
-    )
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
 
 
 def describe_library_here(directory: Path) -> str:

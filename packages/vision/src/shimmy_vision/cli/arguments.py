@@ -29,3 +29,9 @@ def gpu_layers(text: str) -> int:
     if value < -1:
         raise argparse.ArgumentTypeError(f"{value} is neither 'all' nor 0 or more")
     return value
+
+
+def add_licence_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that needs a licence."""
+    parser.add_argument("--license", metavar="KEY", help="use this key, not the activated one")
+    parser.add_argument("--machine-id", metavar="ID", help="what makes this machine the same again")

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from shimmy_vision.cli.arguments import gpu_layers, positive_integer
+from shimmy_vision.cli.arguments import add_licence_arguments, gpu_layers, positive_integer
 from shimmy_vision.cli.exit_codes import (
     INTERRUPTED,
     OK,
@@ -55,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--threads", metavar="N", type=positive_integer, default=0, help="default: physical cores")
     add("--gpu-layers", metavar="N|all", type=gpu_layers, default=-1, help="default: all")
     add("--max-image-mb", metavar="MB", type=positive_integer, default=50, help="default: 50")
+    add_licence_arguments(parser)
     add("--max-dim", metavar="PX", type=positive_integer, default=30_000, help="default: 30000")
 
 
@@ -74,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
         max_dimension=args.max_dim,
         request=request,
         verify=args.verify,
+        licence=wiring.LicenceOrder(args.license, args.machine_id),
     )
     output = args.output or ("jsonl" if len(sources) > 1 else "json")
     with Interrupts() as interrupts, wiring.vision(read_settings(), order) as analyse:

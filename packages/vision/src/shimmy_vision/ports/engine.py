@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from shimmy_vision.domain.access import Granted
+from shimmy_vision.domain.licence.access import Granted
 from shimmy_vision.domain.model.model_family import ModelFamily
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.grammar import GrammarCompiler

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, assert_never
+from typing import Any
 
-from shimmy_vision.domain.access import Access, Granted, Refused, decide_access
 from shimmy_vision.domain.answer.analysis_plan import AnswerPass, plan_passes
 from shimmy_vision.domain.answer.analysis_request import AnalysisRequest, CustomQuestion
 from shimmy_vision.domain.answer.answer_reading import read_answer
@@ -29,23 +27,25 @@ from shimmy_vision.domain.answer.sampling import GREEDY, SEEDED
 from shimmy_vision.domain.image.activity import measure_activity
 from shimmy_vision.domain.image.image_plan import ImagePlan, Tile, plan_image
 from shimmy_vision.domain.measure.measurements import measure_image
-from shimmy_vision.errors import LicenceError
+from shimmy_vision.errors import LicenceStateError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.engine import Engine, EngineSource
 from shimmy_vision.ports.grammar import SchemaGrammar
 from shimmy_vision.ports.image_encoder import EncodedTile
 from shimmy_vision.ports.image_intake import DecodedImage, ImageIntake, IntakeLimits
-from shimmy_vision.ports.licences import Licences
+from shimmy_vision.ports.licensing import Licensing
 from shimmy_vision.ports.progress import Progress, ProgressListener, Stage
+from shimmy_vision.use_cases.admit_pages import Admission, admit_pages
 from shimmy_vision.use_cases.compose_meta import RunFacts, compose_meta
 from shimmy_vision.use_cases.generate_answer import AnswerOrder, GeneratedAnswer, generate_answer
+from shimmy_vision.use_cases.settle_pages import settle_pages
 
 
 @dataclass(frozen=True, slots=True)
 class Collaborators:
     """What an analysis works with; built by ``wiring`` alone."""
 
-    licences: Licences
+    licensing: Licensing
     intake: ImageIntake
     intake_limits: IntakeLimits
     schemas: SchemaGrammar
@@ -90,15 +90,28 @@ def analyze_image(
     StoppedError; whatever the model writes is never an error.
     """
     run = _Run(collaborators, request, cancellation, listener)
-    granted = _pass_gate(collaborators.licences)
-    if granted.notice:
-        run.warnings.append(Warning_(f"licence-{granted.edition}", granted.notice))
+    # One image is one page, whatever its tiles.
+    admission = admit_pages(1, collaborators.licensing)
+    try:
+        run.warnings.extend(Warning_(one.code, one.message) for one in admission.granted.notices)
+        result = _analyse(data, run, admission)
+    except BaseException:
+        # What cannot be released now is released when this process is seen to be gone.
+        with suppress(LicenceStateError):
+            settle_pages(admission, collaborators.licensing, done=False)
+        raise
+    _commit(admission, collaborators.licensing, result)
+    return result
+
+
+def _analyse(data: bytes, run: _Run, admission: Admission) -> dict[str, Any]:
+    collaborators, request = run.collaborators, run.request
     if isinstance(request.question, CustomQuestion) and request.question.schema is not None:
         collaborators.schemas.check(request.question.schema)
     with run.stage("decode"):
         image = collaborators.intake.decode(data, collaborators.intake_limits)
     with run.stage("load"):
-        engine = collaborators.engines.open(granted, cancellation)
+        engine = collaborators.engines.open(admission.granted, run.cancellation)
     with run.stage("measure"):
         measured = measure_image(image.pixels)
         plan = _plan(image, engine)
@@ -107,7 +120,7 @@ def analyze_image(
     meta = compose_meta(
         RunFacts(
             request=request,
-            edition=granted.edition,
+            plan=admission.granted.plan,
             engine=engine.description,
             image=image.info,
             image_plan=image_json(plan, answered),
@@ -120,15 +133,12 @@ def analyze_image(
     return assemble_result(answered, measured, meta)
 
 
-def _pass_gate(licences: Licences) -> Granted:
-    access: Access = decide_access(licences.evidence(), datetime.now(UTC))
-    match access:
-        case Granted():
-            return access
-        case Refused(code=code, reason=reason, remedy=remedy):
-            raise LicenceError(code, reason, hint=remedy)
-        case _:
-            assert_never(access)
+def _commit(admission: Admission, licensing: Licensing, result: dict[str, Any]) -> None:
+    """Count the page. A result that is there is not lost because it could not be counted."""
+    try:
+        settle_pages(admission, licensing, done=True)
+    except LicenceStateError as error:
+        result["meta"]["warnings"].append({"code": "page-not-counted", "message": error.message})
 
 
 def _plan(image: DecodedImage, engine: Engine) -> ImagePlan:

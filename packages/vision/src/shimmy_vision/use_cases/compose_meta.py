@@ -26,7 +26,7 @@ class RunFacts:
     """Everything known about a finished analysis; times in seconds."""
 
     request: AnalysisRequest
-    edition: str
+    plan: str
     engine: EngineDescription
     image: ImageInfo
     image_plan: Mapping[str, Any]
@@ -48,7 +48,7 @@ def compose_meta(facts: RunFacts) -> dict[str, Any]:
             "device": facts.engine.device,
             "threads": facts.engine.threads,
         },
-        "licence": facts.edition,
+        "licence": facts.plan,
         "mode": question.mode if isinstance(question, StandardQuestion) else "custom",
         "duration_ms": _milliseconds(facts.seconds_total),
         "timings": {f"{stage}_ms": _milliseconds(facts.seconds.get(stage, 0)) for stage in _STAGES},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from shimmy_vision.domain.access import Granted
+from shimmy_vision.domain.licence.access import Granted
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.engine import Engine
 from shimmy_vision.ports.engine_opener import EngineOpener

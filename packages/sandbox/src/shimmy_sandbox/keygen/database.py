@@ -1,0 +1,164 @@
+"""The tables of the licence server and the few statements everything is made of."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+Row: TypeAlias = dict[str, Any]
+
+_LAYOUT = 1
+_SCHEMA = """
+CREATE TABLE accounts (id TEXT PRIMARY KEY, slug TEXT UNIQUE, created TEXT, updated TEXT);
+CREATE TABLE products (
+  id TEXT PRIMARY KEY, name TEXT, code TEXT UNIQUE, url TEXT, platforms TEXT,
+  distribution_strategy TEXT, metadata TEXT, created TEXT, updated TEXT);
+CREATE TABLE policies (
+  id TEXT PRIMARY KEY, product_id TEXT NOT NULL REFERENCES products ON DELETE CASCADE,
+  settings TEXT, metadata TEXT, created TEXT, updated TEXT);
+CREATE TABLE entitlements (
+  id TEXT PRIMARY KEY, name TEXT, code TEXT UNIQUE COLLATE NOCASE, metadata TEXT,
+  created TEXT, updated TEXT);
+CREATE TABLE policy_entitlements (
+  id TEXT PRIMARY KEY, policy_id TEXT NOT NULL REFERENCES policies ON DELETE CASCADE,
+  entitlement_id TEXT NOT NULL REFERENCES entitlements ON DELETE CASCADE,
+  created TEXT, updated TEXT, UNIQUE (policy_id, entitlement_id));
+CREATE TABLE users (
+  id TEXT PRIMARY KEY, email TEXT UNIQUE, first_name TEXT, last_name TEXT, metadata TEXT,
+  created TEXT, updated TEXT);
+CREATE TABLE licences (
+  id TEXT PRIMARY KEY, key TEXT NOT NULL UNIQUE,
+  policy_id TEXT NOT NULL REFERENCES policies ON DELETE CASCADE,
+  owner_id TEXT REFERENCES users ON DELETE CASCADE, name TEXT, expiry TEXT,
+  suspended INTEGER NOT NULL DEFAULT 0, protected INTEGER NOT NULL,
+  uses INTEGER NOT NULL DEFAULT 0 CHECK (uses >= 0),
+  max_machines INTEGER, max_uses INTEGER, metadata TEXT,
+  last_validated TEXT, last_check_in TEXT, last_check_out TEXT, created TEXT, updated TEXT);
+CREATE INDEX licences_of_policy ON licences (policy_id);
+CREATE TABLE licence_entitlements (
+  id TEXT PRIMARY KEY, licence_id TEXT NOT NULL REFERENCES licences ON DELETE CASCADE,
+  entitlement_id TEXT NOT NULL REFERENCES entitlements ON DELETE CASCADE,
+  created TEXT, updated TEXT, UNIQUE (licence_id, entitlement_id));
+CREATE TABLE machines (
+  id TEXT PRIMARY KEY, licence_id TEXT NOT NULL REFERENCES licences ON DELETE CASCADE,
+  fingerprint TEXT NOT NULL, name TEXT, hostname TEXT, platform TEXT, ip TEXT,
+  cores INTEGER, memory INTEGER, disk INTEGER, metadata TEXT,
+  last_heartbeat TEXT, last_check_out TEXT, created TEXT, updated TEXT,
+  UNIQUE (licence_id, fingerprint));
+CREATE TABLE tokens (
+  id TEXT PRIMARY KEY, digest TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, bearer_id TEXT NOT NULL,
+  name TEXT, expiry TEXT, created TEXT, updated TEXT);
+"""
+
+
+class StateError(Exception):
+    """The file is no state of this sandbox; the message says which file and what to do."""
+
+
+class Database:
+    """One connection, used by one thread at a time; a request is one transaction."""
+
+    def __init__(self, path: Path | str) -> None:
+        """Open or create the file at ``path``; StateError when it holds something else."""
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._connection.row_factory = sqlite3.Row
+        try:
+            # With a write-ahead log a killed process never leaves half a transaction.
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=NORMAL")
+            self._connection.execute("PRAGMA foreign_keys=ON")
+            self._lay_out(path)
+        except sqlite3.Error as problem:
+            self._connection.close()
+            raise StateError(f"{path} cannot be opened as sandbox state: {problem}") from problem
+        except StateError:
+            self._connection.close()
+            raise
+
+    def _lay_out(self, path: Path | str) -> None:
+        with self.transaction():
+            (layout,) = self._connection.execute("PRAGMA user_version").fetchone()
+            (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            if layout == 0 and tables == 0:
+                for statement in _SCHEMA.split(";\n"):
+                    self._connection.execute(statement)
+                self._connection.execute(f"PRAGMA user_version = {_LAYOUT}")
+            elif layout != _LAYOUT:
+                raise StateError(
+                    f"{path} is not state of this version of the sandbox: choose another file"
+                )
+
+    def close(self) -> None:
+        """Close the file; everything committed stays."""
+        self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing; an exception rolls back."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    def rows(self, sql: str, *values: Any) -> list[Row]:
+        """Every row of a SELECT, JSON columns read."""
+        return [_read(row) for row in self._connection.execute(sql, values)]
+
+    def one(self, sql: str, *values: Any) -> Row | None:
+        """The first row of a SELECT, if any."""
+        rows = self.rows(sql, *values)
+        return rows[0] if rows else None
+
+    def by_id(self, table: str, identifier: str | None) -> Row | None:
+        """The row of ``table`` with this id."""
+        return self.one(f"SELECT * FROM {table} WHERE id = ?", identifier)  # noqa: S608 - our names
+
+    def newest(self, table: str) -> list[Row]:
+        """Every row of ``table``, newest first."""
+        return self.rows(f"SELECT * FROM {table} ORDER BY created DESC, rowid DESC")  # noqa: S608
+
+    def insert(self, table: str, row: Mapping[str, Any]) -> None:
+        """Add ``row``; its keys are column names of ours."""
+        columns, marks = ", ".join(row), ", ".join("?" * len(row))
+        self._connection.execute(
+            f"INSERT INTO {table} ({columns}) VALUES ({marks})",  # noqa: S608 - our names
+            [_write(value) for value in row.values()],
+        )
+
+    def update(self, table: str, identifier: str, changes: Mapping[str, Any]) -> None:
+        """Set ``changes`` on the row with this id."""
+        sets = ", ".join(f"{column} = ?" for column in changes)
+        self._connection.execute(
+            f"UPDATE {table} SET {sets} WHERE id = ?",  # noqa: S608 - our names
+            [*(_write(value) for value in changes.values()), identifier],
+        )
+
+    def delete(self, table: str, identifier: str) -> None:
+        """Remove the row with this id and what hangs on it."""
+        self._connection.execute(f"DELETE FROM {table} WHERE id = ?", [identifier])  # noqa: S608
+
+
+_JSON_COLUMNS = {"metadata": "{}", "settings": "{}", "platforms": "null"}
+_FLAG_COLUMNS = ("suspended", "protected")
+
+
+def _read(row: sqlite3.Row) -> Row:
+    read = dict(row)
+    for column, absent in _JSON_COLUMNS.items():
+        if column in read:
+            read[column] = json.loads(read[column] or absent)
+    for column in _FLAG_COLUMNS:
+        if column in read:
+            read[column] = bool(read[column])
+    return read
+
+
+def _write(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, dict | list) else value

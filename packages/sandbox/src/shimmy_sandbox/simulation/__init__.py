@@ -1,0 +1,1 @@
+"""What every simulator shares: a clock, faults, a loopback server and their controls."""

@@ -1,0 +1,88 @@
+"""Serves an ASGI app on 127.0.0.1 in a thread. Not for production: loopback and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+_START_SECONDS = 20
+
+
+class _DroppableProtocol(H11Protocol):
+    """Shows the app its transport, so that a fault can cut the connection."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "transport": transport}
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # Signals belong to the program that started this thread.
+
+
+@dataclass(frozen=True, slots=True)
+class LoopbackServer:
+    """A running server; ``url`` has no trailing slash."""
+
+    url: str
+    port: int
+    thread: threading.Thread
+
+    def wait(self) -> None:
+        """Block until the server stops or Ctrl-C."""
+        while self.thread.is_alive():
+            self.thread.join(0.2)
+
+
+@contextmanager
+def serve_on_loopback(app: ASGIApp, port: int = 0) -> Iterator[LoopbackServer]:
+    """Serve ``app`` on 127.0.0.1:``port`` (0: any free one) until the block ends.
+
+    No Date and no Server header are added: simulators sign their own Date.
+    """
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    config = uvicorn.Config(
+        app,
+        http=_DroppableProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        date_header=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
+    server = _Server(config)
+    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+    thread.start()
+    try:
+        _await_start(server, thread)
+        number = int(listener.getsockname()[1])
+        yield LoopbackServer(f"http://127.0.0.1:{number}", number, thread)
+    finally:
+        server.should_exit = True
+        thread.join(_START_SECONDS)
+        listener.close()
+
+
+def _await_start(server: uvicorn.Server, thread: threading.Thread) -> None:
+    waited = threading.Event()
+    for _ in range(_START_SECONDS * 200):
+        if server.started or not thread.is_alive():
+            break
+        waited.wait(0.005)
+    if not server.started:
+        raise RuntimeError("the sandbox server did not start")

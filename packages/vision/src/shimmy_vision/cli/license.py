@@ -1,0 +1,197 @@
+"""``shimmy license``: activate, status, refresh, machines, deactivate, usage."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from shimmy_vision.cli.arguments import add_licence_arguments
+from shimmy_vision.cli.exit_codes import LICENCE, OK
+from shimmy_vision.errors import LicenceError, LicenceServerError, UsageError
+
+if TYPE_CHECKING:
+    from shimmy_vision.domain.licence.licence_facts import Machine
+    from shimmy_vision.ports.licensing import Licensing
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The sub-commands and their options."""
+    commands = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def action(name: str, summary: str) -> argparse.ArgumentParser:
+        one = commands.add_parser(name, help=summary, description=summary)
+        one.add_argument("--json", action="store_true", help="machine-readable")
+        add_licence_arguments(one)
+        return one
+
+    activate = action("activate", "use a licence key on this machine")
+    activate.add_argument("key", nargs="?", metavar="KEY", help="- reads it from standard input")
+    activate.add_argument("--name", help="what the list of machines calls this one")
+    action("status", "what is known of the licence, without asking the server")
+    action("refresh", "confirm the licence with the server now")
+    action("machines", "the machines the licence is activated on")
+    deactivate = action("deactivate", "free a machine's place in the licence")
+    deactivate.add_argument("machine", nargs="?", metavar="MACHINE", help="default: this one")
+    action("usage", "pages used this month")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one action; exit 2 where there is no access."""
+    from shimmy_vision import wiring
+    from shimmy_vision.settings import read_settings
+
+    given = _given_key(args)
+    order = wiring.LicenceOrder(given, args.machine_id, getattr(args, "name", None))
+    with wiring.licensing(read_settings(), order) as licensing:
+        if licensing.licensor.sandbox:
+            print("shimmy: SANDBOX build: it accepts simulated licences only.", file=sys.stderr)
+        key = licensing.key()
+        if key is None:
+            from shimmy_vision.domain.licence.access import NO_LICENCE
+            from shimmy_vision.use_cases.refuse_access import refuse_access
+
+            raise refuse_access(NO_LICENCE, licensing)
+        return _ACTIONS[args.action](args, key, licensing)
+
+
+def _given_key(args: argparse.Namespace) -> str | None:
+    key = getattr(args, "key", None) or args.license
+    if key == "-":
+        key = sys.stdin.readline()
+    if key is not None and not key.strip():
+        raise UsageError("key-empty", "The licence key is empty.", hint="Copy it from the mail.")
+    if key is not None and not all(one.isprintable() and one.isascii() for one in key.strip()):
+        raise UsageError(
+            "key-malformed",
+            "The licence key holds characters that no key has.",
+            hint="Copy it from the mail.",
+        )
+    return None if key is None else key.strip()
+
+
+def _activate(args: argparse.Namespace, key: str, licensing: Licensing) -> int:
+    from shimmy_vision.use_cases.activate_licence import activate_licence
+
+    activate_licence(key, licensing)
+    return _status(args, key, licensing)
+
+
+def _status(args: argparse.Namespace, key: str, licensing: Licensing) -> int:
+    from shimmy_vision.cli.licence_report import describe_standing, refusal_of
+    from shimmy_vision.use_cases.read_standing import read_standing
+
+    with licensing.state.session(key) as session:
+        standing = read_standing(session, key, licensing, licensing.now())
+    report = describe_standing(standing, key, licensing)
+    refused = refusal_of(standing, licensing)
+    if args.json and refused is not None:
+        report["refused"] = {
+            "code": refused.code,
+            "message": refused.message,
+            "hint": refused.hint,
+        }
+    _print(report, as_json=args.json)
+    if refused is None:
+        return OK
+    if args.json:
+        return LICENCE
+    raise refused
+
+
+def _refresh(args: argparse.Namespace, key: str, licensing: Licensing) -> int:
+    from shimmy_vision.use_cases.refresh_licence import refresh_licence
+
+    refresh_licence(key, licensing)
+    return _status(args, key, licensing)
+
+
+def _machines(args: argparse.Namespace, key: str, licensing: Licensing) -> int:
+    from shimmy_vision.use_cases.list_machines import list_machines
+
+    machines = list_machines(key, licensing)
+    if args.json:
+        print(json.dumps([_machine(one, licensing) for one in machines], indent=2))
+        return OK
+    for one in machines:
+        row = _machine(one, licensing)
+        mark = "*" if row["this_machine"] else " "
+        print(f"{mark} {row['id'][:8]}  {row['since'] or '':<10}  {one.platform:<16}  {one.name}")
+    if not machines:
+        print("no machine is activated")
+    elif any(one.fingerprint == licensing.fingerprint for one in machines):
+        print("* this machine")
+    return OK
+
+
+def _machine(one: Machine, licensing: Licensing) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "name": one.name,
+        "platform": one.platform,
+        "since": None if one.since is None else f"{one.since:%Y-%m-%d}",
+        "this_machine": one.fingerprint == licensing.fingerprint,
+    }
+
+
+def _deactivate(args: argparse.Namespace, key: str, licensing: Licensing) -> int:
+    from shimmy_vision.use_cases.deactivate_machine import deactivate_machine
+
+    removed = deactivate_machine(args.machine, key, licensing)
+    if args.json:
+        print(json.dumps(_machine(removed, licensing), indent=2))
+    else:
+        print(f"deactivated {removed.id[:8]} ({removed.name})")
+    return OK
+
+
+def _usage(args: argparse.Namespace, key: str, licensing: Licensing) -> int:
+    from shimmy_vision.cli.licence_report import describe_usage
+    from shimmy_vision.cli.main import print_error
+    from shimmy_vision.use_cases.read_standing import read_standing
+    from shimmy_vision.use_cases.refresh_licence import refresh_licence
+
+    fresh = True
+    try:
+        refresh_licence(key, licensing)
+    except LicenceServerError as error:
+        fresh = False
+        print_error(error)
+    except LicenceError as error:
+        print_error(error)
+    with licensing.state.session(key) as session:
+        standing = read_standing(session, key, licensing, licensing.now())
+    report = describe_usage(standing)
+    report["fresh"] = fresh
+    report["sandbox"] = licensing.licensor.sandbox
+    _print(report, as_json=args.json)
+    return OK if standing.evidence.proof is not None else LICENCE
+
+
+def _print(report: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(report, indent=2))
+        return
+    width = max(len(name) for name in report)
+    for name, value in report.items():
+        print(f"{name.replace('_', ' '):<{width}}  {_said(value)}")
+
+
+def _said(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+_ACTIONS = {
+    "activate": _activate,
+    "status": _status,
+    "refresh": _refresh,
+    "machines": _machines,
+    "deactivate": _deactivate,
+    "usage": _usage,
+}

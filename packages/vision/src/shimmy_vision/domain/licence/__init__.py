@@ -1,0 +1,1 @@
+"""Who may analyse, for how long without asking again, and how pages are counted."""

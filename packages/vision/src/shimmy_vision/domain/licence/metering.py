@@ -1,0 +1,129 @@
+"""Pages against the plan's monthly cap: what may start, what to report, what a silence means.
+
+A page is one image with all its tiles. Pages are reserved before, committed after, and reported to
+the licence server in batches. Increments there are not idempotent and replies get lost, so one
+rule stands above the others: **no page is ever reported twice**. Where that leaves a doubt, the
+page goes uncounted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal, TypeAlias
+
+from shimmy_vision.domain.licence.access import Notice
+from shimmy_vision.domain.licence.certificate import LicenceProof
+from shimmy_vision.domain.licence.licence_facts import LicenceFacts
+from shimmy_vision.domain.licence.licensor import Licensor
+from shimmy_vision.domain.licence.refusals import Refused, explain_cap, say_day
+
+# Pages go out once so many wait, or once the oldest has waited so long.
+BATCH_PAGES = 20
+BATCH_WAIT = timedelta(minutes=10)
+# One batch is never larger, so that one lost reply leaves at most so many pages in doubt.
+LARGEST_BATCH = 500
+# A request whose reply was lost may still be on its way. No proxy or server keeps one this long.
+SETTLE_WAIT = timedelta(minutes=5)
+_WARN_AT = (95, 80)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Pages of this licence: ``counted`` by the server, the rest on this machine.
+
+    ``waiting`` are committed and not yet known to be counted, ``reserved`` are being analysed.
+    """
+
+    counted: int
+    waiting: int
+    reserved: int
+
+    @property
+    def total(self) -> int:
+        """What has to fit under the cap."""
+        return self.counted + self.waiting + self.reserved
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """An increment that was sent, or was about to be.
+
+    ``uses_before`` is what the server had counted at ``read_at``, a moment the server signed: its
+    clock is the one that nobody here can move.
+    """
+
+    id: str
+    pages: int
+    uses_before: int
+    period_start: datetime | None
+    read_at: datetime
+
+
+Silence: TypeAlias = Literal["applied", "not-applied", "too-early"]
+
+
+def judge_pages(
+    proof: LicenceProof, usage: Usage, pages: int, licensor: Licensor
+) -> Refused | tuple[Notice, ...]:
+    """Whether ``pages`` more may start; warnings where the cap is near."""
+    cap = proof.facts.max_uses
+    if cap is None:
+        return ()
+    wanted = usage.total + pages
+    if wanted > cap:
+        return explain_cap(usage.total, cap, pages, proof.facts.period_end, licensor)
+    for percent in _WARN_AT:
+        if wanted * 100 >= cap * percent:
+            return (_warning(percent, wanted, cap, proof.facts.period_end),)
+    return ()
+
+
+def sum_usage(counted: int, waiting: int, reserved: int, batch: Batch | None) -> Usage:
+    """Pages against the cap; a batch in doubt is not added again once the count can contain it."""
+    if batch is not None and counted >= batch.uses_before + batch.pages:
+        waiting -= batch.pages
+    return Usage(counted, waiting, reserved)
+
+
+def period_unheard_of(proof: LicenceProof, now: datetime) -> datetime | None:
+    """The start of a month that began after the server's last word, if one did.
+
+    Until the server is heard again its count is of the old month: the customer starts afresh.
+    """
+    end = proof.facts.period_end
+    return end if end is not None and proof.issued < end <= now else None
+
+
+def is_sync_due(waiting: int, oldest: datetime | None, now: datetime) -> bool:
+    """Whether to report the waiting pages now."""
+    if not waiting or oldest is None:
+        return False
+    return waiting >= BATCH_PAGES or not oldest <= now < oldest + BATCH_WAIT
+
+
+def judge_silence(batch: Batch, seen: LicenceFacts, seen_at: datetime) -> Silence:
+    """What became of a batch whose reply never came, from the count the server has at ``seen_at``.
+
+    Other machines report to the same count, and a new month resets it. Only a count that cannot
+    contain the batch says that it was not applied; every other one is taken to contain it.
+    """
+    if seen.period_start != batch.period_start or seen.uses < batch.uses_before:
+        return "applied"
+    if seen.uses >= batch.uses_before + batch.pages:
+        return "applied"
+    return "not-applied" if seen_at >= batch.read_at + SETTLE_WAIT else "too-early"
+
+
+def room_left(facts: LicenceFacts, pages: int) -> int:
+    """How many of ``pages`` the server will take: its increments are all or nothing."""
+    if facts.max_uses is None:
+        return pages
+    return max(0, min(pages, facts.max_uses - facts.uses))
+
+
+def _warning(percent: int, used: int, cap: int, resets: datetime | None) -> Notice:
+    until = f" until {say_day(resets)}" if resets else ""
+    return Notice(
+        f"pages-{percent}-percent", f"{used:,} of {cap:,} pages are used this month{until}."
+    )

@@ -1,0 +1,127 @@
+"""What a refused user reads: why, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from shimmy_vision.domain.licence.licence_facts import Denial, Machine
+from shimmy_vision.domain.licence.licensor import Licensor
+
+# Verdicts that mean: the licence is good, but not activated on this machine.
+NOT_ACTIVATED = frozenset({"NO_MACHINE", "NO_MACHINES", "FINGERPRINT_SCOPE_MISMATCH"})
+_WRONG_PRODUCT = frozenset({"PRODUCT_SCOPE_MISMATCH", "POLICY_SCOPE_MISMATCH"})
+SHOWN_ID = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Access is refused; ``code`` is stable, ``reason`` and ``remedy`` are for people."""
+
+    code: str
+    reason: str
+    remedy: str
+
+
+def explain_denial(denial: Denial, licensor: Licensor) -> Refused:
+    """The server's signed no in words; the code only chooses them, it never decides."""
+    plans = see_plans(licensor)
+    account = f"Your licence and payments: {licensor.portal_url}"
+    match denial.code:
+        case "NOT_FOUND":
+            return Refused(
+                "licence-unknown",
+                "The licence server does not know this licence key.",
+                f"Check it for typing errors. {account}. {plans}",
+            )
+        case "SUSPENDED":
+            return Refused(
+                "licence-suspended",
+                "The licence is suspended, as after a refund or an unpaid invoice.",
+                f"{account}. Once that is settled: shimmy license refresh. {plans}",
+            )
+        case "EXPIRED":
+            day = f" on {say_day(denial.expiry)}" if denial.expiry else ""
+            return Refused(
+                "licence-expired",
+                f"The licence expired{day}.",
+                f"Renew it, then run: shimmy license refresh. {account}. {plans}",
+            )
+        case "BANNED":
+            return Refused("licence-banned", "The licence's owner is banned.", account)
+        case code if code in NOT_ACTIVATED:
+            return Refused(
+                "machine-not-activated",
+                "The licence is not activated on this machine, or was deactivated.",
+                f"Activate it: shimmy license activate KEY. {plans}",
+            )
+        case "TOO_MANY_MACHINES":
+            return _too_many_machines(denial, plans)
+        case code if code in _WRONG_PRODUCT:
+            return Refused(
+                "licence-wrong-product",
+                "This licence key is one for another product.",
+                f"Use the key of Shimmy Vision. {account}. {plans}",
+            )
+        case "ENTITLEMENTS_MISSING":
+            return Refused(
+                "licence-lacks-entitlement",
+                "The licence does not include image analysis.",
+                f"Choose a plan that does. {plans}",
+            )
+        case _:
+            return Refused(
+                "licence-invalid",
+                f"The licence server refuses this licence: {denial.detail or denial.code}.",
+                f"{account}. {plans}",
+            )
+
+
+def explain_cap(
+    used: int, cap: int, asked: int, resets: datetime | None, licensor: Licensor
+) -> Refused:
+    """No pages are left this month; numbers are pages."""
+    left = max(cap - used, 0)
+    when = f" More come on {say_day(resets)}." if resets else ""
+    few = f" {left} left, {asked} needed." if left else ""
+    return Refused(
+        "page-cap-reached",
+        f"{min(used, cap):,} of {cap:,} pages are used this month.{few}{when}",
+        f"Wait until then, or choose a larger plan: {licensor.pricing_url}",
+    )
+
+
+def list_machines_briefly(machines: Sequence[Machine]) -> str:
+    """One line: ids, names and since when."""
+    return "; ".join(
+        f"{one.id[:SHOWN_ID]} ({one.name}{f', since {say_day(one.since)}' if one.since else ''})"
+        for one in machines
+    )
+
+
+def see_plans(licensor: Licensor) -> str:
+    """Where the plans are."""
+    return f"Plans: {licensor.pricing_url}"
+
+
+def say_day(moment: datetime) -> str:
+    """A date as people and their colleagues abroad read it the same way."""
+    return f"{moment:%Y-%m-%d}"
+
+
+def _too_many_machines(denial: Denial, plans: str) -> Refused:
+    limit = denial.max_machines
+    allowed = "its number of machines" if limit is None else _machines(limit)
+    used = list_machines_briefly(denial.machines)
+    which = denial.machines[0].id[:SHOWN_ID] if denial.machines else "MACHINE"
+    return Refused(
+        "machine-limit-reached",
+        f"The licence is for {allowed}" + (f", in use by: {used}." if used else ", all in use."),
+        f"Free one: shimmy license deactivate {which} — then: shimmy license activate. "
+        f"In containers set SHIMMY_MACHINE_ID, so that each start is the same machine. {plans}",
+    )
+
+
+def _machines(count: int) -> str:
+    return "1 machine" if count == 1 else f"{count} machines"

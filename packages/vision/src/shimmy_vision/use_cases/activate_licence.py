@@ -1,0 +1,59 @@
+"""Put a licence key to use on this machine."""
+
+from __future__ import annotations
+
+from shimmy_vision.domain.licence.certificate import LicenceProof
+from shimmy_vision.domain.licence.licence_facts import Denial
+from shimmy_vision.domain.licence.refusals import explain_denial
+from shimmy_vision.errors import LicenceServerError, LicenceStateError
+from shimmy_vision.ports.licensing import Licensing
+from shimmy_vision.use_cases.confirm_licence import (
+    Confirmation,
+    Confirmed,
+    Unheard,
+    confirm_licence,
+)
+from shimmy_vision.use_cases.refuse_access import refuse_access
+
+
+def activate_licence(key: str, licensing: Licensing) -> LicenceProof:
+    """Validate, activate, check out, and keep ``key`` as this machine's.
+
+    A key that the server knows is kept even when it is refused, so that ``machines`` and
+    ``deactivate`` work without typing it again. A damaged state is set aside first. Raises
+    LicenceError with reason and remedy.
+    """
+    outcome = _confirm(key, licensing)
+    match outcome:
+        case Confirmed(proof=proof):
+            _keep_key(key, licensing)
+            return proof
+        case Denial():
+            if outcome.licence:
+                _keep_key(key, licensing)
+            raise refuse_access(explain_denial(outcome, licensing.licensor), licensing)
+        case Unheard(error=error):
+            raise LicenceServerError(
+                "activation-unheard",
+                f"The licence was not activated: {error.message}.",
+                hint=error.hint,
+                sent=error.sent,
+            )
+
+
+def _confirm(key: str, licensing: Licensing) -> Confirmation:
+    try:
+        outcome = confirm_licence(key, licensing, activate=True)
+    except LicenceStateError as error:
+        if error.code != "licence-state-damaged":
+            raise
+        licensing.state.set_aside()
+        outcome = confirm_licence(key, licensing, activate=True)
+    if outcome is None:
+        raise TypeError("a confirmation without a condition always has an outcome")
+    return outcome
+
+
+def _keep_key(key: str, licensing: Licensing) -> None:
+    with licensing.state.session(key, durable=True) as session:
+        session.keep_key()

@@ -1,0 +1,117 @@
+"""The gate: no licence, no analysis; no page left, no analysis."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Literal, overload
+
+from shimmy_vision.domain.licence.access import NO_LICENCE, Granted, Notice
+from shimmy_vision.domain.licence.contact import decide_contact
+from shimmy_vision.domain.licence.metering import judge_pages
+from shimmy_vision.domain.licence.refusals import Refused
+from shimmy_vision.errors import LicenceStateError
+from shimmy_vision.ports.licence_state import Pages
+from shimmy_vision.ports.licensing import Licensing
+from shimmy_vision.use_cases.confirm_licence import confirm_licence
+from shimmy_vision.use_cases.read_standing import Standing, read_standing
+from shimmy_vision.use_cases.refuse_access import refuse_access
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Leave to analyse ``pages``, which must be committed or released, whatever happens.
+
+    ``metered`` is False where the plan has no cap: then nothing is reserved.
+    """
+
+    granted: Granted
+    key: str = field(repr=False)
+    pages: Pages
+    metered: bool
+
+
+def admit_pages(count: int, licensing: Licensing) -> Admission:
+    """Pass the gate for ``count`` pages and reserve them.
+
+    Asks the licence server only where ``decide_contact`` says so. Raises LicenceError with reason
+    and remedy, LicenceStateError when what is kept cannot be read or written.
+    """
+    key = licensing.key()
+    if key is None:
+        raise refuse_access(NO_LICENCE, licensing)
+    try:
+        return _admit(key, count, licensing)
+    except LicenceStateError as error:
+        # With the key at hand everything can be confirmed anew; without it, it is lost with the
+        # record, and the user has to give it again.
+        if error.code != "licence-state-damaged" or licensing.given_key is None:
+            raise
+        licensing.state.set_aside()
+        return _admit(key, count, licensing)
+
+
+def _admit(key: str, count: int, licensing: Licensing) -> Admission:
+    judged = licensing.now()
+    answer = _judge(key, count, licensing, judged, may_ask=True)
+    if answer is None:
+        confirm_licence(key, licensing, unless_tried_since=judged)
+        answer = _judge(key, count, licensing, licensing.now(), may_ask=False)
+    if isinstance(answer, Admission):
+        return answer
+    raise refuse_access(answer, licensing)
+
+
+@overload
+def _judge(
+    key: str, count: int, licensing: Licensing, now: datetime, *, may_ask: Literal[False]
+) -> Admission | Refused: ...
+
+
+@overload
+def _judge(
+    key: str, count: int, licensing: Licensing, now: datetime, *, may_ask: Literal[True]
+) -> Admission | Refused | None: ...
+
+
+def _judge(
+    key: str, count: int, licensing: Licensing, now: datetime, *, may_ask: bool
+) -> Admission | Refused | None:
+    """None where the server is to be asked first."""
+    with licensing.state.session(key) as session:
+        standing = read_standing(session, key, licensing, now)
+        pages = _judge_cap(standing, count, licensing)
+        if isinstance(pages, Refused) and session.release_orphans(now):
+            standing = read_standing(session, key, licensing, now)
+            pages = _judge_cap(standing, count, licensing)
+        tried, capped = standing.record.tried, isinstance(pages, Refused)
+        if may_ask and decide_contact(
+            standing.evidence, standing.access, tried, now, cap_reached=capped
+        ):
+            return None
+        if isinstance(standing.access, Refused):
+            return standing.access
+        if isinstance(pages, Refused):
+            return pages
+        session.update(latest_seen=max(standing.evidence.latest_seen, now))
+        reserved = Pages(uuid.uuid4().hex, count, now)
+        metered = _is_metered(standing)
+        if metered:
+            session.reserve(reserved)
+        notices = (*standing.access.notices, *pages)
+        return Admission(replace(standing.access, notices=notices), key, reserved, metered)
+
+
+def _judge_cap(
+    standing: Standing, count: int, licensing: Licensing
+) -> Refused | tuple[Notice, ...]:
+    proof = standing.evidence.proof
+    if proof is None:
+        return ()
+    return judge_pages(proof, standing.usage, count, licensing.licensor)
+
+
+def _is_metered(standing: Standing) -> bool:
+    proof = standing.evidence.proof
+    return proof is not None and proof.facts.max_uses is not None

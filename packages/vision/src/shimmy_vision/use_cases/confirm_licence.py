@@ -1,0 +1,153 @@
+"""Ask the licence server whether this machine may go on, and keep what it signed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeAlias, assert_never
+
+from shimmy_vision.domain.licence.certificate import (
+    DEFAULT_GRACE,
+    LicenceProof,
+    NoProof,
+    open_machine_file,
+)
+from shimmy_vision.domain.licence.licence_facts import Denial, Valid
+from shimmy_vision.domain.licence.refusals import NOT_ACTIVATED
+from shimmy_vision.errors import LicenceServerError
+from shimmy_vision.ports.licence_server import MachineToActivate
+from shimmy_vision.ports.licence_state import LicenceRecord
+from shimmy_vision.ports.licensing import Licensing
+
+# Others at work on the same confirmation are waited for so long; then what is kept must do.
+_WAIT_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The server's signed yes: a machine file and what it proves."""
+
+    certificate: str
+    proof: LicenceProof
+
+
+@dataclass(frozen=True, slots=True)
+class Unheard:
+    """The server could not be heard: ``error`` says why; what was kept still stands."""
+
+    error: LicenceServerError
+
+
+Confirmation: TypeAlias = Confirmed | Denial | Unheard
+
+
+def confirm_licence(
+    key: str,
+    licensing: Licensing,
+    *,
+    activate: bool = False,
+    unless_tried_since: datetime | None = None,
+) -> Confirmation | None:
+    """Validate, activate if need be, check out a machine file; what came of it is kept.
+
+    ``activate`` adds this machine to the licence even where it was removed before; without it only
+    a key that was never activated here is. With ``unless_tried_since`` None comes back where
+    another process has tried since then, or is still at it. Raises LicenceStateError.
+    """
+    with licensing.state.alone(_WAIT_SECONDS) as alone:
+        with licensing.state.session(key) as session:
+            record = session.record
+        if unless_tried_since is not None:
+            overtaken = record.tried is not None and record.tried > unless_tried_since
+            if overtaken or not alone:
+                return None
+        try:
+            outcome = _ask(key, licensing, record, activate=activate or not record.certificate)
+        except LicenceServerError as error:
+            outcome = Unheard(error)
+        _keep(key, licensing, outcome)
+    return outcome
+
+
+def _ask(key: str, licensing: Licensing, record: LicenceRecord, *, activate: bool) -> Confirmation:
+    server, fingerprint = licensing.server, licensing.fingerprint
+    verdict = server.validate(key, fingerprint)
+    if isinstance(verdict, Denial) and verdict.code in NOT_ACTIVATED and activate:
+        refused = _activate(key, licensing, verdict)
+        if refused is not None:
+            return refused
+        verdict = server.validate(key, fingerprint)
+    if isinstance(verdict, Valid):
+        return _check_out(key, licensing, record)
+    if verdict.code == "TOO_MANY_MACHINES":
+        return _with_machines(key, licensing, verdict)
+    return verdict
+
+
+def _activate(key: str, licensing: Licensing, verdict: Denial) -> Denial | None:
+    machine = MachineToActivate(
+        verdict.licence, licensing.fingerprint, licensing.machine_name, licensing.platform
+    )
+    activated = licensing.server.activate(key, machine)
+    if not isinstance(activated, Denial):
+        return None
+    limit = verdict.max_machines
+    denial = replace(activated, licence=verdict.licence, max_machines=limit)
+    return _with_machines(key, licensing, denial)
+
+
+def _with_machines(key: str, licensing: Licensing, denial: Denial) -> Denial:
+    machines = licensing.server.machines(key)
+    return denial if isinstance(machines, Denial) else replace(denial, machines=machines)
+
+
+def _check_out(key: str, licensing: Licensing, record: LicenceRecord) -> Confirmed | Denial:
+    """Twice where the policy's grace turns out to be another one than the last known."""
+    known = _open(record.certificate, key, licensing) if record.certificate else None
+    grace = known.grace if isinstance(known, LicenceProof) else DEFAULT_GRACE
+    while True:
+        certificate = licensing.server.check_out(key, licensing.fingerprint, grace)
+        if isinstance(certificate, Denial):
+            return certificate
+        proof = _open(certificate, key, licensing)
+        if isinstance(proof, NoProof):
+            raise LicenceServerError(
+                "licence-server-not-genuine",
+                f"the machine file it issued is unusable, as {proof.problem}",
+                hint="Try again later.",
+            )
+        if proof.grace <= grace:
+            return Confirmed(certificate, proof)
+        grace = proof.grace
+
+
+def _open(certificate: str, key: str, licensing: Licensing) -> LicenceProof | NoProof:
+    return open_machine_file(
+        certificate,
+        licence_key=key,
+        fingerprint=licensing.fingerprint,
+        public_key=licensing.licensor.public_key,
+    )
+
+
+def _keep(key: str, licensing: Licensing, outcome: Confirmation) -> None:
+    now = licensing.now()
+    with licensing.state.session(key, durable=not isinstance(outcome, Unheard)) as session:
+        match outcome:
+            case Unheard(error=error):
+                session.update(tried=now, trouble=error.message)
+            case Denial():
+                session.update(tried=now, trouble="", denial=outcome)
+            case Confirmed(certificate=certificate, proof=proof):
+                # The signed time replaces the latest seen one, also backwards: this is how a
+                # clock that once ran ahead is forgiven.
+                session.update(
+                    tried=now,
+                    trouble="",
+                    denial=None,
+                    certificate=certificate,
+                    latest_seen=proof.issued,
+                    counted=proof.facts.uses,
+                )
+            case _:
+                assert_never(outcome)

@@ -1,0 +1,31 @@
+"""Hear the licence server's word now, and report what pages wait."""
+
+from __future__ import annotations
+
+from shimmy_vision.domain.licence.licence_facts import Denial
+from shimmy_vision.domain.licence.refusals import explain_denial
+from shimmy_vision.errors import LicenceServerError
+from shimmy_vision.ports.licensing import Licensing
+from shimmy_vision.use_cases.confirm_licence import Unheard, confirm_licence
+from shimmy_vision.use_cases.refuse_access import refuse_access
+from shimmy_vision.use_cases.sync_pages import Synced, sync_pages
+
+_WAIT_SECONDS = 15.0
+
+
+def refresh_licence(key: str, licensing: Licensing) -> Synced:
+    """Confirm and synchronise; what became of the pages.
+
+    Raises LicenceError for a signed no, LicenceServerError when the server cannot be heard: what
+    was kept stands then, and ``status`` tells how long.
+    """
+    outcome = confirm_licence(key, licensing)
+    if isinstance(outcome, Denial):
+        raise refuse_access(explain_denial(outcome, licensing.licensor), licensing)
+    if isinstance(outcome, Unheard):
+        raise LicenceServerError(
+            "refresh-unheard",
+            f"The licence was not confirmed: {outcome.error.message}.",
+            hint=outcome.error.hint,
+        )
+    return sync_pages(key, licensing, force=True, wait=_WAIT_SECONDS)

@@ -1,0 +1,15 @@
+"""A refusal as the error that every entry point shows."""
+
+from __future__ import annotations
+
+from shimmy_vision.domain.licence.refusals import Refused, see_plans
+from shimmy_vision.errors import LicenceError
+from shimmy_vision.ports.licensing import Licensing
+
+
+def refuse_access(refused: Refused, licensing: Licensing) -> LicenceError:
+    """Reason and remedy, with a link to the plans in any case."""
+    remedy = refused.remedy
+    if licensing.licensor.pricing_url not in remedy:
+        remedy = f"{remedy} {see_plans(licensing.licensor)}"
+    return LicenceError(refused.code, refused.reason, hint=remedy)

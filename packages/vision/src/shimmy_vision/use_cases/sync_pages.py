@@ -1,0 +1,138 @@
+"""Report pages to the licence server, each at most once whatever gets lost on the way."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+from shimmy_vision.domain.licence.licence_facts import Denial
+from shimmy_vision.domain.licence.metering import (
+    LARGEST_BATCH,
+    Batch,
+    is_sync_due,
+    judge_silence,
+    room_left,
+)
+from shimmy_vision.errors import LicenceServerError
+from shimmy_vision.ports.licence_server import NotCounted, Reading
+from shimmy_vision.ports.licensing import Licensing
+
+# "nothing-due", "counted" everything, "in-doubt" until later, "no-room" under the cap,
+# "unheard" server, "denied" licence, "busy" elsewhere.
+Synced: TypeAlias = Literal[
+    "nothing-due", "counted", "in-doubt", "no-room", "unheard", "denied", "busy"
+]
+_ROUNDS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A batch noted in the state, about to be sent for ``licence``."""
+
+    batch: Batch
+    licence: str
+
+
+def sync_pages(key: str, licensing: Licensing, *, force: bool = False, wait: float = 0) -> Synced:
+    """Send what waits if it is due, or in any case with ``force``.
+
+    ``wait`` is how many seconds another process that does the same is waited for. Raises
+    LicenceStateError.
+    """
+    if not force and not _is_due(key, licensing):
+        return "nothing-due"
+    with licensing.state.alone(wait) as alone:
+        if not alone:
+            return "busy"
+        try:
+            return _report_all(key, licensing)
+        except LicenceServerError:
+            return "unheard"
+
+
+def _is_due(key: str, licensing: Licensing) -> bool:
+    with licensing.state.session(key) as session:
+        waiting, oldest = session.record.waiting, session.oldest_waiting()
+    return is_sync_due(waiting, oldest, licensing.now())
+
+
+def _report_all(key: str, licensing: Licensing) -> Synced:
+    for _ in range(_ROUNDS):
+        with licensing.state.session(key) as session:
+            session.release_orphans(licensing.now())
+            if not session.record.waiting:
+                return "counted"
+        reading = licensing.server.read(key)
+        if isinstance(reading, Denial):
+            return _deny(key, licensing, reading)
+        prepared = _prepare(key, licensing, reading)
+        if not isinstance(prepared, _Open):
+            return prepared
+        outcome = _send(key, licensing, prepared)
+        if outcome is not None:
+            return outcome
+    return "busy"
+
+
+def _prepare(key: str, licensing: Licensing, reading: Reading) -> _Open | Synced:
+    """Settle a batch in doubt by what the server has now, then open the next one."""
+    facts = reading.facts
+    with licensing.state.session(key, durable=True) as session:
+        session.update(counted=facts.uses)
+        doubtful = session.batch()
+        if doubtful is not None:
+            silence = judge_silence(doubtful, facts, reading.at)
+            if silence == "too-early":
+                return "in-doubt"
+            session.close_batch(applied=silence == "applied")
+        if facts.period_start is not None:
+            session.drop_before(facts.period_start)
+        if not session.record.waiting:
+            return "counted"
+        pages = session.waiting(room_left(facts, LARGEST_BATCH))
+        if not pages:
+            return "no-room"
+        count = sum(one.count for one in pages)
+        batch = Batch(uuid.uuid4().hex, count, facts.uses, facts.period_start, reading.at)
+        session.open_batch(batch, pages)
+        return _Open(batch, facts.id)
+
+
+def _send(key: str, licensing: Licensing, prepared: _Open) -> Synced | None:
+    """None when the next round may follow at once."""
+    try:
+        counted = licensing.server.increment(key, prepared.licence, prepared.batch.pages)
+    except LicenceServerError as error:
+        if not error.sent:
+            _close(key, licensing, applied=False)
+        raise
+    match counted:
+        case Reading(facts=facts):
+            _close(key, licensing, applied=True, counted=facts.uses)
+            return None
+        case NotCounted(reason="over-limit"):
+            # Another machine took the room since it was read.
+            _close(key, licensing, applied=False)
+            return None
+        case NotCounted():
+            _close(key, licensing, applied=False)
+            return "busy"
+        case Denial():
+            _close(key, licensing, applied=False)
+            return _deny(key, licensing, counted)
+
+
+def _close(key: str, licensing: Licensing, *, applied: bool, counted: int | None = None) -> None:
+    with licensing.state.session(key, durable=True) as session:
+        session.close_batch(applied=applied)
+        if counted is not None:
+            session.update(counted=counted)
+
+
+def _deny(key: str, licensing: Licensing, denial: Denial) -> Synced:
+    now: datetime = licensing.now()
+    with licensing.state.session(key, durable=True) as session:
+        session.update(denial=denial, tried=now, trouble="")
+    return "denied"
