@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -95,7 +95,7 @@ def _open_account(database: Database, now: datetime) -> None:
     database.insert("tokens", {**token, "digest": token_digest(ADMIN_TOKEN), **stamps})
 
 
-def _limits(limiter: RateLimiter):  # type: ignore[no-untyped-def]
+def _limits(limiter: RateLimiter) -> Callable[[Request], Awaitable[JSONResponse]]:
     async def answer(request: Request) -> JSONResponse:
         if request.method == "POST":
             match json.loads(await request.body()):

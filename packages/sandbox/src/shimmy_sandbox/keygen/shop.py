@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
+from urllib.parse import quote
 
 import httpx
 
@@ -121,7 +122,8 @@ def sell(
     with Counter(server) as counter:
         policy = counter.find("policies", policy_id(plan_id))
         if policy is None:
-            raise ShopError(f"no plan {plan_id!r} is in stock")
+            stock = ", ".join(counter.plans()) or "nothing"
+            raise ShopError(f"no plan {plan_id!r} is in stock (in stock: {stock})")
         start = counter.now()
         end = add_months(start, 1)
         monthly = policy["attributes"]["metadata"]["interval"] == "month"
@@ -130,6 +132,8 @@ def sell(
             "plan": plan_id,
             "pages_period_start": written_time(start),
             "pages_period_end": written_time(end),
+            # Copied from the policy, which a licence key may not read.
+            "offline_grace_hours": policy["attributes"]["metadata"]["offlineGraceHours"],
         }
         attributes = {
             "expiry": written_time(ends) if ends else None,
@@ -140,6 +144,33 @@ def sell(
         if owner:
             related["owner"] = {"data": {"type": "users", "id": counter.user(owner)}}
         return counter.make("licenses", attributes, related)
+
+
+def renew(server: Located, key: str) -> dict[str, Any]:
+    """One more month for a monthly licence, as the wire shows it then.
+
+    The plan's policy has no duration, so this is what fulfilment does when a
+    month is paid: a new period of pages, an expiry three days after it, no page
+    used yet. The month starts where the last one ends, or now if that is long
+    ago. ShopError for a licence that was bought once.
+    """
+    with Counter(server) as counter:
+        path = f"licenses/{quote(key, safe='')}"
+        licence = counter.ask("GET", path)["data"]["attributes"]
+        if licence["expiry"] is None:
+            raise ShopError("this licence does not expire: there is nothing to renew")
+        start, now = datetime.fromisoformat(licence["metadata"]["pagesPeriodEnd"]), counter.now()
+        if add_months(start, 1) <= now:
+            start = now
+        end = add_months(start, 1)
+        period = {"pagesPeriodStart": written_time(start), "pagesPeriodEnd": written_time(end)}
+        changes = {
+            "expiry": written_time(end + RENEWAL_GRACE),
+            "metadata": {**licence["metadata"], **period},
+        }
+        counter.ask("PATCH", path, {"data": {"type": "licenses", "attributes": changes}})
+        renewed: dict[str, Any] = counter.ask("POST", f"{path}/actions/reset-usage")["data"]
+        return renewed
 
 
 class Counter:
@@ -174,6 +205,12 @@ class Counter:
         if not reply.is_success:
             raise ShopError(str(answer.get("error", reply.status_code)))
         return answer
+
+    def plans(self) -> list[str]:
+        """The plans in stock, in the order they were put there."""
+        policies = self.ask("GET", "policies?limit=100&order=asc")["data"]
+        named = [one["attributes"]["metadata"].get("plan") for one in policies]
+        return [name for name in named if name]
 
     def ask(self, method: str, path: str, document: Any = None) -> dict[str, Any]:
         """The document in answer to a request; ShopError when it is refused."""

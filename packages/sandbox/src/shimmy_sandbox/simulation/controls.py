@@ -40,7 +40,7 @@ class Controls:
         if request.method == "POST":
             try:
                 self._move(json.loads(await request.body()))
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, OverflowError) as error:
                 return _refused(error)
         return JSONResponse({"now": self.clock.now().isoformat()})
 
@@ -76,7 +76,8 @@ class Controls:
 class RecordingApp:
     """ASGI middleware that remembers method, path and status of what was answered.
 
-    Never headers, queries or bodies: those hold keys.
+    Status None is a request that got no answer. Headers, queries and bodies are
+    not kept; a path may name a licence by its key, which in a sandbox is worth nothing.
     """
 
     def __init__(self, app: ASGIApp, controls: Controls) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -45,7 +45,21 @@ def parse_fault(data: Any) -> Fault:
         raise ValueError(f"a fault is an object with some of {sorted(known)}")
     if data.get("kind") not in get_args(FaultKind):
         raise ValueError(f"kind must be one of {list(get_args(FaultKind))}")
+    for name, types in _TYPES.items():
+        if not isinstance(data.get(name, _DEFAULTS[name]), types):
+            raise ValueError(f"{name} is not {' or '.join(one.__name__ for one in types)}")
     return Fault(**data)
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "method": (str,),
+    "path": (str,),
+    "times": (int,),
+    "status": (int,),
+    "seconds": (int, float),
+    "retry_after": (int, type(None)),
+}
+_DEFAULTS = asdict(Fault("status"))
 
 
 @dataclass(slots=True)

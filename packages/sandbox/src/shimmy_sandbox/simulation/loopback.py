@@ -50,10 +50,15 @@ def serve_on_loopback(app: ASGIApp, port: int = 0) -> Iterator[LoopbackServer]:
     """Serve ``app`` on 127.0.0.1:``port`` (0: any free one) until the block ends.
 
     No Date and no Server header are added: simulators sign their own Date.
+    Raises OSError when the port is taken.
     """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError:
+        listener.close()
+        raise
     config = uvicorn.Config(
         app,
         http=_DroppableProtocol,

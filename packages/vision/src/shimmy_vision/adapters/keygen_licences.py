@@ -25,7 +25,8 @@ from shimmy_vision.ports.licence_server import Counted, MachineToActivate, NotCo
 
 T = TypeVar("T")
 
-_INCLUDES = ["license", "license.policy", "license.product", "license.entitlements"]
+# A licence key may read no more than these: policy and product are refused by default.
+_INCLUDES = ["license", "license.entitlements"]
 _NONCE_BITS = 52  # Integers beyond 53 bits do not survive every JSON reader on the way.
 _PAGE_SIZE = 100
 # Errors of authenticated calls that say the same as a validation's code.

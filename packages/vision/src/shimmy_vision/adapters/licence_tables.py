@@ -141,7 +141,7 @@ class SqliteLicenceSession:
         chosen: list[Pages] = []
         room = most
         for identifier, count, at, _owner, _batch in self._pages("owner = '' AND batch = ''"):
-            if count > room:
+            if chosen and count > room:
                 break
             room -= count
             chosen.append(Pages(identifier, count, _EPOCH + at * _MICROSECOND))

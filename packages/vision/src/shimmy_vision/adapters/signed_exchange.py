@@ -7,6 +7,7 @@ neither keys nor addresses.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -63,6 +64,7 @@ class SignedExchange:
         self._public_key = public_key
         self._now = now
         self._offline = offline
+        self._timeout = timeout
         parts = urlsplit(api_url)
         self._host, self._port = parts.hostname or "", parts.port
         # A proxy stands between this machine and the world, never between it and itself.
@@ -104,7 +106,7 @@ class SignedExchange:
         try:
             response = self._client.send(request, stream=True)
             try:
-                return response, _read(response)
+                return response, _read(response, time.monotonic() + self._timeout)
             finally:
                 response.close()
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
@@ -155,12 +157,15 @@ def malformed() -> LicenceServerError:
     )
 
 
-def _read(response: httpx.Response) -> bytes:
+def _read(response: httpx.Response, deadline: float) -> bytes:
     data = b""
     for piece in response.iter_raw():
         data += piece
         if len(data) > _LARGEST_REPLY:
             raise _unreachable("its reply is far too long")
+        # httpx bounds each read, not all of them: a reply that trickles would never end.
+        if time.monotonic() > deadline:
+            raise _unreachable("it did not answer in time")
     return data
 
 

@@ -1,8 +1,7 @@
-"""What a licence's standing looks like to people and scripts."""
+"""What a licence's standing looks like, as values; ``cli.license`` writes them."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from shimmy_vision.domain.licence.access import Granted
@@ -19,12 +18,12 @@ def describe_standing(standing: Standing, key: str, licensing: Licensing) -> dic
     """Everything ``status`` says; the key only by its last characters."""
     proof, access = standing.evidence.proof, standing.access
     report: dict[str, Any] = {
-        "plan": None if proof is None else proof.plan_name,
+        "plan": None if proof is None else proof.facts.plan,
         "access": isinstance(access, Granted),
         "key": "…" + key[-_SHOWN_CHARACTERS:],
-        "expires": None if proof is None else _time(proof.facts.expiry),
-        "confirmed": None if proof is None else _time(proof.issued),
-        "good_without_server_until": _time(access.until) if isinstance(access, Granted) else None,
+        "expires": None if proof is None else proof.facts.expiry,
+        "confirmed": None if proof is None else proof.issued,
+        "good_without_server_until": access.until if isinstance(access, Granted) else None,
         "machines_allowed": None if proof is None else _limit(proof.facts.max_machines),
     }
     report.update(describe_usage(standing))
@@ -43,7 +42,7 @@ def describe_usage(standing: Standing) -> dict[str, Any]:
     return {
         "pages_used": usage.total if metered else None,
         "pages_allowed": _limit(proof.facts.max_uses),
-        "resets": _time(proof.facts.period_end) if metered else None,
+        "resets": proof.facts.period_end if metered else None,
         "not_yet_counted": usage.waiting + usage.reserved if metered else None,
         "analysed_on_this_machine": standing.record.total,
     }
@@ -58,7 +57,3 @@ def refusal_of(standing: Standing, licensing: Licensing) -> LicenceError | None:
 
 def _limit(value: int | None) -> int | str:
     return "unlimited" if value is None else value
-
-
-def _time(moment: datetime | None) -> str | None:
-    return None if moment is None else f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from shimmy_vision.cli.arguments import add_licence_arguments
@@ -172,16 +173,22 @@ def _usage(args: argparse.Namespace, key: str, licensing: Licensing) -> int:
 
 def _print(report: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(report, indent=2))
+        print(json.dumps(report, indent=2, default=_iso))
         return
     width = max(len(name) for name in report)
     for name, value in report.items():
         print(f"{name.replace('_', ' '):<{width}}  {_said(value)}")
 
 
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
 def _said(value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M} UTC"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from shimmy_vision.domain.licence.certificate import LicenceProof
 from shimmy_vision.domain.licence.licence_facts import Denial
 from shimmy_vision.domain.licence.refusals import explain_denial
-from shimmy_vision.errors import LicenceServerError, LicenceStateError
+from shimmy_vision.errors import LicenceError, LicenceServerError, LicenceStateError
 from shimmy_vision.ports.licensing import Licensing
 from shimmy_vision.use_cases.confirm_licence import (
     Confirmation,
@@ -14,6 +16,7 @@ from shimmy_vision.use_cases.confirm_licence import (
     confirm_licence,
 )
 from shimmy_vision.use_cases.refuse_access import refuse_access
+from shimmy_vision.use_cases.sync_pages import sync_pages
 
 
 def activate_licence(key: str, licensing: Licensing) -> LicenceProof:
@@ -24,6 +27,7 @@ def activate_licence(key: str, licensing: Licensing) -> LicenceProof:
     LicenceError with reason and remedy.
     """
     outcome = _confirm(key, licensing)
+    _report_pages_of_another(key, licensing)
     match outcome:
         case Confirmed(proof=proof):
             _keep_key(key, licensing)
@@ -39,6 +43,14 @@ def activate_licence(key: str, licensing: Licensing) -> LicenceProof:
                 hint=error.hint,
                 sent=error.sent,
             )
+
+
+def _report_pages_of_another(key: str, licensing: Licensing) -> None:
+    """Pages of the key that was kept until now can only be reported while it still is."""
+    before = licensing.state.kept_key()
+    if before is not None and before != key:
+        with suppress(LicenceError):
+            sync_pages(before, licensing, force=True)
 
 
 def _confirm(key: str, licensing: Licensing) -> Confirmation:

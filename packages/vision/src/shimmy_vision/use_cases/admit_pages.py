@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Literal, overload
 
 from shimmy_vision.domain.licence.access import NO_LICENCE, Granted, Notice
@@ -12,7 +11,7 @@ from shimmy_vision.domain.licence.contact import decide_contact
 from shimmy_vision.domain.licence.metering import judge_pages
 from shimmy_vision.domain.licence.refusals import Refused
 from shimmy_vision.errors import LicenceStateError
-from shimmy_vision.ports.licence_state import Pages
+from shimmy_vision.ports.licence_state import LicenceRecord, Pages
 from shimmy_vision.ports.licensing import Licensing
 from shimmy_vision.use_cases.confirm_licence import confirm_licence
 from shimmy_vision.use_cases.read_standing import Standing, read_standing
@@ -53,11 +52,10 @@ def admit_pages(count: int, licensing: Licensing) -> Admission:
 
 
 def _admit(key: str, count: int, licensing: Licensing) -> Admission:
-    judged = licensing.now()
-    answer = _judge(key, count, licensing, judged, may_ask=True)
-    if answer is None:
-        confirm_licence(key, licensing, unless_tried_since=judged)
-        answer = _judge(key, count, licensing, licensing.now(), may_ask=False)
+    answer = _judge(key, count, licensing, may_ask=True)
+    if isinstance(answer, LicenceRecord):
+        confirm_licence(key, licensing, judged=answer)
+        answer = _judge(key, count, licensing, may_ask=False)
     if isinstance(answer, Admission):
         return answer
     raise refuse_access(answer, licensing)
@@ -65,20 +63,21 @@ def _admit(key: str, count: int, licensing: Licensing) -> Admission:
 
 @overload
 def _judge(
-    key: str, count: int, licensing: Licensing, now: datetime, *, may_ask: Literal[False]
+    key: str, count: int, licensing: Licensing, *, may_ask: Literal[False]
 ) -> Admission | Refused: ...
 
 
 @overload
 def _judge(
-    key: str, count: int, licensing: Licensing, now: datetime, *, may_ask: Literal[True]
-) -> Admission | Refused | None: ...
+    key: str, count: int, licensing: Licensing, *, may_ask: Literal[True]
+) -> Admission | Refused | LicenceRecord: ...
 
 
 def _judge(
-    key: str, count: int, licensing: Licensing, now: datetime, *, may_ask: bool
-) -> Admission | Refused | None:
-    """None where the server is to be asked first."""
+    key: str, count: int, licensing: Licensing, *, may_ask: bool
+) -> Admission | Refused | LicenceRecord:
+    """The record as it was judged, where the server is to be asked first."""
+    now = licensing.now()
     with licensing.state.session(key) as session:
         standing = read_standing(session, key, licensing, now)
         pages = _judge_cap(standing, count, licensing)
@@ -89,7 +88,7 @@ def _judge(
         if may_ask and decide_contact(
             standing.evidence, standing.access, tried, now, cap_reached=capped
         ):
-            return None
+            return standing.record
         if isinstance(standing.access, Refused):
             return standing.access
         if isinstance(pages, Refused):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import TypeAlias, assert_never
 
 from shimmy_vision.domain.licence.certificate import (
@@ -46,21 +45,20 @@ def confirm_licence(
     licensing: Licensing,
     *,
     activate: bool = False,
-    unless_tried_since: datetime | None = None,
+    judged: LicenceRecord | None = None,
 ) -> Confirmation | None:
     """Validate, activate if need be, check out a machine file; what came of it is kept.
 
     ``activate`` adds this machine to the licence even where it was removed before; without it only
-    a key that was never activated here is. With ``unless_tried_since`` None comes back where
-    another process has tried since then, or is still at it. Raises LicenceStateError.
+    a key that was never activated here is. With ``judged``, the record that made the caller ask,
+    None comes back where another process has tried since, or is still at it. Raises
+    LicenceStateError.
     """
     with licensing.state.alone(_WAIT_SECONDS) as alone:
         with licensing.state.session(key) as session:
             record = session.record
-        if unless_tried_since is not None:
-            overtaken = record.tried is not None and record.tried > unless_tried_since
-            if overtaken or not alone:
-                return None
+        if judged is not None and (record.tried != judged.tried or not alone):
+            return None
         try:
             outcome = _ask(key, licensing, record, activate=activate or not record.certificate)
         except LicenceServerError as error:

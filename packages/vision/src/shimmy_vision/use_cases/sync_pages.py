@@ -11,9 +11,9 @@ from shimmy_vision.domain.licence.licence_facts import Denial
 from shimmy_vision.domain.licence.metering import (
     LARGEST_BATCH,
     Batch,
+    fit_pages,
     is_sync_due,
     judge_silence,
-    room_left,
 )
 from shimmy_vision.errors import LicenceServerError
 from shimmy_vision.ports.licence_server import NotCounted, Reading
@@ -91,7 +91,8 @@ def _prepare(key: str, licensing: Licensing, reading: Reading) -> _Open | Synced
             session.drop_before(facts.period_start)
         if not session.record.waiting:
             return "counted"
-        pages = session.waiting(room_left(facts, LARGEST_BATCH))
+        oldest = session.waiting(LARGEST_BATCH)
+        pages = oldest[: fit_pages([one.count for one in oldest], facts)]
         if not pages:
             return "no-room"
         count = sum(one.count for one in pages)

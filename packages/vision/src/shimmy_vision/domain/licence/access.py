@@ -73,7 +73,7 @@ def decide_access(evidence: LicenceEvidence | None, now: datetime) -> Access:
     if refused is not None:
         return refused
     until = _end_of_proof(proof)
-    return Granted(proof.plan_name, until, _notices(evidence, proof, until, now))
+    return Granted(proof.facts.plan, until, _notices(evidence, proof, until, now))
 
 
 def _unproved(evidence: LicenceEvidence) -> Refused:
@@ -105,7 +105,7 @@ def _refuse_foreign(proof: LicenceProof, evidence: LicenceEvidence) -> Refused |
     if ENTITLEMENT not in proof.entitlements:
         return Refused(
             "licence-lacks-entitlement",
-            f"The {proof.plan_name} licence does not include image analysis.",
+            f"The {proof.facts.plan} licence does not include image analysis.",
             plans,
         )
     if proof.facts.suspended:

@@ -35,24 +35,21 @@ _LONGEST_GRACE = timedelta(days=366)
 _ALGORITHM = "aes-256-gcm+ed25519"
 _COLUMNS = 60
 _BEGIN, _END = "-----BEGIN MACHINE FILE-----", "-----END MACHINE FILE-----"
-# Expiry strategies under which an expired licence goes on working.
-_LENIENT = frozenset({"MAINTAIN_ACCESS", "ALLOW_ACCESS"})
 
 
 @dataclass(frozen=True, slots=True)
 class LicenceProof:
     """What a genuine machine file proves.
 
-    ``grace`` is how long after ``issued`` the server need not be reached, as the policy's
-    metadata wants it; ``ends`` is when the file itself ends. ``ends_on_expiry`` is False where
-    the policy lets expired licences work on.
+    ``grace`` is how long after ``issued`` the server need not be reached; ``ends`` is when the
+    file itself ends. ``ends_on_expiry`` is False where the policy lets expired licences work on:
+    the server called this one valid, and issued the file, after it had expired.
     """
 
     facts: LicenceFacts
     machine: str
     fingerprint: str = field(repr=False)
     product: str
-    plan_name: str
     entitlements: frozenset[str]
     issued: datetime
     ends: datetime
@@ -89,9 +86,13 @@ def open_machine_file(
         return NoProof(f"its content is malformed: {error}")
 
 
-def read_grace(policy_metadata: Mapping[str, Any]) -> timedelta:
-    """``offlineGraceHours`` of the policy, between an hour and a year; a day without it."""
-    hours = policy_metadata.get("offlineGraceHours")
+def read_grace(metadata: Mapping[str, Any]) -> timedelta:
+    """``offlineGraceHours``, between an hour and a year; a day without it.
+
+    A plan's policy sets it and fulfilment copies it into each licence: by Keygen's default
+    permissions a licence key may not read its policy.
+    """
+    hours = metadata.get("offlineGraceHours")
     if not isinstance(hours, int | float) or isinstance(hours, bool):
         return DEFAULT_GRACE
     # Bounded in hours first: a duration of 1e30 hours cannot even be built.
@@ -133,25 +134,23 @@ def _decrypt(enc: str, secret: str) -> bytes:
 def _read(document: Mapping[str, Any], key: str, fingerprint: str) -> LicenceProof | NoProof:
     machine = read_machine(document["data"])
     licence = _one(document, "licenses", related_id(document["data"], "license"))
-    facts, policy = read_licence(licence), _one(document, "policies", related_id(licence, "policy"))
+    facts = read_licence(licence)
     if machine.fingerprint != fingerprint or facts.key != key:
         return NoProof("it was issued for another licence or machine")
     issued, ends = (read_moment(document["meta"][name]) for name in ("issued", "expiry"))
     if issued is None or ends is None:
         raise ValueError("it has no end")
-    settings = policy["attributes"]
     codes = (one["attributes"]["code"] for one in included(document, "entitlements"))
     return LicenceProof(
         facts=facts,
         machine=machine.id,
         fingerprint=machine.fingerprint,
-        product=related_id(policy, "product"),
-        plan_name=str(settings.get("name") or facts.plan or "licensed"),
+        product=related_id(licence, "product"),
         entitlements=frozenset(codes),
         issued=issued,
         ends=ends,
-        grace=read_grace(settings.get("metadata") or {}),
-        ends_on_expiry=settings.get("expirationStrategy") not in _LENIENT,
+        grace=read_grace(licence["attributes"].get("metadata") or {}),
+        ends_on_expiry=facts.expiry is None or issued < facts.expiry,
     )
 
 

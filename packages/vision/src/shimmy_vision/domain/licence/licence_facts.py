@@ -92,7 +92,7 @@ def read_licence(resource: Mapping[str, Any]) -> LicenceFacts:
         uses=_count(attributes.get("uses"), "uses") or 0,
         max_uses=_count(attributes.get("maxUses"), "maxUses"),
         max_machines=_count(attributes.get("maxMachines"), "maxMachines"),
-        plan=str(metadata.get("plan", "")),
+        plan=str(metadata.get("plan") or attributes.get("name") or "licensed"),
         period_start=read_moment(metadata.get("pagesPeriodStart")),
         period_end=read_moment(metadata.get("pagesPeriodEnd")),
         key=str(attributes.get("key") or ""),

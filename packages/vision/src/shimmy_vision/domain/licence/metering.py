@@ -8,8 +8,10 @@ page goes uncounted.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import accumulate
 from typing import Literal, TypeAlias
 
 from shimmy_vision.domain.licence.access import Notice
@@ -115,11 +117,15 @@ def judge_silence(batch: Batch, seen: LicenceFacts, seen_at: datetime) -> Silenc
     return "not-applied" if seen_at >= batch.read_at + SETTLE_WAIT else "too-early"
 
 
-def room_left(facts: LicenceFacts, pages: int) -> int:
-    """How many of ``pages`` the server will take: its increments are all or nothing."""
+def fit_pages(counts: Sequence[int], facts: LicenceFacts) -> int:
+    """How many of the waiting entries, from the first on, the server will take.
+
+    Its increments are all or nothing. The others wait for the next month, which drops them.
+    """
     if facts.max_uses is None:
-        return pages
-    return max(0, min(pages, facts.max_uses - facts.uses))
+        return len(counts)
+    sums = accumulate(counts, initial=facts.uses)
+    return sum(1 for total in sums if total <= facts.max_uses) - (facts.uses <= facts.max_uses)
 
 
 def _warning(percent: int, used: int, cap: int, resets: datetime | None) -> Notice:

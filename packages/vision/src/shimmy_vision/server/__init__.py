@@ -1,0 +1,1 @@
+"""The HTTP entry point. So far: which status each error answers with."""

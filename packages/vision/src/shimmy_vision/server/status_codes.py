@@ -1,0 +1,52 @@
+"""The one table from errors to HTTP statuses."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from shimmy_vision.errors import (
+    DeadlineError,
+    ImageError,
+    LibraryError,
+    LicenceError,
+    LicenceServerError,
+    LicenceStateError,
+    ModelError,
+    OutputError,
+    SchemaError,
+    ShimmyError,
+    StoppedError,
+    UsageError,
+)
+
+# Codes first: a licence is refused for reasons that a client must tell apart.
+_BY_CODE: dict[str, int] = {
+    "licence-missing": HTTPStatus.UNAUTHORIZED,
+    "licence-unknown": HTTPStatus.UNAUTHORIZED,
+    "licence-not-activated": HTTPStatus.UNAUTHORIZED,
+    "licence-expired": HTTPStatus.PAYMENT_REQUIRED,
+    "licence-suspended": HTTPStatus.PAYMENT_REQUIRED,
+    "page-cap-reached": HTTPStatus.PAYMENT_REQUIRED,
+}
+# Most specific class first: the first match decides.
+_BY_CLASS: tuple[tuple[type[ShimmyError], int], ...] = (
+    (DeadlineError, HTTPStatus.GATEWAY_TIMEOUT),
+    (StoppedError, 499),  # The client went away; nginx's number, which has no name in the standard.
+    (LicenceServerError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (LicenceStateError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (LicenceError, HTTPStatus.FORBIDDEN),
+    (ModelError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (LibraryError, HTTPStatus.BAD_GATEWAY),
+    (OutputError, HTTPStatus.INTERNAL_SERVER_ERROR),
+    (SchemaError, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (ImageError, HTTPStatus.BAD_REQUEST),
+    (UsageError, HTTPStatus.BAD_REQUEST),
+)
+
+
+def status_of(error: ShimmyError) -> int:
+    """The status of a response that carries ``error``."""
+    chosen = _BY_CODE.get(error.code)
+    if chosen is not None:
+        return int(chosen)
+    return int(next(status for kind, status in _BY_CLASS if isinstance(error, kind)))
