@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from shimmy_vision.domain.access import Granted, LicenceEvidence, Refused, decide_access
+
 from shimmy_vision.domain.answer.answer_reading import Span, read_answer
 from shimmy_vision.domain.answer.prompts import compose_prompt
 from shimmy_vision.domain.answer.sampling import GREEDY, SamplingRule, choose_token

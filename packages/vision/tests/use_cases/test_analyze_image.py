@@ -16,11 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
+from shimmy_vision.domain.access import Granted, LicenceEvidence
 
 from shimmy_vision.adapters.llama_engine import LlamaEngine
 from shimmy_vision.adapters.llguidance_grammar import LlguidanceSchemas
 from shimmy_vision.adapters.pillow_intake import PillowIntake
-from shimmy_vision.domain.access import Granted, LicenceEvidence
 from shimmy_vision.domain.answer.analysis_request import (
     MODES,
     AnalysisRequest,
