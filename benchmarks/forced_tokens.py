@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from licensed import licensed
 from shimmy_sandbox.synthetic_model import write_synthetic_pair
 from shimmy_vision import wiring
 from shimmy_vision.domain.answer.analysis_request import (
@@ -40,12 +41,12 @@ def main() -> int:
     parser.add_argument("--layout", choices=("2.6", "4.6"), default="4.6")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, licensed(folder) as licence:
         pair = write_synthetic_pair(Path(folder, "pair"), args.layout)
         settings = read_settings(
             {
                 "SHIMMY_ALLOW_SYNTHETIC": "1",
-                "SHIMMY_STATE_DIR": folder,
+                **licence,
                 "SHIMMY_MODEL": f"{pair.main.parent}/",
             }
         )

@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 from PIL import Image, ImageDraw
 
+from licensed import licensed
 from shimmy_sandbox.synthetic_model import write_synthetic_pair
 from shimmy_vision import wiring
 from shimmy_vision.domain.answer.analysis_request import (
@@ -45,12 +46,12 @@ def main() -> int:
     images = [_png(*size) for size in SIZES]
     process, samples, started = psutil.Process(), [], time.perf_counter()
     warm_up = max(50, args.analyses // 5)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, licensed(folder) as licence:
         pair = write_synthetic_pair(Path(folder, "pair"), args.layout)
         settings = read_settings(
             {
                 "SHIMMY_ALLOW_SYNTHETIC": "1",
-                "SHIMMY_STATE_DIR": folder,
+                **licence,
                 "SHIMMY_MODEL": f"{pair.main.parent}/",
             }
         )

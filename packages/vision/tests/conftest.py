@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from licence_world import Shop, open_shop
 
 from shimmy_sandbox.synthetic_model import SyntheticPair, write_synthetic_pair
 from shimmy_vision.adapters.llama_engine import LlamaEngine
@@ -30,6 +31,23 @@ def synthetic_46(tmp_path_factory: pytest.TempPathFactory) -> SyntheticPair:
 @pytest.fixture(scope="session")
 def library_directory() -> Path:
     return read_settings({}).library_directory
+
+
+@pytest.fixture(scope="session")
+def session_shop() -> Iterator[Shop]:
+    """A licence server for tests that need a licence and are not about it."""
+    with open_shop() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def licence_variables(session_shop: Shop) -> dict[str, str]:
+    """What makes any ``shimmy`` process a licensed one."""
+    return {
+        "SHIMMY_LICENSE_URL": session_shop.server.url,
+        "SHIMMY_LICENSE_KEY": session_shop.sell("enterprise").key,
+        "SHIMMY_MACHINE_ID": "tests",
+    }
 
 
 OpenEngine = Callable[..., LlamaEngine]

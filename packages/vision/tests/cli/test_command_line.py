@@ -29,12 +29,15 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="module")
 def environment(
-    tmp_path_factory: pytest.TempPathFactory, synthetic_46: SyntheticPair
+    tmp_path_factory: pytest.TempPathFactory,
+    synthetic_46: SyntheticPair,
+    licence_variables: dict[str, str],
 ) -> dict[str, str]:
     home = tmp_path_factory.mktemp("home")
     kept = {key: value for key, value in os.environ.items() if not key.startswith("SHIMMY_")}
     return {
         **kept,
+        **licence_variables,
         "SHIMMY_ALLOW_SYNTHETIC": "1",
         "SHIMMY_MODEL": f"{synthetic_46.main.parent}/",
         "SHIMMY_MODEL_DIR": str(home / "models"),
@@ -94,7 +97,7 @@ def test_help_is_quick_and_light(environment: dict[str, str]) -> None:
     assert min(times) < 0.3
 
 
-@pytest.mark.parametrize("command", ["vision", "models", "schema", "doctor"])
+@pytest.mark.parametrize("command", ["vision", "license", "models", "schema", "doctor"])
 def test_every_command_has_help(shimmy: Run, command: str) -> None:
     done = shimmy(command, "--help")
     assert done.returncode == 0

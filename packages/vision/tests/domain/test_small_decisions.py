@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shimmy_vision.domain.access import Granted, LicenceEvidence, Refused, decide_access
 
 from shimmy_vision.domain.answer.answer_reading import Span, read_answer
 from shimmy_vision.domain.answer.prompts import compose_prompt
@@ -37,30 +35,6 @@ from shimmy_vision.domain.model.model_request import (
     read_model_request,
 )
 from shimmy_vision.errors import UsageError
-
-NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
-
-
-def test_no_evidence_no_access() -> None:
-    refused = decide_access(None, NOW)
-    assert isinstance(refused, Refused)
-    assert refused.code == "licence-missing"
-    assert "shimmy license activate" in refused.remedy
-
-
-def test_access_ends_with_the_licence() -> None:
-    def decide(seconds: int) -> str:
-        evidence = LicenceEvidence("developer", NOW + timedelta(seconds=seconds))
-        decision = decide_access(evidence, NOW)
-        return "granted" if isinstance(decision, Granted) else decision.code
-
-    assert (decide(1), decide(0), decide(-1)) == ("granted", "licence-expired", "licence-expired")
-
-
-def test_preview_builds_say_so() -> None:
-    granted = decide_access(LicenceEvidence("preview", None), NOW)
-    assert isinstance(granted, Granted)
-    assert "not enforced" in granted.notice
 
 
 @pytest.mark.parametrize(

@@ -110,11 +110,22 @@ class Customer:
     def state_file(self) -> Path:
         return self.folder / "licence.sqlite"
 
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint_of(MachineId("flag", self.machine), self.licensor.account)
+
+    def state(self, busy_seconds: float = 30.0) -> SqliteLicenceState:
+        """The state file, opened once more; closed with the test."""
+        state = SqliteLicenceState(
+            self.state_file, self.licensor.account, busy_seconds=busy_seconds
+        )
+        state.use_fingerprint(self.fingerprint)
+        self.opened.callback(state.close)
+        return state
+
     def licensing(self) -> Licensing:
         """As ``wiring`` builds it; closed with the test."""
-        fingerprint = fingerprint_of(MachineId("flag", self.machine), self.licensor.account)
-        state = SqliteLicenceState(self.state_file, self.licensor.account)
-        state.use_fingerprint(fingerprint)
+        state = self.state()
         exchange = SignedExchange(
             self.api_url or self.shop.server.url,
             self.licensor.account,
@@ -123,13 +134,12 @@ class Customer:
             timeout=self.timeout,
             offline=self.offline,
         )
-        self.opened.callback(state.close)
         self.opened.callback(exchange.close)
         return Licensing(
             licensor=self.licensor,
             server=KeygenLicences(exchange, self.licensor.product),
             state=state,
-            fingerprint=fingerprint,
+            fingerprint=self.fingerprint,
             machine_name=f"name of {self.machine}",
             platform="Linux test",
             given_key=self.given_key,

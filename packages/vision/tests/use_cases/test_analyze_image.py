@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from licence_world import Customer, Shop
 from PIL import Image, ImageDraw, ImageFont
-from shimmy_vision.domain.access import Granted, LicenceEvidence
 
 from shimmy_vision.adapters.llama_engine import LlamaEngine
 from shimmy_vision.adapters.llguidance_grammar import LlguidanceSchemas
@@ -31,6 +32,7 @@ from shimmy_vision.domain.answer.analysis_request import (
     StandardQuestion,
 )
 from shimmy_vision.domain.answer.result_schema import result_schema
+from shimmy_vision.domain.licence.access import Granted
 from shimmy_vision.errors import (
     ImageError,
     LicenceError,
@@ -41,19 +43,12 @@ from shimmy_vision.errors import (
 )
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.image_intake import IntakeLimits
-from shimmy_vision.ports.progress import Progress
+from shimmy_vision.ports.licensing import Licensing
+from shimmy_vision.ports.progress import Progress, ignore_progress
 from shimmy_vision.use_cases.analyze_image import Collaborators, analyze_image
 
 Analyse = Callable[..., dict[str, Any]]
 SAMPLE = Path(__file__).resolve().parents[4] / "docs/samples/sign-in.png"
-
-
-@dataclass
-class FixedLicence:
-    found: LicenceEvidence | None = field(default_factory=lambda: LicenceEvidence("preview", None))
-
-    def evidence(self) -> LicenceEvidence | None:
-        return self.found
 
 
 @dataclass
@@ -69,10 +64,24 @@ class CountingEngines:
         """The module's fixture owns the engine."""
 
 
+@pytest.fixture(scope="module")
+def licensed(session_shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Customer]:
+    """A machine with a metered licence, so that every analysis here is counted."""
+    key = session_shop.sell("startup").key
+    folder = tmp_path_factory.mktemp("licence")
+    with ExitStack() as opened:
+        yield Customer(session_shop, folder, given_key=key, opened=opened)
+
+
+@pytest.fixture(scope="module")
+def licensing(licensed: Customer) -> Licensing:
+    return licensed.licensing()
+
+
 @pytest.fixture
-def collaborators(engine: LlamaEngine) -> Collaborators:
+def collaborators(engine: LlamaEngine, licensing: Licensing) -> Collaborators:
     return Collaborators(
-        FixedLicence(),  # type: ignore[arg-type]
+        licensing,
         PillowIntake(),
         IntakeLimits(),
         LlguidanceSchemas(),
@@ -141,7 +150,7 @@ def test_meta_tells_what_happened(analyse: Analyse, engine: LlamaEngine) -> None
     assert tokens["generated"] == 50
     assert 0 < tokens["forced"] < 50
     assert tokens["forward_passes"] == tokens["generated"] - tokens["forced"]
-    assert {"model-synthetic", "licence-preview", "answer-truncated"} == {
+    assert {"model-synthetic", "licence-sandbox", "answer-truncated"} == {
         warning["code"] for warning in meta["warnings"]
     }
     assert meta["raw"][0].startswith('{"text_blocks":[')
@@ -226,18 +235,55 @@ def test_an_unsupported_schema_is_named_before_the_model_loads(
     assert collaborators.engines.opened == 0
 
 
-@pytest.mark.parametrize(
-    "found", [None, LicenceEvidence("developer", datetime.now(UTC) - timedelta(days=1))]
-)
 def test_without_licence_nothing_is_decoded_or_loaded(
-    collaborators: Collaborators, found: LicenceEvidence | None
+    collaborators: Collaborators, session_shop: Shop, tmp_path: Path
 ) -> None:
-    gated = replace(collaborators, licences=FixedLicence(found))  # type: ignore[arg-type]
-    with pytest.raises(LicenceError) as refused:
-        analyze_image(b"not even an image", AnalysisRequest(), gated, Cancellation(), print)
+    with Customer(session_shop, tmp_path).process() as unlicensed:
+        gated = replace(collaborators, licensing=unlicensed)
+        with pytest.raises(LicenceError) as refused:
+            analyze_image(b"not even an image", AnalysisRequest(), gated, Cancellation(), print)
+    assert refused.value.code == "licence-missing"
     assert refused.value.hint
     assert isinstance(gated.engines, CountingEngines)
     assert gated.engines.opened == 0
+
+
+def _pages(licensing: Licensing) -> tuple[int, int]:
+    key = licensing.key()
+    assert key is not None
+    with licensing.state.session(key) as session:
+        return session.record.total, session.record.reserved
+
+
+def test_an_analysis_is_one_page_and_a_failed_one_is_none(
+    analyse: Analyse, collaborators: Collaborators, licensing: Licensing
+) -> None:
+    pages, reserved = _pages(licensing)
+    analyse(SAMPLE.read_bytes(), StandardQuestion("ocr"), max_tokens=5)
+    assert _pages(licensing) == (pages + 1, reserved)
+    with pytest.raises(ImageError):
+        analyse(b"%PDF-1.7")
+    stopped = Cancellation()
+    stopped.cancel("interrupted")
+    with pytest.raises(StoppedError):
+        analyze_image(SMALL, AnalysisRequest(), collaborators, stopped, ignore_progress)
+    assert _pages(licensing) == (pages + 1, reserved)
+
+
+def test_a_result_that_cannot_be_counted_is_not_lost(
+    collaborators: Collaborators, licensing: Licensing, licensed: Customer
+) -> None:
+    def block(progress: Progress) -> None:
+        if progress.stage == "encode" and not blocker.in_transaction:
+            blocker.execute("BEGIN IMMEDIATE")
+
+    blocker = sqlite3.connect(licensed.state_file, isolation_level=None, check_same_thread=False)
+    impatient = replace(licensing, state=licensed.state(busy_seconds=0.2))
+    gated = replace(collaborators, licensing=impatient)
+    with closing(blocker):
+        request = AnalysisRequest(limits=AnswerLimits(max_tokens=5))
+        result = analyze_image(SMALL, request, gated, Cancellation(), block)
+    assert "page-not-counted" in {one["code"] for one in result["meta"]["warnings"]}
 
 
 def test_a_bad_image_never_loads_the_model(analyse: Analyse, collaborators: Collaborators) -> None:

@@ -31,9 +31,13 @@ _UNUSABLE = frozenset({"SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM", "SQL
 
 
 class SqliteLicenceState:
-    """``fingerprint`` and ``account`` say whose licences these are."""
+    """``account`` and the fingerprint say whose licences these are.
 
-    def __init__(self, path: Path, account: str) -> None:
+    ``busy_seconds`` is how long another process's transaction is waited for.
+    """
+
+    def __init__(self, path: Path, account: str, *, busy_seconds: float = _BUSY_SECONDS) -> None:
+        self._busy_seconds = busy_seconds
         self._path = path
         self._account = account
         self._lock = threading.RLock()
@@ -170,7 +174,7 @@ class SqliteLicenceState:
 
     def _connect(self, place: str) -> sqlite3.Connection:
         return sqlite3.connect(
-            place, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            place, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
         )
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
