@@ -46,7 +46,7 @@ def main() -> int:
     images = [_png(*size) for size in SIZES]
     process, samples, started = psutil.Process(), [], time.perf_counter()
     warm_up = max(50, args.analyses // 5)
-    with tempfile.TemporaryDirectory() as folder, licensed(folder) as licence:
+    with tempfile.TemporaryDirectory() as folder, licensed(folder, "startup") as licence:
         pair = write_synthetic_pair(Path(folder, "pair"), args.layout)
         settings = read_settings(
             {

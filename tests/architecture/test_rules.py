@@ -151,7 +151,7 @@ def test_use_cases_are_one_function_of_their_modules_name(path: Path) -> None:
 
 
 # A refusal of `decide_access` carries its literal code; the use case only passes it on.
-PASSED_ON = [("analyze_image.py", "LicenceError")]
+PASSED_ON = [("refuse_access.py", "LicenceError")]
 
 
 def test_error_codes_are_kebab_case_and_belong_to_one_class() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from shimmy_sandbox.keygen.rate_limit import DEFAULT_LIMIT
 from shimmy_sandbox.keygen.server import KeygenServer, serve_keygen
 
 
@@ -38,6 +39,25 @@ def check_signature(reply: httpx.Response, public_key: str) -> None:
     key.verify(base64.b64decode(said["signature"]), signed)
 
 
+def client_of(
+    server: KeygenServer, authorization: str | None = None, *, signed: bool = True
+) -> httpx.Client:
+    """A client with these credentials; it checks every signature unless told not to."""
+
+    def check(reply: httpx.Response) -> None:
+        check_signature(reply, server.public_key)
+
+    return httpx.Client(
+        base_url=f"{server.url}/v1/accounts/{server.account}/",
+        headers={"Authorization": authorization} if authorization else {},
+        event_hooks={"response": [check] if signed else []},
+        trust_env=False,
+        # Loopback speaks no TLS; without this, httpx reads every root certificate first.
+        verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+        timeout=30,
+    )
+
+
 @dataclass
 class Office:
     """A running server and the licensor's hands."""
@@ -46,24 +66,9 @@ class Office:
     admin: httpx.Client
     made: dict[str, str] = field(default_factory=dict)
 
-    @contextmanager
-    def asking(self, authorization: str | None = None, *, signed: bool = True) -> Iterator[Any]:
-        """A client of the account with these credentials; it checks every signature."""
-
-        def check(reply: httpx.Response) -> None:
-            check_signature(reply, self.server.public_key)
-
-        headers = {"Accept": "application/vnd.api+json"}
-        if authorization:
-            headers["Authorization"] = authorization
-        with httpx.Client(
-            base_url=f"{self.server.url}/v1/accounts/{self.server.account}/",
-            headers=headers,
-            event_hooks={"response": [check] if signed else []},
-            trust_env=False,
-            timeout=30,
-        ) as client:
-            yield client
+    def asking(self, authorization: str | None = None, *, signed: bool = True) -> httpx.Client:
+        """A client of the account with these credentials."""
+        return client_of(self.server, authorization, signed=signed)
 
     def ask(self, method: str, path: str, authorization: str | None = None, **sent: Any) -> Any:
         """One request; ``meta`` or ``data`` become its document."""
@@ -153,13 +158,28 @@ class Office:
         return self.admin.get(f"licenses/{licence['id']}").json()["data"]["attributes"]
 
 
-@pytest.fixture
-def office() -> Iterator[Office]:
+@pytest.fixture(scope="session")
+def running() -> Iterator[KeygenServer]:
+    """One server for all tests: starting and stopping takes longer than most of them."""
     with serve_keygen(":memory:") as server:
-        opened = Office(server, admin=httpx.Client())
-        opened.admin.close()
-        with opened.asking(f"Bearer {server.admin_token}") as opened.admin:
-            yield opened
+        yield server
+
+
+@pytest.fixture
+def office(running: KeygenServer) -> Iterator[Office]:
+    """The server as good as new: nothing made, nothing planned, real time."""
+    controls = running.controls
+    controls.clock.reset()
+    controls.faults.clear()
+    with client_of(running, f"Bearer {running.admin_token}") as admin:
+        with client_of(running, signed=False) as plain:
+            limit = {"requests_per_minute": DEFAULT_LIMIT}
+            plain.post(f"{running.url}/_sim/rate-limit", json=limit)
+        for kind in ("products", "entitlements", "users"):
+            for one in admin.get(kind, params={"limit": 100}).json()["data"]:
+                assert admin.delete(f"{kind}/{one['id']}").status_code == 204
+        controls.seen.clear()
+        yield Office(running, admin)
 
 
 def error_codes(reply: httpx.Response) -> list[tuple[str | None, Any]]:

@@ -33,7 +33,7 @@ class Sold:
     """A licence as its buyer and its seller know it."""
 
     id: str
-    key: str
+    key: str = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Customer:
     shop: Shop
     folder: Path
     machine: str = "machine-1"
-    given_key: str | None = None
+    given_key: str | None = field(default=None, repr=False)
     skew: timedelta = timedelta(0)
     licensor: Licensor = PINNED
     api_url: str | None = None

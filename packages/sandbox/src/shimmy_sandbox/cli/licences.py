@@ -35,6 +35,14 @@ shimmy-sandbox: Its signing key and its admin token are published; its licences 
 shimmy-sandbox: It listens on 127.0.0.1 only. Stop it with Ctrl-C."""
 
 
+class CommandError(Exception):
+    """The command cannot be done; the message says why and what to do."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One subcommand for each thing a shop or a tester does."""
     actions = parser.add_subparsers(dest="action", required=True)
@@ -80,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     """Do one action; 1 with one line on stderr when it cannot be done."""
     try:
         _ACTIONS[args.action](args)
-    except (ShopError, StateError) as problem:
+    except (CommandError, ShopError, StateError) as problem:
         return _failed(str(problem))
     except httpx.TransportError:
         start = "shimmy-sandbox licences serve --state FILE --plans contracts/plans.json"
@@ -108,9 +116,9 @@ def _serve(args: argparse.Namespace) -> None:
             server.wait()
     except OSError as problem:
         if problem.errno != errno.EADDRINUSE:
-            raise ShopError(f"cannot serve: {problem}") from problem
+            raise CommandError("cannot-serve", f"cannot serve: {problem}") from problem
         advice = "stop what listens there or choose another --port"
-        raise ShopError(f"port {args.port} is in use: {advice}") from problem
+        raise CommandError("port-in-use", f"port {args.port} is in use: {advice}") from problem
     except KeyboardInterrupt:
         return
 
@@ -125,9 +133,10 @@ def _read_plans(path: Path) -> list[dict[str, Any]]:
         for plan in plans:
             policy_settings(plan)
     except OSError as problem:
-        raise ShopError(f"cannot read the plans: {problem}") from problem
+        raise CommandError("plans-unreadable", f"cannot read the plans: {problem}") from problem
     except (ValueError, LookupError, TypeError) as problem:
-        raise ShopError(f"{path} holds no plans: give contracts/plans.json") from problem
+        message = f"{path} holds no plans: give contracts/plans.json"
+        raise CommandError("plans-malformed", message) from problem
     return plans
 
 

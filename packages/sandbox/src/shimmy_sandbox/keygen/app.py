@@ -6,7 +6,7 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import parse_qsl, unquote
 
 from starlette.types import Receive, Scope, Send
@@ -31,6 +31,10 @@ _KNOWN_VERSIONS = ("1.7", "1.8")
 _BAD_JSON = (
     "The request could not be completed because it contains invalid JSON "
     "(check formatting/encoding)"
+)
+_BAD_TEXT = (
+    "The request could not be completed because it contains an invalid byte sequence "
+    "(check encoding)"
 )
 _NO_ROUTE = (
     "The requested endpoint was not found (check your HTTP method, Accept header, and URL path)"
@@ -107,8 +111,8 @@ class KeygenApp:
             return _throttled(allowance)
         try:
             body = _parsed(request)
-        except ValueError:
-            return _unsigned(refusal(400, _BAD_JSON, "JSON_INVALID"), allowance)
+        except WireError as refused:
+            return _unsigned(refused, allowance)
         route = handler_for(request.method, below) if segments[0] == "v1" else None
         if route is None:
             return _unsigned(refusal(404, _NO_ROUTE, "NOT_FOUND"), allowance)
@@ -131,7 +135,7 @@ class KeygenApp:
     def _account(self, named: str | None) -> Row | None:
         if named is None:
             return self.database.one("SELECT * FROM accounts")
-        return self.database.one("SELECT * FROM accounts WHERE ? IN (id, slug)", named)
+        return self.database.one("SELECT * FROM accounts WHERE ? IN (id, slug)", named.lower())
 
     def _signed(
         self, request: Incoming, call: Call, handler: Handler, allowance: Allowance
@@ -190,12 +194,24 @@ def _account_and_rest(segments: Sequence[str]) -> tuple[str | None, Sequence[str
 
 
 def _parsed(request: Incoming) -> Mapping[str, Any]:
+    """The document sent; 400 for what is no JSON object or holds text that nothing can keep."""
     if not request.body.strip() or request.method == "GET":
         return {}
-    body = json.loads(request.body)
+    try:
+        body = json.loads(request.body, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        body = None
     if not isinstance(body, dict):
-        raise ValueError("not an object")  # noqa: TRY004 - as wrong as no JSON
+        raise refusal(400, _BAD_JSON, "JSON_INVALID")
+    text = json.dumps(body, ensure_ascii=False).replace(r"\\", "")
+    # Escapes can spell half of a surrogate pair, or a zero byte.
+    if "\\u0000" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise refusal(400, _BAD_TEXT, "ENCODING_INVALID")
     return body
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(name)
 
 
 def _check_version(request: Incoming) -> None:

@@ -93,6 +93,8 @@ def _by_token(database: Database, token: str, now: datetime) -> Bearer:
         if licence["settings"]["authenticationStrategy"] not in ("TOKEN", "MIXED"):
             detail = "Token authentication is not allowed by policy"
             raise refusal(403, detail, "TOKEN_NOT_ALLOWED")
+    if row["kind"] == "product" and database.by_id("products", row["bearer_id"]) is None:
+        raise _invalid("TOKEN_INVALID")
     return Bearer(row["kind"], row["bearer_id"], row)
 
 

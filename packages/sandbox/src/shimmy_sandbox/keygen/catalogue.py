@@ -67,7 +67,7 @@ def create_product(call: Call) -> Reply:
     identifier, wrong = call.chosen_id("products", "products")
     wrong += _product_wrong(call, sent)
     if wrong:
-        raise WireError(422, *wrong)
+        raise WireError.listing(422, *wrong)
     row = call.stamped(identifier) | _NEW_PRODUCT | _columns(sent)
     call.database.insert("products", row)
     location = {"Location": f"{call.base}/products/{identifier}"}
@@ -89,7 +89,7 @@ def update_product(call: Call) -> Reply:
     sent = call.attributes("products", _PRODUCT)
     wrong = _product_wrong(call, {k: v for k, v in sent.items() if v != row.get(k)})
     if wrong:
-        raise WireError(422, *wrong)
+        raise WireError.listing(422, *wrong)
     changes = {**_columns(sent), "updated": call.time}
     call.database.update("products", row["id"], changes)
     return Reply(document={"data": product_resource(call, {**row, **changes})})
@@ -155,7 +155,7 @@ def create_user(call: Call) -> Reply:
         raise refusal(400, "unpermitted parameter", pointer="/data/id")
     identifier, wrong = str(uuid.uuid4()), _email_wrong(call, sent)
     if wrong:
-        raise WireError(422, *wrong)
+        raise WireError.listing(422, *wrong)
     names: Row = {"first_name": None, "last_name": None, "metadata": {}}
     row = call.stamped(identifier) | names | _columns(sent)
     call.database.insert("users", row)
@@ -170,7 +170,7 @@ def update_user(call: Call) -> Reply:
     sent = call.attributes("users", _USER)
     wrong = _email_wrong(call, sent, row["email"])
     if wrong:
-        raise WireError(422, *wrong)
+        raise WireError.listing(422, *wrong)
     changes = {**_columns(sent), "updated": call.time}
     call.database.update("users", row["id"], changes)
     return Reply(document={"data": user_resource(call, {**row, **changes})})

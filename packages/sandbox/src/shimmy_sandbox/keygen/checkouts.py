@@ -13,6 +13,7 @@ from shimmy_sandbox.keygen.database import Row
 from shimmy_sandbox.keygen.parameters import (
     FLAG,
     INTEGER_OR_NULL,
+    LARGEST,
     LIST,
     TEXT,
     TEXT_OR_NULL,
@@ -121,6 +122,8 @@ def _order(call: Call, includes: set[str]) -> dict[str, Any]:
     if order["ttl"] is not None and order["ttl"] < _SHORTEST_TTL:
         detail = "must be greater than or equal to 3600 (1 hour)"
         raise refusal(400, detail, "CHECKOUT_TTL_INVALID", parameter="ttl")
+    if order["ttl"] is not None and order["ttl"] > LARGEST:
+        raise refusal(400, "integer is too large", parameter="ttl")
     order["algorithm"] = _algorithm(order)
     last = [name.rpartition(".")[2] for name in order["include"]]
     require(call, *(_PERMISSIONS[name] for name in last if name in _PERMISSIONS))

@@ -58,13 +58,20 @@ CREATE TABLE tokens (
 class StateError(Exception):
     """The file is no state of this sandbox; the message says which file and what to do."""
 
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
 
 class Database:
     """One connection, used by one thread at a time; a request is one transaction."""
 
     def __init__(self, path: Path | str) -> None:
         """Open or create the file at ``path``; StateError when it holds something else."""
-        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        try:
+            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as problem:
+            raise _unreadable(path, problem) from problem
         self._connection.row_factory = sqlite3.Row
         try:
             # With a write-ahead log a killed process never leaves half a transaction.
@@ -74,7 +81,7 @@ class Database:
             self._lay_out(path)
         except sqlite3.Error as problem:
             self._connection.close()
-            raise StateError(f"{path} cannot be opened as sandbox state: {problem}") from problem
+            raise _unreadable(path, problem) from problem
         except StateError:
             self._connection.close()
             raise
@@ -89,7 +96,8 @@ class Database:
                 self._connection.execute(f"PRAGMA user_version = {_LAYOUT}")
             elif layout != _LAYOUT:
                 raise StateError(
-                    f"{path} is not state of this version of the sandbox: choose another file"
+                    "state-foreign",
+                    f"{path} is not state of this version of the sandbox: choose another file",
                 )
 
     def close(self) -> None:
@@ -143,6 +151,11 @@ class Database:
     def delete(self, table: str, identifier: str) -> None:
         """Remove the row with this id and what hangs on it."""
         self._connection.execute(f"DELETE FROM {table} WHERE id = ?", [identifier])  # noqa: S608
+
+
+def _unreadable(path: Path | str, problem: sqlite3.Error) -> StateError:
+    message = f"{path} cannot be opened as sandbox state: {problem}"
+    return StateError("state-unreadable", message)
 
 
 _JSON_COLUMNS = {"metadata": "{}", "settings": "{}", "platforms": "null"}

@@ -25,7 +25,7 @@ def create_entitlement(call: Call) -> Reply:
     identifier, wrong = call.chosen_id("entitlements", "entitlements")
     wrong += _wrong(call, sent)
     if wrong:
-        raise WireError(422, *wrong)
+        raise WireError.listing(422, *wrong)
     row = call.stamped(identifier) | {"metadata": {}} | sent
     call.database.insert("entitlements", row)
     location = {"Location": f"{call.base}/entitlements/{identifier}"}
@@ -39,7 +39,7 @@ def update_entitlement(call: Call) -> Reply:
     sent = call.attributes("entitlements", _KNOWN)
     wrong = _wrong(call, {name: value for name, value in sent.items() if value != row[name]})
     if wrong:
-        raise WireError(422, *wrong)
+        raise WireError.listing(422, *wrong)
     changes = {**sent, "updated": call.time}
     call.database.update("entitlements", row["id"], changes)
     return Reply(document={"data": entitlement_resource(call, {**row, **changes})})
@@ -116,7 +116,7 @@ def _of_policy(call: Call, policy: Row) -> list[Row]:
 
 def _one(call: Call, rows: list[Row]) -> Reply:
     for row in rows:
-        if row["id"] == call.path["entitlement"]:
+        if row["id"] == call.path["entitlement"].lower():
             return Reply(document={"data": entitlement_resource(call, row)})
     raise not_found("entitlement", call.path["entitlement"])
 

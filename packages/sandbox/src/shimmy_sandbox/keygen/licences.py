@@ -68,7 +68,7 @@ def create_licence(call: Call) -> Reply:
         wrong.append(_must_exist("owner"))
     wrong += _key_wrong(call, sent.get("key"), policy)
     if wrong or policy is None:
-        raise WireError(422, *wrong)
+        raise WireError.listing(422, *wrong)
     row = _new_row(call, identifier, policy, owner_id) | _columns(sent)
     row["key"] = _final_key(call, row, policy, sent.get("key"))
     call.database.insert("licences", row)
@@ -131,7 +131,7 @@ def update_licence(call: Call) -> Reply:
     policy = call.database.by_id("policies", row["policy_id"]) or {}
     wrong = _limits_wrong(sent, policy["settings"])
     if wrong:
-        raise WireError(422, *wrong)
+        raise WireError.listing(422, *wrong)
     return changed(call, row, _columns(sent))
 
 

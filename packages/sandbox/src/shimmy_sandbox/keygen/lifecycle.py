@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from shimmy_sandbox.keygen.calendar_time import add_duration
 from shimmy_sandbox.keygen.call import Call, Reply
+from shimmy_sandbox.keygen.database import Row
 from shimmy_sandbox.keygen.licences import changed, start_expiry
 from shimmy_sandbox.keygen.parameters import INTEGER, OBJECT, UUID, check_whole
 from shimmy_sandbox.keygen.permissions import require_product
@@ -63,7 +64,7 @@ def increment_usage(call: Call) -> Reply:
     check_whole(step, "/meta/increment")
     settings = policy_of(call, row)["settings"]
     row = start_expiry(call, row, settings, "FROM_FIRST_USE")
-    return _used(call, row, row["uses"] + step)
+    return _used(call, row, row["uses"] + step, "/meta/increment")
 
 
 def decrement_usage(call: Call) -> Reply:
@@ -71,7 +72,7 @@ def decrement_usage(call: Call) -> Reply:
     row = the_licence(call, "license.usage.decrement")
     step = call.meta({"decrement": INTEGER}).get("decrement", 1)
     check_whole(step, "/meta/decrement")
-    return _used(call, row, row["uses"] - step)
+    return _used(call, row, row["uses"] - step, "/meta/decrement")
 
 
 def reset_usage(call: Call) -> Reply:
@@ -79,14 +80,14 @@ def reset_usage(call: Call) -> Reply:
     return changed(call, the_licence(call, "license.usage.reset"), {"uses": 0})
 
 
-def _used(call: Call, row: dict[str, object], uses: int) -> Reply:
+def _used(call: Call, row: Row, uses: int, pointer: str) -> Reply:
     limit = use_limit(row, policy_of(call, row)["settings"])
-    check_whole(uses, _USES)
     if uses < 0:
         raise refusal(422, "must be greater than or equal to 0", "USES_INVALID", pointer=_USES)
     if limit is not None and uses > limit and uses != row["uses"]:
         detail = f"usage exceeds maximum allowed for license ({limit})"
         raise refusal(422, detail, "USES_LIMIT_EXCEEDED", pointer=_USES)
+    check_whole(uses, pointer)
     return changed(call, row, {"uses": uses})
 
 

@@ -56,13 +56,13 @@ def create_machine(call: Call) -> Reply:
     if licence is None:
         pointer = "/data/relationships/license"
         wrong.append(error("must exist", "LICENSE_NOT_FOUND", pointer=pointer))
-        raise WireError(422, *wrong)
+        raise WireError.listing(422, *wrong)
     policy = policy_of(call, licence)
     require_product(call, policy["product_id"])
     wrong += _fingerprint_wrong(call, sent["fingerprint"], policy, licence)
     wrong += _limit_wrong(call, licence, policy["settings"])
     if wrong:
-        raise WireError(422, *wrong)
+        raise WireError.listing(422, *wrong)
     basis = policy["settings"]["heartbeatBasis"]
     row = call.stamped(identifier) | {"licence_id": licence_id, "metadata": {}} | sent
     row["last_heartbeat"] = call.time if basis == "FROM_CREATION" else None
@@ -122,7 +122,8 @@ def show_licence_machine(call: Call) -> Reply:
     """One machine of a licence, by id or fingerprint."""
     licence = the_licence(call, "machine.read")
     for row in machines_of(call, licence):
-        if call.path["machine"] in (row["id"], row["fingerprint"]):
+        alias = call.path["machine"]
+        if alias == row["fingerprint"] or alias.lower() == row["id"]:
             return Reply(document={"data": machine_resource(call, row)})
     raise not_found("machine", call.path["machine"])
 

@@ -18,7 +18,9 @@ _NAMES: Mapping[type, str] = {
     list: "array",
     type(None): "null",
 }
-_LARGEST, _DEEPEST = 2_147_483_647, 2
+LARGEST = 2_147_483_647
+"""The largest whole number that Keygen keeps in most places."""
+_LARGEST_OF_ALL, _DEEPEST = 2**63 - 1, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ class Kind:
             received = _NAMES.get(type(value), "unknown")
             detail = f"type mismatch (received {received} expected {self.name})"
             raise refusal(400, detail, pointer=pointer)
+        if isinstance(checked, int):
+            check_whole(checked, pointer, _LARGEST_OF_ALL)
         return checked
 
 
@@ -124,7 +128,7 @@ def _time(text: str) -> Any:
         return _WRONG
 
 
-def check_whole(value: int, pointer: str) -> None:
+def check_whole(value: int, pointer: str, largest: int = LARGEST) -> None:
     """400 when ``value`` does not fit the column Keygen keeps it in."""
-    if abs(value) > _LARGEST:
+    if abs(value) > largest:
         raise refusal(400, "integer is too large", pointer=pointer)

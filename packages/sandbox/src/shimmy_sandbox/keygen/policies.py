@@ -11,6 +11,7 @@ from shimmy_sandbox.keygen.paging import page
 from shimmy_sandbox.keygen.parameters import (
     FLAG,
     INTEGER_OR_NULL,
+    LARGEST,
     TEXT,
     TEXT_OR_NULL,
     Kind,
@@ -118,7 +119,7 @@ def create_policy(call: Call) -> Reply:
         wrong.append(error("must exist", "PRODUCT_NOT_FOUND", pointer=pointer))
     wrong += _wrong(settings)
     if wrong:
-        raise WireError(422, *wrong)
+        raise WireError.listing(422, *wrong)
     require_product(call, str(product_id))
     row = call.stamped(identifier) | {
         "product_id": product_id,
@@ -140,7 +141,7 @@ def update_policy(call: Call) -> Reply:
     changes["settings"] = {**row["settings"], **sent}
     wrong = _wrong(changes["settings"])
     if wrong:
-        raise WireError(422, *wrong)
+        raise WireError.listing(422, *wrong)
     call.database.update("policies", row["id"], changes)
     return Reply(document={"data": policy_resource(call, {**row, **changes})})
 
@@ -196,6 +197,8 @@ def _wrong(settings: Row) -> list[dict[str, Any]]:
     for name, least in _SMALLEST.items():
         if settings[name] is not None and settings[name] < least:
             wrong.append(_error(name, f"must be greater than or equal to {least}", "INVALID"))
+        if settings[name] is not None and settings[name] > LARGEST:
+            wrong.append(_error(name, f"must be less than or equal to {LARGEST}", "INVALID"))
     return wrong + _machines_wrong(settings) + _check_in_wrong(settings)
 
 

@@ -21,7 +21,9 @@ def the_licence(call: Call, action: str) -> Row:
     require(call)
     alias = call.path["license"]
     rows = call.database.rows(
-        f"{_LICENCES} WHERE licences.id = ? OR key = ? ORDER BY licences.created", alias, alias
+        f"{_LICENCES} WHERE licences.id = lower(?) OR key = ? ORDER BY licences.created",
+        alias,
+        alias,
     )
     seen = [row for row in rows if _sees(call, row["id"], row["product_id"])]
     if not seen:
@@ -35,7 +37,7 @@ def the_machine(call: Call, action: str) -> Row:
     require(call)
     alias = call.path["machine"]
     rows = call.database.rows(
-        f"{_MACHINES} WHERE machines.id = ? OR fingerprint = ? ORDER BY machines.created, "
+        f"{_MACHINES} WHERE machines.id = lower(?) OR fingerprint = ? ORDER BY machines.created, "
         "machines.rowid",
         alias,
         alias,
@@ -61,7 +63,7 @@ def visible_machines(call: Call) -> list[Row]:
 
 def found(call: Call, table: str, kind: str) -> Row:
     """The row of ``table`` whose id the path gives as ``kind``, or 404."""
-    row = call.database.by_id(table, call.path[kind])
+    row = call.database.by_id(table, call.path[kind].lower())
     if row is None:
         raise not_found(kind, call.path[kind])
     return row
@@ -101,8 +103,8 @@ def found_user(call: Call, alias: str | None) -> Row | None:
     """The user with this id or email."""
     if alias is None:
         return None
-    sql = "SELECT * FROM users WHERE id = ? OR email = ?"
-    return call.database.one(sql, alias, alias.lower())
+    sql = "SELECT * FROM users WHERE ? IN (id, email)"
+    return call.database.one(sql, alias.lower())
 
 
 def _sees(call: Call, licence_id: str, product_id: str) -> bool:

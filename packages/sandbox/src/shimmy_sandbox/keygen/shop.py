@@ -6,6 +6,7 @@ fulfilment would do it with Keygen.
 
 from __future__ import annotations
 
+import ssl
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +42,11 @@ class Address:
 
 
 class ShopError(Exception):
-    """The licence server refused; the message says what and why."""
+    """The licence server refused, or there is nothing to do; the message says what and why."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 def policy_id(plan_id: str) -> str:
@@ -123,7 +128,8 @@ def sell(
         policy = counter.find("policies", policy_id(plan_id))
         if policy is None:
             stock = ", ".join(counter.plans()) or "nothing"
-            raise ShopError(f"no plan {plan_id!r} is in stock (in stock: {stock})")
+            message = f"no plan {plan_id!r} is in stock (in stock: {stock})"
+            raise ShopError("plan-not-in-stock", message)
         start = counter.now()
         end = add_months(start, 1)
         monthly = policy["attributes"]["metadata"]["interval"] == "month"
@@ -152,14 +158,19 @@ def renew(server: Located, key: str) -> dict[str, Any]:
     The plan's policy has no duration, so this is what fulfilment does when a
     month is paid: a new period of pages, an expiry three days after it, no page
     used yet. The month starts where the last one ends, or now if that is long
-    ago. ShopError for a licence that was bought once.
+    ago. ShopError for a licence that was bought once or not sold by ``sell``.
     """
     with Counter(server) as counter:
         path = f"licenses/{quote(key, safe='')}"
         licence = counter.ask("GET", path)["data"]["attributes"]
         if licence["expiry"] is None:
-            raise ShopError("this licence does not expire: there is nothing to renew")
-        start, now = datetime.fromisoformat(licence["metadata"]["pagesPeriodEnd"]), counter.now()
+            message = "this licence does not expire: there is nothing to renew"
+            raise ShopError("licence-does-not-expire", message)
+        last = licence["metadata"].get("pagesPeriodEnd")
+        if last is None:
+            message = "this licence was not sold here: it names no period of pages"
+            raise ShopError("licence-not-sold-here", message)
+        start, now = datetime.fromisoformat(last), counter.now()
         if add_months(start, 1) <= now:
             start = now
         end = add_months(start, 1)
@@ -186,6 +197,8 @@ class Counter:
                 "Content-Type": MEDIA_TYPE,
             },
             trust_env=False,  # a proxy has no business between two local programs
+            # Loopback speaks no TLS; without this, httpx reads every root certificate first.
+            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
         )
 
     def __enter__(self) -> Counter:
@@ -203,7 +216,7 @@ class Counter:
         reply = self._client.post(f"{self._base}/_sim/{path}", json=order)
         answer: dict[str, Any] = reply.json()
         if not reply.is_success:
-            raise ShopError(str(answer.get("error", reply.status_code)))
+            raise ShopError("control-refused", str(answer.get("error", reply.status_code)))
         return answer
 
     def plans(self) -> list[str]:
@@ -216,7 +229,7 @@ class Counter:
         """The document in answer to a request; ShopError when it is refused."""
         reply = self._client.request(method, path, json=document)
         if not reply.is_success:
-            raise ShopError(f"{method} {path.partition('/')[0]}: {_reason(reply)}")
+            raise _refused(method, path, reply)
         answer: dict[str, Any] = reply.json() if reply.content else {}
         return answer
 
@@ -226,7 +239,7 @@ class Counter:
         if reply.status_code == httpx.codes.NOT_FOUND:
             return None
         if not reply.is_success:
-            raise ShopError(f"GET {kind}: {_reason(reply)}")
+            raise _refused("GET", kind, reply)
         found: dict[str, Any] = reply.json()["data"]
         return found
 
@@ -268,9 +281,10 @@ class Counter:
         return str(found["id"])
 
 
-def _reason(reply: httpx.Response) -> str:
+def _refused(method: str, path: str, reply: httpx.Response) -> ShopError:
     try:
         problem = reply.json()["errors"][0]
+        reason = f"{problem.get('code') or problem['title']}: {problem['detail']}"
     except (ValueError, LookupError):
-        return f"status {reply.status_code}"
-    return f"{problem.get('code') or problem['title']}: {problem['detail']}"
+        reason = f"status {reply.status_code}"
+    return ShopError("request-refused", f"{method} {path.partition('/')[0]}: {reason}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,10 +23,15 @@ _TITLES = {
 class WireError(Exception):
     """A refusal: its status and the error objects the client reads."""
 
-    def __init__(self, status: int, *errors: Mapping[str, Any]) -> None:
+    def __init__(self, status: int, errors: Sequence[Mapping[str, Any]]) -> None:
         super().__init__(status)
         self.status = status
-        self.errors = [{"title": _TITLES[status], **error} for error in errors]
+        self.errors = errors
+
+    @classmethod
+    def listing(cls, status: int, *errors: Mapping[str, Any]) -> WireError:
+        """A refusal for all of ``errors``, each with Keygen's title of the status."""
+        return cls(status, [{"title": _TITLES[status], **error} for error in errors])
 
 
 def error(
@@ -58,7 +63,9 @@ def refusal(
     title: str | None = None,
 ) -> WireError:
     """A refusal with one error object."""
-    return WireError(status, error(detail, code, pointer=pointer, parameter=parameter, title=title))
+    return WireError.listing(
+        status, error(detail, code, pointer=pointer, parameter=parameter, title=title)
+    )
 
 
 def cannot(detail: str, code: str | None = None, *, pointer: str | None = None) -> WireError:

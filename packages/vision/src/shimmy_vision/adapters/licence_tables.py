@@ -109,17 +109,19 @@ class SqliteLicenceSession:
     # Pages
 
     def waiting_since(self, moment: datetime) -> int:
-        return self._sum("licence = ? AND at >= ?", _stamp(moment))
+        return sum(row[1] for row in self._pages("at >= ?", _stamp(moment)))
 
     def oldest_waiting(self) -> datetime | None:
-        row = self._one("SELECT MIN(at) FROM pages WHERE licence = ? AND owner = ''")
-        return None if row is None else _moment(row[0])
+        rows = self._pages("owner = ''")
+        return _moment(rows[0][2]) if rows else None
 
     def reserve(self, pages: Pages) -> None:
         self._put(pages.id, pages.count, _stamp(pages.at), this_owner(), "")
         self._shift(reserved=pages.count)
 
     def commit(self, pages: Pages) -> None:
+        if any(not row[3] for row in self._pages("id = ?", pages.id)):
+            return  # They are waiting already, perhaps as part of a batch.
         self.release(pages.id)
         self._put(pages.id, pages.count, _stamp(pages.at), "", "")
         self._shift(waiting=pages.count)
@@ -154,6 +156,13 @@ class SqliteLicenceSession:
         self._shift(waiting=-dropped)
         self.update(uncounted=self._record.uncounted + dropped)
         return dropped
+
+    def disown_pages(self) -> None:
+        """Leave all pages to whoever wrote the file that this is a copy of."""
+        for table in ("pages", "batches"):
+            self._db.execute(f"DELETE FROM {table} WHERE licence = ?", (self._name,))
+        if self._record.waiting or self._record.reserved:
+            self.update(waiting=0, reserved=0)
 
     # Batches
 
@@ -226,12 +235,6 @@ class SqliteLicenceSession:
     def _drop(self, rows: Sequence[tuple[Any, ...]]) -> int:
         self._db.executemany("DELETE FROM pages WHERE id = ?", [(row[0],) for row in rows])
         return sum(row[1] for row in rows)
-
-    def _sum(self, condition: str, *values: object) -> int:
-        row = self._db.execute(
-            f"SELECT COALESCE(SUM(pages), 0) FROM pages WHERE {condition}", (self._name, *values)
-        ).fetchone()
-        return int(row[0])
 
     def _one(self, sql: str) -> tuple[Any, ...] | None:
         row: tuple[Any, ...] | None = self._db.execute(sql, (self._name,)).fetchone()

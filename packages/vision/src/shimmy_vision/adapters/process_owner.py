@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from functools import lru_cache
 from pathlib import Path
@@ -9,11 +10,9 @@ from pathlib import Path
 import psutil
 
 
-@lru_cache(maxsize=1)
 def this_owner() -> str:
     """Where this process's number means something, the number, and when it began."""
-    process = psutil.Process()
-    return f"{_world()}/{process.pid}/{_began(process)}"
+    return _owner(os.getpid())
 
 
 def is_dead(owner: str) -> bool:
@@ -22,9 +21,19 @@ def is_dead(owner: str) -> bool:
     if world != _world():
         return False
     try:
-        return _began(psutil.Process(int(number))) != began
-    except psutil.Error:
+        process = psutil.Process(int(number))
+        # A zombie has ended: only its parent has not asked how.
+        return _began(process) != began or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return True
+    except psutil.Error:
+        return False
+
+
+@lru_cache(maxsize=1)
+def _owner(number: int) -> str:
+    # By number: what a parent process remembered is not true of its fork.
+    return f"{_world()}/{number}/{_began(psutil.Process(number))}"
 
 
 @lru_cache(maxsize=1)
@@ -38,5 +47,10 @@ def _world() -> str:
 
 
 def _began(process: psutil.Process) -> str:
-    # Whole hundredths: some systems compute this from a boot time that jitters below that.
-    return f"{process.create_time():.2f}"
+    try:
+        # Ticks since the system started: a clock that is set does not move them.
+        fields = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return fields.rpartition(")")[2].split()[19]
+    except OSError:
+        # Whole hundredths: some systems compute this from a boot time that jitters below that.
+        return f"{process.create_time():.2f}"

@@ -7,11 +7,15 @@ survive a power cut (an increment about to be sent) waits for the disk.
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import os
 import sqlite3
 import threading
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -27,25 +31,31 @@ from shimmy_vision.errors import LicenceStateError
 from shimmy_vision.ports.licence_state import LicenceSession
 
 _BUSY_SECONDS = 30.0
+_BUSY = frozenset({"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL"})
 _UNUSABLE = frozenset({"SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH"})
+_ID_DIGITS, _CHECK_DIGITS = 24, 8
 
 
 class SqliteLicenceState:
-    """``account`` and the fingerprint say whose licences these are.
+    """``account`` and ``use_fingerprint`` say whose licences these are.
 
-    ``busy_seconds`` is how long another process's transaction is waited for.
+    ``busy_seconds`` is how long another process that holds the file is waited for.
     """
 
     def __init__(self, path: Path, account: str, *, busy_seconds: float = _BUSY_SECONDS) -> None:
-        self._busy_seconds = busy_seconds
         self._path = path
         self._account = account
+        self._busy_seconds = busy_seconds
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._durable = True
         self._checked: set[str] = set()
         self._fingerprint = ""
-        self._inode: int | None = None
+        self._file: tuple[int, int] | None = None
+        self._machine_id: str | None = None
+        # What is in the file is damaged, and only setting it aside ends that.
+        self._refused = False
+        self._ignore_file = False
 
     @property
     def durable(self) -> bool:
@@ -66,15 +76,27 @@ class SqliteLicenceState:
             self._checked.clear()
 
     def machine_id(self) -> str:
-        """An id made once and kept here, for machines that have none of their own."""
-        with self._lock, self._errors(), self._transaction() as connection:
-            fresh = uuid.uuid4().hex
-            connection.execute("INSERT OR IGNORE INTO machine VALUES (1, ?)", (fresh,))
-            return str(connection.execute("SELECT id FROM machine").fetchone()[0])
+        """An id made once and kept here, for machines that have none of their own.
+
+        A damaged file does not stop it, so that a licence can be activated anew: the id comes out
+        of the damage if it can be read, and goes into the next file; until then all else is refused.
+        """
+        with self._lock, self._errors():
+            try:
+                with self._transaction() as connection:
+                    self._machine_id = _kept_machine_id(connection, self._machine_id)
+            except (sqlite3.Error, LicenceStateError) as error:
+                if self._translated(error).code != "licence-state-damaged":
+                    raise
+                self._refused = True
+                self._machine_id = self._machine_id or self._salvaged_machine_id()
+            return self._machine_id
 
     def kept_key(self) -> str | None:
         with self._lock, self._errors():
             row = self._open().execute("SELECT key FROM licences WHERE key IS NOT NULL").fetchone()
+        if row is not None and not isinstance(row[0], str):
+            raise damaged()
         return None if row is None else str(row[0])
 
     @contextmanager
@@ -84,6 +106,9 @@ class SqliteLicenceState:
             session = SqliteLicenceSession(connection, name, key, self._fingerprint)
             if name not in self._checked:
                 session.check_everything()
+                if not self._durable:
+                    # Every process that reads this file would report them again.
+                    session.disown_pages()
                 self._checked.add(name)
             yield session
             session.flush()
@@ -93,84 +118,113 @@ class SqliteLicenceState:
         if not self.durable:
             yield True
             return
-        lock = FileLock(self._path.with_suffix(".lock"), mode=0o600)
-        try:
+        lock = FileLock(self._beside(".lock"), mode=0o600)
+        with self._errors(), suppress(Timeout):
             lock.acquire(timeout=wait)
-        except (Timeout, OSError):
-            yield False
-            return
         try:
-            yield True
+            yield lock.is_locked
         finally:
             lock.release()
 
     def set_aside(self) -> None:
         with self._lock, self._errors():
-            opened = self._inode
             self.close()
-            if opened != _inode_of(self._path):
-                return  # Another process has done it, and what is there now is sound.
-            mark = uuid.uuid4().hex[:8]
-            for suffix in ("", "-wal", "-shm"):
-                place = self._path.with_name(self._path.name + suffix)
-                if place.exists():
-                    place.replace(place.with_name(f"{place.name}.damaged-{mark}"))
+            self._refused = False
+            if not self._durable:
+                self._ignore_file = True
+                return
+            with self._opening():
+                if self._file != _identity(self._path):
+                    return  # Another process has done it, and what is there now is sound.
+                mark = uuid.uuid4().hex[:8]
+                for place in self._files():
+                    if place.exists():
+                        place.replace(place.with_name(f"{place.name}.damaged-{mark}"))
 
     @contextmanager
     def _transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
         connection = self._open()
         if durable:
             connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("BEGIN IMMEDIATE")
         try:
+            connection.execute("BEGIN IMMEDIATE")
             yield connection
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        else:
             connection.execute("COMMIT")
+        except BaseException:
+            # A full disk ends a transaction by itself, or it leaves it open after COMMIT.
+            if connection.in_transaction:
+                with suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+            raise
         finally:
             if durable:
                 connection.execute("PRAGMA synchronous=NORMAL")
 
     def _open(self) -> sqlite3.Connection:
+        if self._refused:
+            raise damaged()
+        if self._connection is not None and self._durable and self._file != _identity(self._path):
+            self.close()  # Another process has set this file aside, or somebody removed it.
         if self._connection is not None:
             return self._connection
         try:
-            self._connection = self._open_file()
+            self._connection, self._durable = self._open_file(), True
         except (OSError, sqlite3.OperationalError) as error:
-            if isinstance(error, sqlite3.Error) and error.sqlite_errorname not in _UNUSABLE:
+            if isinstance(error, Timeout) or (
+                isinstance(error, sqlite3.Error) and _kind(error) not in _UNUSABLE
+            ):
                 raise
-            self._durable = False
-            self._connection = self._open_memory()
+            self._connection, self._durable = self._open_memory(), False
         return self._connection
 
     def _open_file(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._path.touch(mode=0o600)
-        if self._path.stat().st_mode & 0o077:
-            self._path.chmod(0o600)
-        with self._path.open("r+b"):
-            pass  # SQLite would open a file that it may only read, and fail at the first write.
-        self._inode = _inode_of(self._path)
-        connection = self._connect(str(self._path))
+        with self._opening():
+            with suppress(FileExistsError):
+                self._path.touch(mode=0o600, exist_ok=False)
+            self._keep_private()
+            self._file = _identity(self._path)
+            deadline = time.monotonic() + self._busy_seconds
+            while True:
+                connection = self._connect(str(self._path))
+                try:
+                    connection.execute("PRAGMA journal_mode=WAL")
+                    self._prepare(connection)
+                except BaseException as error:
+                    connection.close()
+                    # Here SQLite does not wait for others: a process that closes may be in the way.
+                    busy = isinstance(error, sqlite3.OperationalError) and _kind(error) in _BUSY
+                    if not busy or time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.01)
+                else:
+                    return connection
+
+    def _keep_private(self) -> None:
+        for place in (*self._files(), self._beside(".lock"), self._beside(".opening")):
+            with suppress(FileNotFoundError):
+                if place.stat().st_mode & 0o077:
+                    place.chmod(0o600)
+                # SQLite would open a file that it may only read, and fail at the first write. To
+                # open it here would drop the locks that this process may hold on it elsewhere.
+                if not os.access(place, os.R_OK | os.W_OK):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    def _open_memory(self) -> sqlite3.Connection:
+        """Read-only disks, as containers have: what is there is read, what is new is not kept."""
+        connection = self._connect(":memory:")
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
+            if self._path.is_file() and not self._ignore_file:
+                with closing(self._connect_reading("immutable=1")) as kept:
+                    kept.backup(connection)
             self._prepare(connection)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _open_memory(self) -> sqlite3.Connection:
-        """Read-only disks, as containers have: what is there is read, what is new is not kept."""
-        connection = self._connect(":memory:")
-        if self._path.is_file():
-            address = f"{self._path.absolute().as_uri()}?immutable=1"
-            with closing(sqlite3.connect(address, uri=True)) as kept:
-                kept.backup(connection)
-        self._prepare(connection)
-        return connection
+    def _connect_reading(self, how: str) -> sqlite3.Connection:
+        return sqlite3.connect(f"{self._path.absolute().as_uri()}?{how}", uri=True)
 
     def _connect(self, place: str) -> sqlite3.Connection:
         return sqlite3.connect(
@@ -180,7 +234,6 @@ class SqliteLicenceState:
     def _prepare(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA secure_delete=ON")
-        connection.execute("PRAGMA foreign_keys=ON")
         found = connection.execute("PRAGMA user_version").fetchone()[0]
         if found > VERSION:
             raise LicenceStateError(
@@ -194,42 +247,95 @@ class SqliteLicenceState:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version={VERSION}")
             connection.execute("COMMIT")
-        if connection.execute("PRAGMA quick_check").fetchone()[0] != "ok":
+        # Not quick_check: an index that lacks a row makes the row invisible, its seal intact.
+        if connection.execute("PRAGMA integrity_check").fetchone()[0] != "ok":
             raise damaged()
+        if self._machine_id is not None:
+            _kept_machine_id(connection, self._machine_id)
+
+    def _salvaged_machine_id(self) -> str:
+        with suppress(sqlite3.Error), closing(self._connect_reading("mode=ro")) as connection:
+            row = connection.execute("SELECT id FROM machine").fetchone()
+            if row is not None and _is_machine_id(row[0]):
+                return str(row[0])
+        return _new_machine_id()
+
+    @contextmanager
+    def _opening(self) -> Iterator[None]:
+        """One process at a time opens the file or sets it aside, so that neither sees half."""
+        with FileLock(
+            self._beside(".opening"), timeout=self._busy_seconds, mode=0o600, poll_interval=0.01
+        ):
+            yield
+
+    def _files(self) -> Iterator[Path]:
+        for suffix in ("", "-wal", "-shm"):
+            yield self._path.with_name(self._path.name + suffix)
+
+    def _beside(self, suffix: str) -> Path:
+        return self._path.with_suffix(suffix)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise self._translated(error) from error
-        except OSError as error:
-            raise LicenceStateError(
-                "licence-state-not-written",
-                f"The licence record cannot be used: {error.strerror or error}.",
-                hint="Free disk space, or name a folder of your own: SHIMMY_STATE_DIR.",
-            ) from error
 
-    def _translated(self, error: sqlite3.Error) -> LicenceStateError:
-        name = getattr(error, "sqlite_errorname", "SQLITE_CORRUPT").split("_")
-        kind = "_".join(name[:2])
-        if kind in ("SQLITE_BUSY", "SQLITE_LOCKED"):
+    def _translated(self, error: Exception) -> LicenceStateError:
+        if isinstance(error, LicenceStateError):
+            return error
+        kind = _kind(error)
+        if kind in _BUSY or isinstance(error, Timeout):
             return LicenceStateError(
                 "licence-state-busy",
-                "Another program has kept the licence record locked for half a minute.",
+                "Another program has kept the licence record locked for "
+                f"{self._busy_seconds:g} seconds.",
                 hint="Try again; if it persists, end the other shimmy processes.",
+                retryable=True,
             )
-        if kind in ("SQLITE_FULL", "SQLITE_IOERR", *_UNUSABLE):
+        if kind in ("SQLITE_FULL", "SQLITE_IOERR", *_UNUSABLE) or isinstance(error, OSError):
             return LicenceStateError(
                 "licence-state-not-written",
-                f"The licence record cannot be written: {error}.",
+                f"The licence record cannot be used: {getattr(error, 'strerror', None) or error}.",
                 hint="Free disk space, or name a folder of your own: SHIMMY_STATE_DIR.",
             )
         return damaged()
 
 
-def _inode_of(path: Path) -> int | None:
+def _kind(error: Exception) -> str:
+    """SQLite's error code without its details; empty for what Python's module raises itself."""
+    name = getattr(error, "sqlite_errorname", None) or ""
+    return "_".join(name.split("_")[:2])
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        return path.stat().st_ino
+        found = path.stat()
     except OSError:
         return None
+    return found.st_dev, found.st_ino
+
+
+def _kept_machine_id(connection: sqlite3.Connection, wanted: str | None) -> str:
+    """The id kept, which is ``wanted`` or a new one if there was none."""
+    fresh = wanted or _new_machine_id()
+    connection.execute("INSERT OR IGNORE INTO machine VALUES (1, ?)", (fresh,))
+    row = connection.execute("SELECT id FROM machine").fetchone()
+    if row is None or not _is_machine_id(row[0]):
+        raise damaged()
+    return str(row[0])
+
+
+def _new_machine_id() -> str:
+    """Random digits and their check: an altered id would be another machine, not a refusal."""
+    digits = uuid.uuid4().hex[:_ID_DIGITS]
+    return digits + _check_digits(digits)
+
+
+def _is_machine_id(found: object) -> bool:
+    return isinstance(found, str) and found[_ID_DIGITS:] == _check_digits(found[:_ID_DIGITS])
+
+
+def _check_digits(digits: str) -> str:
+    return hashlib.sha256(f"machine {digits}".encode()).hexdigest()[:_CHECK_DIGITS]

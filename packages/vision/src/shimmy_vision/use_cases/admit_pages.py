@@ -93,8 +93,10 @@ def _judge(
             return standing.access
         if isinstance(pages, Refused):
             return pages
-        session.update(latest_seen=max(standing.evidence.latest_seen, now))
-        reserved = Pages(uuid.uuid4().hex, count, now)
+        # The server's clock where it is ahead: a page must not fall into a month before it began.
+        moment = max(standing.evidence.latest_seen, now)
+        session.update(latest_seen=moment)
+        reserved = Pages(uuid.uuid4().hex, count, moment)
         metered = _is_metered(standing)
         if metered:
             session.reserve(reserved)

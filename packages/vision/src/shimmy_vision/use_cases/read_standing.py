@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shimmy_vision.domain.licence.access import Access, LicenceEvidence, decide_access
-from shimmy_vision.domain.licence.certificate import LicenceProof
+from shimmy_vision.domain.licence.certificate import LicenceProof, NoProof
 from shimmy_vision.domain.licence.metering import Usage, period_unheard_of, sum_usage
 from shimmy_vision.domain.licence.proof import read_proof
 from shimmy_vision.ports.licence_state import LicenceRecord, LicenceSession
@@ -31,13 +31,16 @@ def read_standing(
     proof = read_proof(
         record.certificate, key, licensing.fingerprint, licensing.licensor.public_key
     )
+    unusable = (
+        f"what is kept of it is unusable, as {proof.problem}" if isinstance(proof, NoProof) else ""
+    )
     evidence = LicenceEvidence(
         licensor=licensing.licensor,
         fingerprint=licensing.fingerprint,
         proof=proof if isinstance(proof, LicenceProof) else None,
         denial=record.denial,
         latest_seen=record.latest_seen or now,
-        trouble=record.trouble,
+        trouble=record.trouble or unusable,
     )
     usage = _usage(session, record, evidence.proof, now)
     return Standing(record, evidence, decide_access(evidence, now), usage)

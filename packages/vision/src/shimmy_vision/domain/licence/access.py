@@ -72,7 +72,7 @@ def decide_access(evidence: LicenceEvidence | None, now: datetime) -> Access:
     refused = _refuse_foreign(proof, evidence) or _refuse_by_time(proof, evidence, now)
     if refused is not None:
         return refused
-    until = _end_of_proof(proof)
+    until = _end_of_access(proof)
     return Granted(proof.facts.plan, until, _notices(evidence, proof, until, now))
 
 
@@ -142,6 +142,11 @@ def _refuse_by_time(
 
 def _end_of_proof(proof: LicenceProof) -> datetime:
     return min(proof.ends, proof.issued + proof.grace)
+
+
+def _end_of_access(proof: LicenceProof) -> datetime:
+    ends, expiry = _end_of_proof(proof), proof.facts.expiry
+    return ends if expiry is None or not proof.ends_on_expiry else min(ends, expiry)
 
 
 def _notices(

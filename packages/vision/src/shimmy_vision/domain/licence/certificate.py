@@ -75,14 +75,14 @@ def open_machine_file(
         key.verify(signature, f"machine/{enc}".encode())
     except InvalidSignature:
         return NoProof("its signature is wrong")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return NoProof(f"it is no machine file: {error}")
     try:
         document = json.loads(_decrypt(enc, licence_key + fingerprint))
         return _read(document, licence_key, fingerprint)
     except InvalidTag:
         return NoProof("it was issued for another licence or machine")
-    except (ValueError, KeyError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         return NoProof(f"its content is malformed: {error}")
 
 
@@ -93,7 +93,7 @@ def read_grace(metadata: Mapping[str, Any]) -> timedelta:
     permissions a licence key may not read its policy.
     """
     hours = metadata.get("offlineGraceHours")
-    if not isinstance(hours, int | float) or isinstance(hours, bool):
+    if not isinstance(hours, int | float) or isinstance(hours, bool) or hours != hours:
         return DEFAULT_GRACE
     # Bounded in hours first: a duration of 1e30 hours cannot even be built.
     longest, shortest = (one / timedelta(hours=1) for one in (_LONGEST_GRACE, SHORTEST_GRACE))
@@ -107,13 +107,17 @@ def _sealed(text: str) -> Mapping[str, str]:
     body = lines[1:-1]
     if any(len(line) != _COLUMNS for line in body[:-1]) or not 0 < len(body[-1]) <= _COLUMNS:
         raise ValueError("its lines are of another length")
-    sealed = json.loads(_decode("".join(body)))
+    written = _decode("".join(body)).decode()
+    sealed = json.loads(written)
     if not isinstance(sealed, dict) or set(sealed) != {"enc", "sig", "alg"}:
         raise ValueError("it holds something else")
     if not all(isinstance(part, str) for part in sealed.values()):
         raise ValueError("it holds something else")
     if sealed["alg"] != _ALGORITHM:
         raise ValueError("its algorithm is another one")
+    # JSON can be spelt in many ways; Keygen puts no blanks in it, our sandbox those of Python.
+    if written not in (json.dumps(sealed, separators=(",", ":")), json.dumps(sealed)):
+        raise ValueError("it is spelt otherwise")
     return sealed
 
 

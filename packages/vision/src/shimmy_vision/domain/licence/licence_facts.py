@@ -75,7 +75,7 @@ def read_verdict(document: Mapping[str, Any], nonce: int, at: datetime) -> Verdi
     facts = None if data is None else read_licence(_object(data, "data"))
     if meta.get("valid") is True and facts is not None:
         return Valid(facts, at)
-    denial = Denial(str(meta.get("code", "")), str(meta.get("detail", "")), at)
+    denial = Denial(str(meta.get("code") or ""), str(meta.get("detail") or ""), at)
     if facts is None:
         return denial
     return replace(denial, licence=facts.id, expiry=facts.expiry, max_machines=facts.max_machines)
@@ -140,12 +140,15 @@ def read_moment(value: object) -> datetime | None:
         return None
     if isinstance(value, str):
         moment = datetime.fromisoformat(value)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        try:
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        except OverflowError as error:
+            raise ValueError("a time is beyond the calendar") from error
     raise ValueError("a time is no text")
 
 
 def _attributes(resource: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
-    if resource.get("type") != kind:
+    if _object(resource, "a resource").get("type") != kind:
         raise ValueError(f"not one of {kind}")
     return _object(resource.get("attributes"), "attributes")
 

@@ -57,6 +57,7 @@ def read_licensor(data: Mapping[str, Any]) -> Licensor:
         raise ValueError("public_key must be 64 hex digits")
     for name in ("api_url", "pricing_url", "portal_url"):
         _check_url(name, data[name], data["mode"])
+    _check_bare("api_url", data["api_url"])
     return Licensor(**{name: cast("Any", data[name]) for name in names})
 
 
@@ -70,24 +71,34 @@ def choose_api_url(licensor: Licensor, wish: str | None) -> str:
     if not licensor.sandbox:
         raise ValueError("the licence server of this build is fixed")
     _check_url("the licence server", wish.rstrip("/"), licensor.mode)
+    _check_bare("the licence server", wish.rstrip("/"))
     return wish.rstrip("/")
 
 
 def _check_uuid(name: str, text: str) -> None:
     try:
-        canonical = str(uuid.UUID(text))
+        canonical = str(uuid.UUID(text)) == text
     except ValueError:
-        canonical = ""
-    if canonical != text:
+        canonical = False
+    if not canonical:
         raise ValueError(f"{name} must be a UUID in lower case")
 
 
 def _check_url(name: str, text: str, mode: str) -> None:
-    parts = urlsplit(text)
-    on_loopback = parts.hostname in LOOPBACK
-    if mode == "live" and (parts.scheme != "https" or not parts.hostname or on_loopback):
+    try:
+        parts = urlsplit(text)
+        host, _port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(f"{name} is no URL: {error}") from error
+    on_loopback = host in LOOPBACK
+    if mode == "live" and (parts.scheme != "https" or not host or on_loopback):
         raise ValueError(f"{name} of a live build must be https and not on this machine")
     if mode == "sandbox" and (parts.scheme != "http" or not on_loopback):
         raise ValueError(f"{name} of a sandbox build must be http on 127.0.0.1")
-    if name == "api_url" and parts.path:
-        raise ValueError("api_url must have no path")
+
+
+def _check_bare(name: str, text: str) -> None:
+    """Scheme, host and port alone: the paths of requests are put right behind it."""
+    parts = urlsplit(text)
+    if text != f"{parts.scheme}://{parts.netloc}" or "@" in parts.netloc:
+        raise ValueError(f"{name} must have no path, query or user")

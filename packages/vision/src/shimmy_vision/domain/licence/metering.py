@@ -101,7 +101,7 @@ def is_sync_due(waiting: int, oldest: datetime | None, now: datetime) -> bool:
     """Whether to report the waiting pages now."""
     if not waiting or oldest is None:
         return False
-    return waiting >= BATCH_PAGES or not oldest <= now < oldest + BATCH_WAIT
+    return waiting >= BATCH_PAGES or abs(now - oldest) >= BATCH_WAIT
 
 
 def judge_silence(batch: Batch, seen: LicenceFacts, seen_at: datetime) -> Silence:

@@ -13,6 +13,7 @@ from shimmy_vision.domain.licence.licensor import Licensor
 NOT_ACTIVATED = frozenset({"NO_MACHINE", "NO_MACHINES", "FINGERPRINT_SCOPE_MISMATCH"})
 _WRONG_PRODUCT = frozenset({"PRODUCT_SCOPE_MISMATCH", "POLICY_SCOPE_MISMATCH"})
 SHOWN_ID = 8
+_LONGEST_DETAIL = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def explain_denial(denial: Denial, licensor: Licensor) -> Refused:
         case _:
             return Refused(
                 "licence-invalid",
-                f"The licence server refuses this licence: {denial.detail or denial.code}.",
+                f"The licence server refuses this licence: {_clause(denial)}.",
                 f"{account}. {plans}",
             )
 
@@ -85,10 +86,11 @@ def explain_cap(
     left = max(cap - used, 0)
     when = f" More come on {say_day(resets)}." if resets else ""
     few = f" {left} left, {asked} needed." if left else ""
+    wait = "Wait until then, or choose" if resets else "Choose"
     return Refused(
         "page-cap-reached",
         f"{min(used, cap):,} of {cap:,} pages are used this month.{few}{when}",
-        f"Wait until then, or choose a larger plan: {licensor.pricing_url}",
+        f"{wait} a larger plan: {licensor.pricing_url}",
     )
 
 
@@ -108,6 +110,16 @@ def see_plans(licensor: Licensor) -> str:
 def say_day(moment: datetime) -> str:
     """A date as people and their colleagues abroad read it the same way."""
     return f"{moment:%Y-%m-%d}"
+
+
+def _clause(denial: Denial) -> str:
+    """The server's own words, fit to end a sentence of ours on a terminal."""
+    for text in (denial.detail, denial.code):
+        line = "".join(one if one.isprintable() else " " for one in text[:_LONGEST_DETAIL])
+        clause = " ".join(line.split()).rstrip(" .:;,…")
+        if clause:
+            return clause
+    return "it does not say why"
 
 
 def _too_many_machines(denial: Denial, plans: str) -> Refused:

@@ -8,7 +8,6 @@ carry no signature and so never pass for the server's word.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
@@ -84,15 +83,16 @@ def _signature(header: str) -> bytes | None:
         return None
     try:
         return base64.b64decode(parts.get("signature", ""), validate=True)
-    except binascii.Error:
+    except ValueError:  # Malformed, or not even ASCII.
         return None
 
 
 def _hosts(asked: Asked) -> Iterator[str]:
     # Keygen signs the bare host; a self-hosted one behind another port may sign it with its port.
-    yield asked.host
+    host = f"[{asked.host}]" if ":" in asked.host else asked.host
+    yield host
     if asked.port is not None:
-        yield f"{asked.host}:{asked.port}"
+        yield f"{host}:{asked.port}"
 
 
 def _message(asked: Asked, host: str, date: str, digest: str) -> bytes:
@@ -102,7 +102,8 @@ def _message(asked: Asked, host: str, date: str, digest: str) -> bytes:
         f"date: {date}",
         f"digest: {digest}",
     )
-    return "\n".join(lines).encode()
+    # Half a surrogate pair has no bytes in UTF-8, and must not end in an exception.
+    return "\n".join(lines).encode("utf-8", "surrogatepass")
 
 
 def _verifies(key: Ed25519PublicKey, signature: bytes, message: bytes) -> bool:
@@ -116,6 +117,6 @@ def _verifies(key: Ed25519PublicKey, signature: bytes, message: bytes) -> bool:
 def _moment(date: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(date)
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else None
+    except (ValueError, OverflowError):  # Not a date, or one beyond the calendar.
         return None
-    return moment.astimezone(UTC) if moment.tzinfo else None

@@ -26,9 +26,9 @@ def seal(key: bytes, kind: str, fields: Sequence[object]) -> str:
 
 def holds(key: bytes, kind: str, fields: Sequence[object], found: object) -> bool:
     """Whether ``found`` is the seal of these fields."""
-    return isinstance(found, str) and hmac.compare_digest(
-        seal(key, kind, fields).encode(), found.encode()
-    )
+    if not isinstance(found, str) or not found.isascii():
+        return False
+    return hmac.compare_digest(seal(key, kind, fields), found)
 
 
 def licence_name(licence_key: str, account: str, fingerprint: str) -> str:
