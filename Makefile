@@ -22,8 +22,9 @@ check: dev ## style, types, architecture and lock files
 	$(BIN)/lint-imports
 	$(BIN)/shimmy-ops locks requirements
 
-bench: dev ## measure: forward passes with and without skipping forced tokens
+bench: dev ## measure: forward passes with and without skipping forced tokens, the licence gate
 	$(BIN)/python benchmarks/forced_tokens.py
+	$(BIN)/python benchmarks/gate.py
 
 soak: dev ## a thousand analyses in one process: memory must stay flat
 	$(BIN)/python benchmarks/soak.py

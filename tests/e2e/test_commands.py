@@ -36,6 +36,9 @@ def test_the_demo_turns_a_real_screenshot_into_json(tmp_path: Path) -> None:
     assert result["visual"]["background"] == "#f5f7fa"
     assert result["meta"]["model"]["synthetic"] is True
     assert "shimmy models pull 4.6" in text
+    # Sold, activated, used: the demo's licence has one page on its account afterwards.
+    assert result["meta"]["licence"] == "developer"
+    assert re.search(r"^pages used +1$", text[text.index("$ shimmy license usage") :], re.MULTILINE)
 
 
 @pytest.mark.slow
@@ -54,6 +57,16 @@ def test_a_thousand_analyses_leave_memory_flat() -> None:
     assert report["open_files"] < 30
 
 
+def test_the_licence_gate_costs_under_a_millisecond() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks/gate.py"), "--pages", "500"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_skipping_forced_tokens_saves_passes() -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "benchmarks/forced_tokens.py"), "--seeds", "1", "--json"],
@@ -70,6 +83,14 @@ def test_the_readme_shows_the_two_commands_first_and_options_that_exist() -> Non
     readme = (ROOT / "README.md").read_text()
     commands = re.findall(r"^\$? ?(make \w+|shimmy [^\n]+)$", readme, flags=re.MULTILINE)
     assert commands[:2] == ["make demo", "make test"]
+    with_options = (
+        ["vision"],
+        ["license", "activate"],
+        ["models", "pull"],
+        ["models", "verify"],
+        ["doctor"],
+        ["schema"],
+    )
     shown = set(re.findall(r"--[a-z][a-z-]+", readme))
     helps = [
         subprocess.run(
@@ -78,6 +99,13 @@ def test_the_readme_shows_the_two_commands_first_and_options_that_exist() -> Non
             text=True,
             check=True,
         ).stdout
-        for words in (["vision"], ["models", "pull"], ["models", "verify"], ["doctor"], ["schema"])
+        for words in (
+            ["vision"],
+            ["license", "activate"],
+            ["models", "pull"],
+            ["models", "verify"],
+            ["doctor"],
+            ["schema"],
+        )
     ]
     assert shown <= set(re.findall(r"--[a-z][a-z-]+", "".join(helps)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,12 +20,12 @@ from shimmy_vision.adapters.child_probe import (
     report_library,
     report_probe_error,
 )
-from shimmy_vision.adapters.folder_model_store import FolderModelStore
+from shimmy_vision.adapters.folder_model_store import FolderModelStore, names_in
 from shimmy_vision.adapters.hashed_model_files import HashedModelFiles
 from shimmy_vision.adapters.http_model_source import HttpModelSource
 from shimmy_vision.adapters.keygen_licences import KeygenLicences
 from shimmy_vision.adapters.llama_engine import LlamaEngine, LlamaEngineOpener
-from shimmy_vision.adapters.llama_library import open_native_library
+from shimmy_vision.adapters.llama_library import has_gpu_backend, open_native_library
 from shimmy_vision.adapters.llguidance_grammar import LlguidanceSchemas
 from shimmy_vision.adapters.pillow_intake import PillowIntake
 from shimmy_vision.adapters.psutil_machine import read_machine_facts
@@ -39,10 +39,11 @@ from shimmy_vision.domain.diagnosis import (
     Finding,
     ModelFacts,
     judge_library,
+    judge_licence,
     judge_machine,
     judge_models,
 )
-from shimmy_vision.domain.licence.access import Granted
+from shimmy_vision.domain.licence.access import NO_LICENCE, Access, Granted
 from shimmy_vision.domain.licence.licensor import choose_api_url
 from shimmy_vision.domain.licence.machine_id import (
     BadMachineId,
@@ -69,6 +70,7 @@ from shimmy_vision.use_cases.list_models import list_models
 from shimmy_vision.use_cases.locate_model import LocateCollaborators, locate_model
 from shimmy_vision.use_cases.open_engine import EngineParts, open_engine
 from shimmy_vision.use_cases.pull_model import PullCollaborators
+from shimmy_vision.use_cases.read_standing import read_standing
 from shimmy_vision.use_cases.sync_pages import sync_pages
 from shimmy_vision.use_cases.verify_model import verify_model
 
@@ -252,7 +254,7 @@ def _open_engine(
                 store=FolderModelStore(settings.models_directory),
                 files=_model_files(settings),
                 gpu_memory=lambda: _gpu_memory(settings, probe, order.gpu_layers),
-                names_in=_names_in,
+                names_in=names_in,
                 check=CheckOptions(settings.allow_synthetic, order.verify),
             ),
             cancellation,
@@ -305,7 +307,28 @@ def diagnose(settings: Settings) -> tuple[Finding, ...]:
     models = judge_models(
         _model_facts(settings), recommend_model(gpu_memory), str(settings.models_directory)
     )
-    return (*judge_machine(read_machine_facts()), *library, *gpus, *models)
+    return (*judge_machine(read_machine_facts()), *library, *gpus, _licence(settings), *models)
+
+
+def _licence(settings: Settings) -> Finding:
+    """What is known of the licence, without asking the server."""
+    try:
+        with licensing(settings, LicenceOrder()) as licences:
+            access = _access(licences)
+            given, sandbox = licences.given_key is not None, licences.licensor.sandbox
+    except ShimmyError as error:
+        return judge_licence("", str(error), error.hint, given=False, sandbox=PINNED.sandbox)
+    if isinstance(access, Granted):
+        return judge_licence(access.plan, "", "", given=given, sandbox=sandbox)
+    return judge_licence("", access.reason, access.remedy, given=given, sandbox=sandbox)
+
+
+def _access(licences: Licensing) -> Access:
+    key = licences.key()
+    if key is None:
+        return NO_LICENCE
+    with licences.state.session(key) as session:
+        return read_standing(session, key, licences, licences.now()).access
 
 
 def _model_facts(settings: Settings) -> list[ModelFacts]:
@@ -361,21 +384,7 @@ def _model_files(settings: Settings) -> HashedModelFiles:
 
 def _gpu_memory(settings: Settings, probe: ChildProbe, gpu_layers: int) -> int | None:
     """Memory of the largest GPU; a build without a GPU backend is not even asked."""
-    backends = ("cuda", "metal", "vulkan", "hip", "sycl")
-    has_backend = any(
-        path.name.removeprefix("lib").startswith(f"ggml-{backend}")
-        for path in _files_in(settings.library_directory)
-        for backend in backends
-    )
-    if gpu_layers == 0 or not has_backend:
+    if gpu_layers == 0 or not has_gpu_backend(settings.library_directory):
         return None
     gpus = probe.describe_library(Cancellation()).gpus
     return max((gpu.total_memory for gpu in gpus), default=None)
-
-
-def _files_in(folder: Path) -> Sequence[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else ()
-
-
-def _names_in(folder: Path) -> Sequence[str]:
-    return [path.name for path in _files_in(folder)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -179,3 +179,8 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def names_in(folder: Path) -> Sequence[str]:
+    """Names of what is in ``folder``, in order; none where there is no folder."""
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else ()

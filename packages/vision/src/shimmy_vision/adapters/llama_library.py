@@ -27,6 +27,7 @@ from shimmy_vision.ports.engine_probe import Gpu, LibraryReport
 BUILD = "llama-cpp-python 0.3.36"
 
 _REINSTALL = "Reinstall it: pip install --force-reinstall --no-deps shimmy-vision"
+_GPU_BACKENDS = tuple(f"ggml-{name}" for name in ("cuda", "metal", "vulkan", "hip", "sycl"))
 
 
 class NativeLog:
@@ -146,3 +147,11 @@ def open_native_library(directory: Path) -> NativeLibrary:
     library.mtmd_helper_log_set(log.callback, None)
     library.llama_backend_init()
     return NativeLibrary(library, log)
+
+
+def has_gpu_backend(directory: Path) -> bool:
+    """Whether the folder of libraries holds one that drives GPUs; none of them is loaded."""
+    if not directory.is_dir():
+        return False
+    names = (path.name.removeprefix("lib") for path in directory.iterdir())
+    return any(name.startswith(_GPU_BACKENDS) for name in names)

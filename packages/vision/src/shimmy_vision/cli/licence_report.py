@@ -11,7 +11,7 @@ from shimmy_vision.ports.licensing import Licensing
 from shimmy_vision.use_cases.read_standing import Standing
 from shimmy_vision.use_cases.refuse_access import refuse_access
 
-_SHOWN_CHARACTERS = 4
+_SHOWN_CHARACTERS = 8
 
 
 def describe_standing(standing: Standing, key: str, licensing: Licensing) -> dict[str, Any]:

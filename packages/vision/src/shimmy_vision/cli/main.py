@@ -68,7 +68,7 @@ def _dispatch(arguments: list[str]) -> int:
         return OK
     name, rest = arguments[0], arguments[1:]
     if name in ("-V", "--version", "version"):
-        print(f"shimmy {__version__}")
+        print(_version())
         return OK
     command = COMMANDS.get(name) or HIDDEN.get(name)
     if command is None:
@@ -81,6 +81,12 @@ def _dispatch(arguments: list[str]) -> int:
     except SystemExit as finished:  # --help
         return int(finished.code or OK)
     return int(module.run(parsed))
+
+
+def _version() -> str:
+    from shimmy_vision.domain.licence.pinned import PINNED
+
+    return f"shimmy {__version__}" + (" (SANDBOX)" if PINNED.sandbox else "")
 
 
 def _help() -> str:

@@ -80,6 +80,18 @@ def judge_machine(facts: MachineFacts) -> tuple[Finding, ...]:
     )
 
 
+def judge_licence(plan: str, refusal: str, remedy: str, *, given: bool, sandbox: bool) -> Finding:
+    """The licence: ``plan`` when it gives access, else why it does not.
+
+    A key that is ``given`` with every run and has not been used yet is no problem.
+    """
+    mark = " (SANDBOX build: simulated licences only)" if sandbox else ""
+    if plan:
+        return Finding("licence", "ok", f"{plan}{mark}")
+    level: Level = "note" if given else "problem"
+    return Finding("licence", level, f"{refusal}{mark}", remedy)
+
+
 def judge_models(
     models: Sequence[ModelFacts], recommended: ModelFamily, directory: str
 ) -> tuple[Finding, ...]:

@@ -26,7 +26,7 @@ from shimmy_vision.domain.licence.pinned import PINNED
 from shimmy_vision.domain.licence.refusals import Refused, explain_denial
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
-FINGERPRINT = "5a" * 32
+KEY, FINGERPRINT = "0F4B2C-9D11E7-A3C5F8-77B0D2-C41E96-V3", "5a" * 32
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 TICK = timedelta(microseconds=1)
 LIVE = replace(
@@ -97,12 +97,15 @@ def test_whatever_is_wrong_with_the_evidence_has_its_code_and_a_remedy(
     code: str, changes: dict[str, Any], licensor: Licensor, decide: Decide
 ) -> None:
     merged = {**changes, "evidence": {**changes.get("evidence", {}), "licensor": licensor}}
+    merged["key"] = KEY
     if "product" not in changes:
         merged["product"] = licensor.product
     answer = decide(**merged)
     assert isinstance(answer, Refused)
     assert answer.code == code
     assert_reads_well(answer)
+    for secret in (KEY, FINGERPRINT, "5b" * 32):
+        assert secret not in answer.reason + answer.remedy
 
 
 def assert_reads_well(answer: Refused) -> None:
@@ -161,7 +164,7 @@ def test_the_grace_is_told_in_hours(grace: timedelta, words: str, decide: Decide
 def test_a_proof_ends_with_its_file_or_its_grace_whichever_is_first(
     ttl: int, grace: int, until: int, decide: Decide
 ) -> None:
-    proof = {"ends": NOW + ttl * HOUR, "grace": grace * HOUR}
+    proof: dict[str, Any] = {"ends": NOW + ttl * HOUR, "grace": grace * HOUR}
     end = NOW + until * HOUR
     answer = decide(**proof, now=end - TICK)
     assert isinstance(answer, Granted)
@@ -195,7 +198,7 @@ def test_what_is_promised_until_ends_with_the_licence(decide: Decide) -> None:
 
 
 def test_a_policy_may_let_an_expired_licence_work_on(decide: Decide) -> None:
-    expired = {"expiry": NOW - DAY, "ends_on_expiry": False}
+    expired: dict[str, Any] = {"expiry": NOW - DAY, "ends_on_expiry": False}
     answer = decide(**expired)
     assert isinstance(answer, Granted)
     assert answer.until == NOW + DAY
@@ -219,7 +222,7 @@ def test_a_clock_may_be_set_back_by_four_hours_and_no_more(decide: Decide) -> No
 def test_a_clock_set_back_a_little_does_not_lengthen_access(end: str, decide: Decide) -> None:
     """Once the end was seen, an hour back is still after the end."""
     at = 3 * HOUR
-    proof = {end: at if end == "grace" else NOW + at}
+    proof: dict[str, Any] = {end: at if end == "grace" else NOW + at}
     for latest, granted in ((NOW + at - TICK, True), (NOW + at, False), (NOW + at + HOUR, False)):
         for back in (timedelta(0), TICK, HOUR, ROLLBACK_TOLERANCE):
             answer = decide(**proof, now=latest - back, evidence={"latest_seen": latest})

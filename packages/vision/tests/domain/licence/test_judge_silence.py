@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -192,7 +192,7 @@ class Machine:
         room = len(self.waiting)
         if server.cap is not None:
             room = min(room, max(server.cap - facts.uses, 0))
-        assert room == fit_pages([1] * len(self.waiting), self._capped(facts, server.cap))
+        assert room == fit_pages([1] * len(self.waiting), replace(facts, max_uses=server.cap))
         pages, self.waiting = tuple(self.waiting[:room]), self.waiting[room:]
         if pages:
             self._send(server, pages, (facts, at, now + delay), fate)
@@ -214,14 +214,6 @@ class Machine:
             server.arriving.append((arrives, pages))
         sent = Batch("b", len(pages), facts.uses, facts.period_start, at)
         self.doubtful = (sent, pages)
-
-    def _capped(self, facts: LicenceFacts, cap: int | None) -> LicenceFacts:
-        return LicenceFacts(
-            **{
-                name: cap if name == "max_uses" else getattr(facts, name)
-                for name in facts.__dataclass_fields__
-            }
-        )
 
 
 @settings(max_examples=1000)

@@ -77,8 +77,9 @@ def test_an_answer_to_something_else_is_none(nonce: object, document: Document) 
     """A reply kept by somebody in between and played again."""
     with pytest.raises(ValueError, match="nonce"):
         read_verdict(answer(document()["included"][0], nonce=nonce), NONCE, NOW)
-    for whole in ({}, {"meta": None}, {"meta": []}, {"data": None, "meta": {}}):
-        with pytest.raises(ValueError, match="nonce|meta"):
+    others: list[dict[str, Any]] = [{}, {"meta": None}, {"meta": []}, {"data": None, "meta": {}}]
+    for whole in others:
+        with pytest.raises(ValueError, match=r"nonce|meta"):
             read_verdict(whole, NONCE, NOW)
 
 
@@ -245,8 +246,9 @@ def test_machines_are_a_list_of_machines() -> None:
     first, second = read_machines(json.loads(json.dumps(document)))
     assert (first.name, first.since, second.name, second.since) == ("a", NOW, "b", None)
     assert read_machines({"data": []}) == ()
-    for wrong in ({}, {"data": None}, {"data": machine()}, {"data": [1]}, {"data": [{}]}):
-        with pytest.raises(ValueError, match="data is no|not one of"):
+    lists: list[object] = [None, machine(), [1], [{}], [None], "text"]
+    for wrong in ({}, *({"data": one} for one in lists)):
+        with pytest.raises(ValueError, match=r"data is no|not one of"):
             read_machines(wrong)
 
 

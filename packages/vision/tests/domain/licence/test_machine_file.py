@@ -82,7 +82,8 @@ def short_file(document: Document, write_file: WriteFile) -> str:
 def test_a_file_of_the_sandbox_opens(document: Document, write_file: WriteFile) -> None:
     proof = proved(write_file(document()))
     assert (proof.machine, proof.fingerprint) == (document()["data"]["id"], FINGERPRINT)
-    assert (proof.product, proof.entitlements) == (PINNED.product, {"vision", "batch"})
+    assert proof.product == PINNED.product
+    assert proof.entitlements == frozenset({"vision", "batch"})
     assert (proof.issued, proof.ends) == (ISSUED, ISSUED + timedelta(hours=36))
     assert proof.grace == timedelta(hours=36)
     assert proof.ends_on_expiry
@@ -232,7 +233,9 @@ def test_whatever_stands_in_a_file_it_is_no_proof_and_no_exception(text: str) ->
     assert isinstance(opened(text), NoProof)
 
 
-@given(st.lists(st.sampled_from([BEGIN, END, "", "e30=", "A" * 60, "A" * 59, "é" * 60]), max_size=6))
+@given(
+    st.lists(st.sampled_from([BEGIN, END, "", "e30=", "A" * 60, "A" * 59, "é" * 60]), max_size=6)
+)
 def test_lines_in_any_order_are_no_proof(lines: list[str]) -> None:
     assert isinstance(opened("\n".join(lines)), NoProof)
 

@@ -59,8 +59,11 @@ def opened(text: str) -> LicenceProof | NoProof:
 
 def paths(value: Any, here: Path = ()) -> list[Path]:
     """The way to every value in a document, the document itself among them."""
-    inner = value.items() if isinstance(value, dict) else ()
-    inner = enumerate(value) if isinstance(value, list) else inner
+    inner: list[tuple[str | int, Any]] = []
+    if isinstance(value, dict):
+        inner = list(value.items())
+    if isinstance(value, list):
+        inner = list(enumerate(value))
     return [here, *(path for name, one in inner for path in paths(one, (*here, name)))]
 
 
@@ -162,7 +165,8 @@ def test_no_change_of_a_signed_payload_raises(
     payload: Any = document()
     for _ in range(data.draw(st.integers(1, 3))):
         path = data.draw(st.sampled_from(paths(payload)))
-        if path and data.draw(st.booleans()):
+        remove: bool = data.draw(st.booleans())
+        if path and remove:
             payload = without(payload, path)
         else:
             payload = with_value(payload, path, data.draw(JSON))
@@ -292,7 +296,8 @@ def test_grace_is_between_an_hour_and_a_year_and_a_day_where_none_is_set(
 
 def test_grace_without_metadata_is_a_day(document: Document, write_file: WriteFile) -> None:
     assert read_grace({}) == DAY
-    for metadata in ({}, None):
+    nothing: tuple[object, ...] = ({}, None)
+    for metadata in nothing:
         path = (*LICENCE, "attributes", "metadata")
         found = opened(write_file(with_value(document(), path, metadata)))
         assert isinstance(found, LicenceProof)

@@ -104,9 +104,7 @@ def test_a_cap_of_nothing_lets_nothing_start(make_proof: MakeProof) -> None:
 def test_a_warning_says_how_much_and_until_when(make_proof: MakeProof) -> None:
     proof = make_proof(max_uses=2500, period_end=NOW + 7 * DAY)
     assert judge_pages(proof, Usage(1990, 5, 4), 1, PINNED) == (
-        Notice(
-            "pages-80-percent", "2,000 of 2,500 pages are used this month until 2026-12-01."
-        ),
+        Notice("pages-80-percent", "2,000 of 2,500 pages are used this month until 2026-12-01."),
     )
     assert judge_pages(make_proof(max_uses=2500), Usage(2375, 0, 0), 1, PINNED) == (
         Notice("pages-95-percent", "2,376 of 2,500 pages are used this month."),

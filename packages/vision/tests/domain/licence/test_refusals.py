@@ -8,8 +8,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from shimmy_vision.domain.licence.licence_facts import Denial, Machine
 from shimmy_vision.domain.licence.pinned import PINNED
@@ -22,17 +20,18 @@ from shimmy_vision.domain.licence.refusals import (
 )
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
-KEY = "0F4B2C-9D11E7-A3C5F8-77B0D2-C41E96-V3"
 
-_SCOPES = ["ENVIRONMENT", "PRODUCT", "POLICY", "USER", "MACHINE", "FINGERPRINT", "COMPONENTS", "CHECKSUM", "VERSION"]
+SCOPES = (
+    *("ENVIRONMENT", "PRODUCT", "POLICY", "USER", "MACHINE", "FINGERPRINT", "COMPONENTS"),
+    *("CHECKSUM", "VERSION"),
+)
 CODES = (
-    *["VALID", "NOT_FOUND", "BANNED", "SUSPENDED", "EXPIRED", "OVERDUE"],
-    *["NO_MACHINE", "NO_MACHINES", "HEARTBEAT_NOT_STARTED", "HEARTBEAT_DEAD"],
-    *(f"{scope}_SCOPE_{what}" for scope in _SCOPES for what in ("MISMATCH", "REQUIRED")),
-    *["FINGERPRINT_SCOPE_EMPTY", "COMPONENTS_SCOPE_EMPTY", "ENTITLEMENTS_SCOPE_EMPTY"],
-    "ENTITLEMENTS_MISSING",
-    *(f"TOO_MANY_{what}" for what in ["USERS", "MACHINES", "CORES", "PROCESSES"]),
-    *["TOO_MUCH_MEMORY", "TOO_MUCH_DISK", "FINGERPRINT_TAKEN"],
+    *("VALID", "NOT_FOUND", "BANNED", "SUSPENDED", "EXPIRED", "OVERDUE"),
+    *("NO_MACHINE", "NO_MACHINES", "HEARTBEAT_NOT_STARTED", "HEARTBEAT_DEAD"),
+    *(f"{scope}_SCOPE_{what}" for scope in SCOPES for what in ("MISMATCH", "REQUIRED")),
+    *("FINGERPRINT_SCOPE_EMPTY", "COMPONENTS_SCOPE_EMPTY", "ENTITLEMENTS_SCOPE_EMPTY"),
+    *("ENTITLEMENTS_MISSING", "TOO_MANY_USERS", "TOO_MANY_MACHINES", "TOO_MANY_CORES"),
+    *("TOO_MANY_PROCESSES", "TOO_MUCH_MEMORY", "TOO_MUCH_DISK", "FINGERPRINT_TAKEN"),
     *("", "A_CODE_OF_TOMORROW"),
 )
 KNOWN = {
@@ -144,12 +143,12 @@ def test_machines_are_listed_without_their_fingerprints() -> None:
     assert list_machines_briefly(()) == ""
 
 
-@given(code=st.sampled_from(CODES) | st.text(max_size=9), machines=st.lists(st.just(MACHINES[0])))
-def test_no_licence_key_is_in_any_text(code: str, machines: list[Machine]) -> None:
-    """Nothing that is told from knows the key: neither the denial nor the licensor has it."""
-    refused = deny(code, machines=tuple(machines), licence="c0a4d1a7-3c55-4a90-8e0c-5d9f3c1f2a10")
-    assert not re.search(r"[0-9A-F]{6}-", refused.reason + refused.remedy)
-    assert "c0a4d1a7" not in refused.reason + refused.remedy
+@pytest.mark.parametrize("code", CODES)
+def test_no_text_names_the_licence_or_a_fingerprint(code: str) -> None:
+    """Refusals are pasted into issues and mails."""
+    refused = deny(code, machines=MACHINES, licence="c0a4d1a7-3c55-4a90-8e0c-5d9f3c1f2a10")
+    for secret in ("c0a4d1a7", "f" * 9, "e" * 9):
+        assert secret not in refused.reason + refused.remedy
 
 
 @pytest.mark.parametrize(

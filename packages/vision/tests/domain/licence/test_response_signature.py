@@ -6,7 +6,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -17,6 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from keygen import errors
 
 from shimmy_sandbox.keygen.signing import Exchange, SigningKey, signature_headers
 from shimmy_vision.domain.licence.pinned import PINNED
@@ -39,8 +40,8 @@ SIGNED = ("keygen-signature", "keygen-date", "keygen-digest", "date", "digest")
 class Said:
     """A reply on its way: what was asked, what came back."""
 
-    asked: Asked = Asked("GET", TARGET, "127.0.0.1", 7410)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    asked: Asked
+    headers: Mapping[str, str]
     body: bytes = BODY
     public_key: str = PINNED.public_key
     now: datetime = NOW
@@ -124,7 +125,7 @@ def test_what_others_verify_is_genuine(monkeypatch: pytest.MonkeyPatch) -> None:
                     body=forged.body,
                 )
                 theirs = True
-            except keygen.KeygenError:
+            except errors.KeygenError:
                 theirs = False
             assert genuine is theirs is (forged is said)
 

@@ -60,9 +60,7 @@ def typed(fields: list[object]) -> list[object]:
 
 
 @given(fields=FIELDS.filter(bool), data=st.data())
-def test_any_change_of_any_field_breaks_the_seal(
-    fields: list[object], data: st.DataObject
-) -> None:
+def test_any_change_of_any_field_breaks_the_seal(fields: list[object], data: st.DataObject) -> None:
     key = seal_key(KEY, FINGERPRINT)
     made = seal(key, "licence", fields)
     place = data.draw(st.integers(0, len(fields) - 1))
