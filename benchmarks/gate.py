@@ -12,6 +12,7 @@ import statistics
 import sys
 import tempfile
 import time
+from typing import Any
 
 from licensed import licensed
 from shimmy_vision import wiring
@@ -32,7 +33,7 @@ def main() -> int:
     return 0 if all(row["median_us"] < ALLOWED_MICROSECONDS for row in rows) else 1
 
 
-def measure(plan: str, pages: int) -> dict[str, object]:
+def measure(plan: str, pages: int) -> dict[str, Any]:
     """Microseconds a page; the first page, which asks the server, does not count."""
     with (
         tempfile.TemporaryDirectory() as folder,

@@ -124,12 +124,12 @@ class FaultyApp:
             task = asyncio.create_task(self._later(fault.seconds, scope, body))
             self._late.add(task)
             task.add_done_callback(self._late.discard)
-            _drop_connection(scope)
+            await _drop_connection(scope)
         else:
             if fault.kind in ("no-reply", "status-after"):
                 await self._app(scope, _replay(body), _discard)
             if fault.kind in ("no-reply", "no-request"):
-                _drop_connection(scope)
+                await _drop_connection(scope)
             else:
                 await _answer(send, fault)
 
@@ -158,12 +158,14 @@ async def _discard(_message: Message) -> None:
     return None
 
 
-def _drop_connection(scope: Scope) -> None:
+async def _drop_connection(scope: Scope) -> None:
     """Cut the connection under the reply; the transport is put there by ``loopback``."""
     transport = scope.get("state", {}).get("transport")
     if transport is None:
         raise RuntimeError("this server cannot drop connections; serve with simulation.loopback")
     transport.abort()
+    # Once uvicorn has noticed that nobody listens any more, it does not miss a reply.
+    await asyncio.sleep(0)
 
 
 async def _answer(send: Send, fault: Fault) -> None:

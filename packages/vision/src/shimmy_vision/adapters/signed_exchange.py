@@ -7,8 +7,11 @@ neither keys nor addresses.
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Mapping
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -48,7 +51,7 @@ class Reply:
 
 
 class SignedExchange:
-    """Speaks to one account of one licence server."""
+    """Speaks to one account of one licence server; no exchange takes longer than ``timeout``."""
 
     def __init__(
         self,
@@ -67,14 +70,15 @@ class SignedExchange:
         self._timeout = timeout
         parts = urlsplit(api_url)
         self._host, self._port = parts.hostname or "", parts.port
-        # A proxy stands between this machine and the world, never between it and itself.
-        self._client = httpx.Client(
-            timeout=timeout, trust_env=self._host not in LOOPBACK, follow_redirects=False
-        )
+        self._lock = threading.Lock()
+        self._client: httpx.Client | None = None
 
     def close(self) -> None:
-        """Close kept connections."""
-        self._client.close()
+        """Close what is open."""
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+            self._client = None
 
     def ask(
         self,
@@ -89,26 +93,57 @@ class SignedExchange:
             raise LicenceServerError(
                 "licence-server-forbidden", "SHIMMY_OFFLINE forbids the network", sent=False
             )
-        headers = {"Accept": _MEDIA_TYPE, "User-Agent": f"shimmy-vision/{__version__}"}
+        headers = {
+            "Accept": _MEDIA_TYPE,
+            # What is signed is the body as it was written, not as something packed it on the way.
+            "Accept-Encoding": "identity",
+            "User-Agent": f"shimmy-vision/{__version__}",
+        }
         if key is not None:
             headers["Authorization"] = f"License {key}"
         content = None
         if body is not None:
             headers["Content-Type"] = _MEDIA_TYPE
             content = json.dumps(body).encode()
-        request = self._client.build_request(
-            method, self._base + path, headers=headers, content=content
-        )
-        response, data = self._send(request)
+        client = self._connector()
+        # A key that no server ever issued may hold any character.
+        coded = httpx.Headers(headers, encoding="utf-8")
+        request = client.build_request(method, self._base + path, headers=coded, content=content)
+        response, data = self._send(client, request)
         return self._genuine(request, response, data)
 
-    def _send(self, request: httpx.Request) -> tuple[httpx.Response, bytes]:
+    def _connector(self) -> httpx.Client:
+        """Made on first use, as it reads every root certificate."""
+        on_loopback = self._host in LOOPBACK
+        with self._lock:
+            if self._client is None:
+                try:
+                    self._client = httpx.Client(
+                        timeout=self._timeout,
+                        # A proxy stands between this machine and the world, never between it
+                        # and itself; and loopback speaks no TLS.
+                        trust_env=not on_loopback,
+                        verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if on_loopback else True,
+                        # An exchange can only be hung up on a line of its own.
+                        limits=httpx.Limits(max_keepalive_connections=0),
+                    )
+                except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
+                    raise _unreachable(
+                        "the environment names a proxy or certificates that cannot be used",
+                        sent=False,
+                    ) from error
+            return self._client
+
+    def _send(self, client: httpx.Client, request: httpx.Request) -> tuple[httpx.Response, bytes]:
+        line = _Line()
+        request.extensions["trace"] = line.trace
         try:
-            response = self._client.send(request, stream=True)
-            try:
-                return response, _read(response, time.monotonic() + self._timeout)
-            finally:
-                response.close()
+            with line.hung_up_after(self._timeout):
+                response = client.send(request, stream=True)
+                try:
+                    data = _read(response)
+                finally:
+                    response.close()
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise _unreachable("it cannot be connected to", sent=False) from error
         except httpx.TimeoutException as error:
@@ -116,7 +151,11 @@ class SignedExchange:
         except httpx.ProxyError as error:
             raise _unreachable("the proxy refuses the connection") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise _unreachable("the connection broke") from error
+            why = "it did not answer in time" if line.down else "the connection broke"
+            raise _unreachable(why) from error
+        if line.down:
+            raise _unreachable("it did not answer in time")
+        return response, data
 
     def _genuine(self, request: httpx.Request, response: httpx.Response, data: bytes) -> Reply:
         if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
@@ -148,6 +187,43 @@ class SignedExchange:
         return Reply(response.status_code, document, checked.date)
 
 
+class _Line:
+    """The connection of one exchange, hung up when its time is over.
+
+    httpx bounds each wait for data, not their sum: what trickles would never end.
+    """
+
+    def __init__(self) -> None:
+        self.down = False
+        self._socket: socket.socket | None = None
+
+    def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """httpcore's tracing: the new connection, then its encrypted form, passes here."""
+        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            self._socket = info["return_value"].get_extra_info("socket")
+            if self.down:
+                self._hang_up()
+
+    @contextmanager
+    def hung_up_after(self, seconds: float) -> Iterator[None]:
+        """For the time of the block."""
+        timer = threading.Timer(seconds, self._hang_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _hang_up(self) -> None:
+        self.down = True
+        if self._socket is not None:
+            with suppress(OSError):
+                # The plain socket's own: closing would not wake a thread that waits in recv,
+                # and SSLSocket's would take the session away from under it.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
 def malformed() -> LicenceServerError:
     """The error for a genuine reply that makes no sense."""
     return LicenceServerError(
@@ -157,15 +233,12 @@ def malformed() -> LicenceServerError:
     )
 
 
-def _read(response: httpx.Response, deadline: float) -> bytes:
+def _read(response: httpx.Response) -> bytes:
     data = b""
     for piece in response.iter_raw():
         data += piece
         if len(data) > _LARGEST_REPLY:
             raise _unreachable("its reply is far too long")
-        # httpx bounds each read, not all of them: a reply that trickles would never end.
-        if time.monotonic() > deadline:
-            raise _unreachable("it did not answer in time")
     return data
 
 

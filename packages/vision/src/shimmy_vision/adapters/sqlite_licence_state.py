@@ -78,8 +78,8 @@ class SqliteLicenceState:
     def machine_id(self) -> str:
         """An id made once and kept here, for machines that have none of their own.
 
-        A damaged file does not stop it, so that a licence can be activated anew: the id comes out
-        of the damage if it can be read, and goes into the next file; until then all else is refused.
+        A damaged file does not stop it, so that a licence can be activated anew: the id is saved
+        from the damage if it can be read, and goes into the next file. All else is refused.
         """
         with self._lock, self._errors():
             try:

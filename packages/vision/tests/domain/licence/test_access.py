@@ -205,6 +205,9 @@ def test_a_policy_may_let_an_expired_licence_work_on(decide: Decide) -> None:
     assert [one.code for one in answer.notices] == ["licence-sandbox", "licence-expired"]
     assert answer.notices[1].message == "The licence expired on 2026-11-23."
     assert said(decide(**expired, now=NOW + DAY)) == "licence-unconfirmed"
+    to_the_moment = decide(expiry=NOW, ends_on_expiry=False)
+    assert isinstance(to_the_moment, Granted)
+    assert [one.code for one in to_the_moment.notices] == ["licence-sandbox", "licence-expired"]
 
 
 def test_a_clock_may_be_set_back_by_four_hours_and_no_more(decide: Decide) -> None:
