@@ -45,7 +45,7 @@ from shimmy_vision.use_cases.sync_pages import sync_pages
 
 START = datetime(2026, 11, 25, 12, tzinfo=UTC)
 CAP = 40
-EXAMPLES = 60
+EXAMPLES = 120
 PAUSE = RETRY_WHILE_REFUSED + timedelta(seconds=1)
 DOWN = ("no-request", "status", "busy", "status-after", "no-reply")
 
@@ -59,8 +59,8 @@ class LicenceJourney(RuleBasedStateMachine):
 
     shop: Shop
 
-    @initialize()
-    def buy(self) -> None:
+    @initialize(minutes=st.sampled_from([0, 0, 3, -3]))
+    def buy(self, minutes: int) -> None:
         shop = self.shop
         shop.heal()
         shop.clock.freeze(START)
@@ -68,7 +68,9 @@ class LicenceJourney(RuleBasedStateMachine):
         shop.change(self.sold, maxUses=CAP, expiry="2027-12-01T00:00:00.000Z")
         self.everything = ExitStack()
         folder = Path(self.everything.enter_context(tempfile.TemporaryDirectory()))
-        self.customer = Customer(shop, folder, machine=self.sold.id, opened=self.everything)
+        self.customer = Customer(
+            shop, folder, self.sold.id, skew=timedelta(minutes=minutes), opened=self.everything
+        )
         self.process: Licensing = self.customer.licensing()
         activate_licence(self.sold.key, self.process)
         self.up = self.activated = True
@@ -118,6 +120,31 @@ class LicenceJourney(RuleBasedStateMachine):
     def the_server_works_again(self) -> None:
         self._server_is_up(up=True)
 
+    @rule(minutes=st.sampled_from([30, 200, 1430, 1500, 2800]))
+    def a_customer_travels(self, minutes: int) -> None:
+        self.the_server_fails("no-request")
+        self.time_passes(minutes)
+        self.analyse(1, succeeds=True)
+
+    @precondition(lambda self: self.up)
+    @rule()
+    def a_licence_ends_on_the_road(self) -> None:
+        self.the_expiry_moves(3)
+        self.refresh()
+        self.a_customer_travels(200)
+
+    @precondition(lambda self: self.up and not self.suspended)
+    @rule(minutes=st.sampled_from([0, 70, 400]))
+    def a_suspension_comes_and_goes(self, minutes: int) -> None:
+        self.the_shop_acts("suspend")
+        self.time_passes(minutes)
+        if minutes:
+            self.analyse(1, succeeds=True)
+        else:
+            self.refresh()
+        self.the_shop_acts("reinstate")
+        self.analyse(1, succeeds=True)
+
     @rule()
     def the_process_restarts(self) -> None:
         self.process = self.customer.licensing()
@@ -163,6 +190,18 @@ class LicenceJourney(RuleBasedStateMachine):
     def report_pages(self) -> None:
         sync_pages(self.sold.key, self.process, force=True)
         assert self._uses() <= self.committed
+
+    @precondition(lambda self: self.up)
+    @rule(fault=st.sampled_from(DOWN), minutes=st.sampled_from([0, 6]))
+    def a_report_gets_no_answer(self, fault: str, minutes: int) -> None:
+        self.analyse(2, succeeds=True)
+        status = 429 if fault == "busy" else 503
+        kind = "status" if fault == "busy" else fault
+        self.shop.fault(kind, path="increment-usage", status=status)
+        self.report_pages()
+        self.shop.heal()
+        self.time_passes(minutes)
+        self.report_pages()
 
     @rule(after=st.booleans())
     def the_power_goes_while_reporting(self, after: bool) -> None:
@@ -231,6 +270,8 @@ class LicenceJourney(RuleBasedStateMachine):
     def _must_not_enter(self) -> bool:
         """The server said no and cannot be heard to say yes, or says no now for all one knows."""
         if self.heard_no and not (self._hearable() and self._in_order()):
+            return True
+        if not self._hearable() and self.customer.now() >= self.known_expiry:
             return True
         now = self.shop.clock.now()
         stale = now - self.confirmed > CONFIRM_EVERY + DATE_TOLERANCE

@@ -51,6 +51,10 @@ class Shop:
         sold = keygen_shop.sell(self.server, plan, **wishes)
         return Sold(sold["id"], sold["attributes"]["key"])
 
+    def find(self, key: str) -> Sold:
+        """The licence with this key."""
+        return Sold(self.admin.get(f"licenses/{key}").json()["data"]["id"], key)
+
     def fault(self, kind: str, path: str = "", **more: Any) -> None:
         self.server.controls.faults.add(Fault(kind=kind, path=path, **more))  # type: ignore[arg-type]
 

@@ -85,7 +85,7 @@ class SqliteLicenceState:
             try:
                 with self._transaction() as connection:
                     self._machine_id = _kept_machine_id(connection, self._machine_id)
-            except (sqlite3.Error, LicenceStateError) as error:
+            except (sqlite3.Error, UnicodeError, LicenceStateError) as error:
                 if self._translated(error).code != "licence-state-damaged":
                     raise
                 self._refused = True
@@ -167,14 +167,16 @@ class SqliteLicenceState:
             self.close()  # Another process has set this file aside, or somebody removed it.
         if self._connection is not None:
             return self._connection
+        self._durable = True
         try:
-            self._connection, self._durable = self._open_file(), True
+            self._connection = self._open_file()
         except (OSError, sqlite3.OperationalError) as error:
             if isinstance(error, Timeout) or (
                 isinstance(error, sqlite3.Error) and _kind(error) not in _UNUSABLE
             ):
                 raise
-            self._connection, self._durable = self._open_memory(), False
+            self._durable = False
+            self._connection = self._open_memory()
         return self._connection
 
     def _open_file(self) -> sqlite3.Connection:
@@ -254,7 +256,10 @@ class SqliteLicenceState:
             _kept_machine_id(connection, self._machine_id)
 
     def _salvaged_machine_id(self) -> str:
-        with suppress(sqlite3.Error), closing(self._connect_reading("mode=ro")) as connection:
+        with (
+            suppress(sqlite3.Error, UnicodeError),
+            closing(self._connect_reading("mode=ro")) as connection,
+        ):
             row = connection.execute("SELECT id FROM machine").fetchone()
             if row is not None and _is_machine_id(row[0]):
                 return str(row[0])
@@ -279,7 +284,8 @@ class SqliteLicenceState:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, UnicodeError) as error:
+            # The last where SQLite quotes in its message what is no text any more.
             raise self._translated(error) from error
 
     def _translated(self, error: Exception) -> LicenceStateError:
