@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 import httpx
 
 from shimmy_vision import __version__
-from shimmy_vision.domain.licence.licensor import LOOPBACK
+from shimmy_vision.domain.licence.licence_facts import one_line
+from shimmy_vision.domain.licence.licensor import is_loopback
 from shimmy_vision.domain.licence.response_signature import Asked, NotGenuine, check_reply
 from shimmy_vision.errors import LicenceServerError
 
@@ -43,7 +44,7 @@ class Reply:
 
     def error_detail(self) -> str:
         """The first error in the server's words."""
-        return next((str(error.get("detail", "")) for error in self._errors()), "")
+        return next((one_line(error.get("detail", ""), 200) for error in self._errors()), "")
 
     def _errors(self) -> list[Mapping[str, Any]]:
         listed = self.document.get("errors")
@@ -114,7 +115,7 @@ class SignedExchange:
 
     def _connector(self) -> httpx.Client:
         """Made on first use, as it reads every root certificate."""
-        on_loopback = self._host in LOOPBACK
+        on_loopback = is_loopback(self._host)
         with self._lock:
             if self._client is None:
                 try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Literal, overload
 
 from shimmy_vision.domain.licence.access import NO_LICENCE, Granted, Notice
@@ -80,10 +81,10 @@ def _judge(
     now = licensing.now()
     with licensing.state.session(key) as session:
         standing = read_standing(session, key, licensing, now)
-        pages = _judge_cap(standing, count, licensing)
+        pages = _judge_cap(standing, count, licensing, now)
         if isinstance(pages, Refused) and session.release_orphans(now):
             standing = read_standing(session, key, licensing, now)
-            pages = _judge_cap(standing, count, licensing)
+            pages = _judge_cap(standing, count, licensing, now)
         tried, capped = standing.record.tried, isinstance(pages, Refused)
         if may_ask and decide_contact(
             standing.evidence, standing.access, tried, now, cap_reached=capped
@@ -105,12 +106,12 @@ def _judge(
 
 
 def _judge_cap(
-    standing: Standing, count: int, licensing: Licensing
+    standing: Standing, count: int, licensing: Licensing, now: datetime
 ) -> Refused | tuple[Notice, ...]:
     proof = standing.evidence.proof
     if proof is None:
         return ()
-    return judge_pages(proof, standing.usage, count, licensing.licensor)
+    return judge_pages(proof, standing.usage, count, licensing.licensor, now)
 
 
 def _is_metered(standing: Standing) -> bool:

@@ -286,3 +286,11 @@ def test_included_resources_are_those_of_one_type() -> None:
     assert included({}, "a") == []
     with pytest.raises(ValueError, match="no list"):
         included({"included": {"type": "a"}}, "a")
+
+
+def test_a_plan_of_control_characters_reaches_no_terminal() -> None:
+    resource = document()["included"][0]
+    resource["attributes"]["metadata"] = {"plan": "\x1b[2Jpro\nfessional"}
+    assert read_licence(resource).plan == "[2Jpro fessional"
+    resource["attributes"]["metadata"] = {"plan": "\x1b"}
+    assert read_licence(resource).plan == "licensed"

@@ -112,6 +112,8 @@ def test_the_public_key_is_32_bytes_in_hex(value: str) -> None:
         "http://example.com",
         "http://127.0.0.1:7410",
         "https://127.0.0.1",
+        "https://127.0.0.2",
+        "https://localhost.",
         "https://localhost:7410",
         "https://[::1]",
         "https://",

@@ -71,13 +71,14 @@ def test_a_word_is_an_id_a_name_or_four_characters_of_an_id(
     assert choose(wanted) == chosen
 
 
-def test_an_exact_id_goes_before_a_name_and_a_name_before_a_beginning() -> None:
+def test_an_exact_id_goes_before_a_name_and_a_name_never_hides_a_beginning() -> None:
     victim = machine("1234abcd-0000")
     disguised = machine("5678abcd-1111", name="1234abcd-0000")
     assert choose("1234abcd-0000", disguised, victim) == victim
     assert choose("1234abcd-0000", disguised) == disguised
     named = machine("5678abcd-1111", name="1234abcd")
-    assert choose("1234abcd", named, victim) == named
+    assert choose("1234abcd", named, victim) == Ambiguous((named, victim))
+    assert choose("1234abcd", named) == named
 
 
 def test_machines_of_the_same_name_are_not_guessed_between() -> None:
@@ -105,9 +106,11 @@ def test_what_is_chosen_is_meant_and_nothing_else_could_be(
 ) -> None:
     chosen = choose_machine(wanted, machines, "")
     ids = [one for one in machines if one.id == wanted]
-    names = [one for one in machines if one.name == wanted]
-    beginnings = [one for one in machines if one.id.startswith(wanted) and len(wanted) > 3]
-    meant = ids or names or beginnings
+    meant = ids or [
+        one
+        for one in machines
+        if one.name == wanted or (one.id.startswith(wanted) and len(wanted) > 3)
+    ]
     if isinstance(chosen, Ambiguous):
         assert list(chosen.machines) == meant
         assert len(meant) > 1

@@ -34,7 +34,7 @@ MakeProof = Callable[..., LicenceProof]
 
 def judged(proof: LicenceProof, counted: int, pages: int = 1) -> str:
     """The code of a refusal or of a warning, or that there is none."""
-    answer = judge_pages(proof, Usage(counted, 0, 0), pages, PINNED)
+    answer = judge_pages(proof, Usage(counted, 0, 0), pages, PINNED, NOW)
     if isinstance(answer, Refused):
         return answer.code
     return answer[0].code if answer else "free"
@@ -86,14 +86,14 @@ def test_without_a_cap_pages_are_free(
     counted: int, waiting: int, reserved: int, pages: int, make_proof: MakeProof
 ) -> None:
     proof = make_proof(max_uses=None)
-    assert judge_pages(proof, Usage(counted, waiting, reserved), pages, PINNED) == ()
+    assert judge_pages(proof, Usage(counted, waiting, reserved), pages, PINNED, NOW) == ()
 
 
 def test_pages_on_this_machine_count_like_those_of_the_server(make_proof: MakeProof) -> None:
     proof = make_proof(max_uses=10)
     for usage in (Usage(10, 0, 0), Usage(0, 10, 0), Usage(0, 0, 10), Usage(4, 3, 3)):
         assert usage.total == 10
-        refused = judge_pages(proof, usage, 1, PINNED)
+        refused = judge_pages(proof, usage, 1, PINNED, NOW)
         assert refused == explain_cap(10, 10, 1, None, PINNED)
 
 
@@ -103,12 +103,22 @@ def test_a_cap_of_nothing_lets_nothing_start(make_proof: MakeProof) -> None:
 
 def test_a_warning_says_how_much_and_until_when(make_proof: MakeProof) -> None:
     proof = make_proof(max_uses=2500, period_end=NOW + 7 * DAY)
-    assert judge_pages(proof, Usage(1990, 5, 4), 1, PINNED) == (
+    assert judge_pages(proof, Usage(1990, 5, 4), 1, PINNED, NOW) == (
         Notice("pages-80-percent", "2,000 of 2,500 pages are used this month until 2026-12-01."),
     )
-    assert judge_pages(make_proof(max_uses=2500), Usage(2375, 0, 0), 1, PINNED) == (
+    assert judge_pages(make_proof(max_uses=2500), Usage(2375, 0, 0), 1, PINNED, NOW) == (
         Notice("pages-95-percent", "2,376 of 2,500 pages are used this month."),
     )
+
+
+def test_a_month_that_is_over_is_nothing_to_wait_for(make_proof: MakeProof) -> None:
+    for end, said in ((NOW + TICK, "More come on"), (NOW, "used this month.")):
+        refused = judge_pages(
+            make_proof(max_uses=1, period_end=end), Usage(1, 0, 0), 1, PINNED, NOW
+        )
+        assert isinstance(refused, Refused)
+        assert said in refused.reason
+        assert ("Wait until then" in refused.remedy) == ("More" in refused.reason)
 
 
 def test_a_month_begun_since_the_servers_last_word_is_unheard_of(make_proof: MakeProof) -> None:

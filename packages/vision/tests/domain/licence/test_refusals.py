@@ -42,6 +42,7 @@ KNOWN = {
     "NO_MACHINE": "machine-not-activated",
     "NO_MACHINES": "machine-not-activated",
     "FINGERPRINT_SCOPE_MISMATCH": "machine-not-activated",
+    "FINGERPRINT_TAKEN": "machine-taken",
     "TOO_MANY_MACHINES": "machine-limit-reached",
     "PRODUCT_SCOPE_MISMATCH": "licence-wrong-product",
     "POLICY_SCOPE_MISMATCH": "licence-wrong-product",

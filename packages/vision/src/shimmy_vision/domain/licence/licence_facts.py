@@ -92,7 +92,7 @@ def read_licence(resource: Mapping[str, Any]) -> LicenceFacts:
         uses=_count(attributes.get("uses"), "uses") or 0,
         max_uses=_count(attributes.get("maxUses"), "maxUses"),
         max_machines=_count(attributes.get("maxMachines"), "maxMachines"),
-        plan=str(metadata.get("plan") or attributes.get("name") or "licensed"),
+        plan=one_line(metadata.get("plan") or attributes.get("name") or "", 60) or "licensed",
         period_start=read_moment(metadata.get("pagesPeriodStart")),
         period_end=read_moment(metadata.get("pagesPeriodEnd")),
         key=str(attributes.get("key") or ""),
@@ -174,6 +174,12 @@ def _count(value: object, name: str) -> int | None:
     raise ValueError(f"{name} is no count")
 
 
+def one_line(text: object, longest: int) -> str:
+    """What somebody else wrote, fit for a terminal: one line, bounded, no control characters."""
+    line = "".join(one if one.isprintable() else " " for one in str(text)[:longest])
+    return " ".join(line.split())
+
+
 def _printable(text: object) -> str:
-    """One line of at most 60 characters: names come from other machines and go to terminals."""
+    """Names of machines: what cannot be shown stays visible as such."""
     return "".join(one if one.isprintable() else "?" for one in str(text))[:60]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import uuid
 from collections.abc import Mapping
@@ -12,7 +13,6 @@ from urllib.parse import urlsplit
 Mode: TypeAlias = Literal["live", "sandbox"]
 
 ENTITLEMENT = "vision"
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,16 @@ def choose_api_url(licensor: Licensor, wish: str | None) -> str:
     return wish.rstrip("/")
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine."""
+    if host.rstrip(".").lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _check_uuid(name: str, text: str) -> None:
     try:
         canonical = str(uuid.UUID(text)) == text
@@ -90,7 +100,7 @@ def _check_url(name: str, text: str, mode: str) -> None:
         host, _port = parts.hostname, parts.port
     except ValueError as error:
         raise ValueError(f"{name} is no URL: {error}") from error
-    on_loopback = host in LOOPBACK
+    on_loopback = is_loopback(host or "")
     if mode == "live" and (parts.scheme != "https" or not host or on_loopback):
         raise ValueError(f"{name} of a live build must be https and not on this machine")
     if mode == "sandbox" and (parts.scheme != "http" or not on_loopback):

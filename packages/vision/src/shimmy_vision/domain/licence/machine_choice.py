@@ -22,17 +22,18 @@ def choose_machine(
 ) -> Machine | Ambiguous | None:
     """By id, by at least four characters of its beginning, or by name; this machine for None.
 
-    Exact ids and names go before beginnings: a machine called like another's id cannot hide it.
+    A whole id is that machine. A name that is also the beginning of another machine's id means
+    neither: beginnings are what lists show, and removing the wrong machine is worse than asking.
     """
     if wanted is None:
         return next((one for one in machines if one.fingerprint == own_fingerprint), None)
-    for matches in (
-        [one for one in machines if one.id == wanted],
-        [one for one in machines if one.name == wanted],
-        [one for one in machines if len(wanted) >= _SHORTEST_PREFIX and one.id.startswith(wanted)],
-    ):
-        if len(matches) == 1:
-            return matches[0]
-        if matches:
-            return Ambiguous(tuple(matches))
-    return None
+    exact = next((one for one in machines if one.id == wanted), None)
+    if exact is not None:
+        return exact
+    by_id = len(wanted) >= _SHORTEST_PREFIX
+    matches = [
+        one for one in machines if one.name == wanted or (by_id and one.id.startswith(wanted))
+    ]
+    if len(matches) > 1:
+        return Ambiguous(tuple(matches))
+    return matches[0] if matches else None

@@ -66,18 +66,21 @@ Silence: TypeAlias = Literal["applied", "not-applied", "too-early"]
 
 
 def judge_pages(
-    proof: LicenceProof, usage: Usage, pages: int, licensor: Licensor
+    proof: LicenceProof, usage: Usage, pages: int, licensor: Licensor, now: datetime
 ) -> Refused | tuple[Notice, ...]:
     """Whether ``pages`` more may start; warnings where the cap is near."""
     cap = proof.facts.max_uses
     if cap is None:
         return ()
     wanted = usage.total + pages
+    # The end of a month that is over already is no day to wait for.
+    end = proof.facts.period_end
+    resets = end if end is not None and end > now else None
     if wanted > cap:
-        return explain_cap(usage.total, cap, pages, proof.facts.period_end, licensor)
+        return explain_cap(usage.total, cap, pages, resets, licensor)
     for percent in _WARN_AT:
         if wanted * 100 >= cap * percent:
-            return (_warning(percent, wanted, cap, proof.facts.period_end),)
+            return (_warning(percent, wanted, cap, resets),)
     return ()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from shimmy_vision.domain.licence.licence_facts import Denial, Machine
+from shimmy_vision.domain.licence.licence_facts import Denial, Machine, one_line
 from shimmy_vision.domain.licence.licensor import Licensor
 
 # Verdicts that mean: the licence is good, but not activated on this machine.
@@ -56,6 +56,13 @@ def explain_denial(denial: Denial, licensor: Licensor) -> Refused:
                 "machine-not-activated",
                 "The licence is not activated on this machine, or was deactivated.",
                 f"Activate it: shimmy license activate KEY. {plans}",
+            )
+        case "FINGERPRINT_TAKEN":
+            return Refused(
+                "machine-taken",
+                "This machine is activated with another licence already.",
+                "Deactivate that one here: shimmy license deactivate --license OTHER_KEY — then: "
+                f"shimmy license activate. {account}. {plans}",
             )
         case "TOO_MANY_MACHINES":
             return _too_many_machines(denial, plans)
@@ -115,8 +122,7 @@ def say_day(moment: datetime) -> str:
 def _clause(denial: Denial) -> str:
     """The server's own words, fit to end a sentence of ours on a terminal."""
     for text in (denial.detail, denial.code):
-        line = "".join(one if one.isprintable() else " " for one in text[:_LONGEST_DETAIL])
-        clause = " ".join(line.split()).rstrip(" .:;,…")
+        clause = one_line(text, _LONGEST_DETAIL).rstrip(" .:;,…")
         if clause:
             return clause
     return "it does not say why"
