@@ -148,6 +148,7 @@ def test_renewal_is_a_new_month_and_new_pages(shop: Any) -> None:
         "orderId": 7,
         "pagesPeriodStart": "2026-02-28T12:00:00.000Z",
         "pagesPeriodEnd": "2026-03-28T12:00:00.000Z",
+        "pagesResetAt": "2026-02-27T00:00:00.000Z",
     }
     clock.freeze(datetime(2026, 6, 1, tzinfo=UTC))
     late = renew(shop.server, key)["attributes"]

@@ -11,6 +11,7 @@ import pytest
 from licence_world import MakeCustomer, Shop, Sold
 
 from shimmy_sandbox.keygen import shop as keygen_shop
+from shimmy_vision.domain.licence.metering import SETTLE_WAIT
 from shimmy_vision.domain.licence.pinned import PINNED
 from shimmy_vision.errors import LicenceError
 from shimmy_vision.ports.licensing import Licensing
@@ -319,7 +320,10 @@ def test_a_new_month_starts_afresh_also_while_the_server_is_away(
     assert refusal(licensing, 5).code == "page-cap-reached"
     shop.heal()
     keygen_shop.renew(shop.server, sold.key)
-    refresh_licence(sold.key, licensing)
+    assert refresh_licence(sold.key, licensing) == "in-doubt", "the reset may still be on its way"
+    # Signed dates are whole seconds, cut off.
+    shop.clock.advance(SETTLE_WAIT + timedelta(seconds=1))
+    assert refresh_licence(sold.key, licensing) == "counted"
     assert shop.uses(sold) == 6
 
 

@@ -1,6 +1,6 @@
 """What one process of a customer does, for tests that run many at once and kill some.
 
-Run in processes of their own (``PROCESSES``), which import this module once and fork from there.
+They run in processes of their own, forked from one that has imported all this and done nothing.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ import os
 import random
 import signal
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache, partial
+from multiprocessing import forkserver
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -26,8 +29,7 @@ from shimmy_vision.use_cases.admit_pages import admit_pages
 from shimmy_vision.use_cases.settle_pages import settle_pages
 from shimmy_vision.use_cases.sync_pages import sync_pages
 
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload([__name__])
+Process = multiprocessing.process.BaseProcess
 
 
 @dataclass(frozen=True)
@@ -150,13 +152,32 @@ def _analyse_and_report(work: Work, process: Licensing) -> None:
     sync_pages(work.key, process, force=True)
 
 
-def run(*targets: tuple[Callable[..., None], tuple[Any, ...], dict[str, Any]]) -> list[int | None]:
-    """Run each in a process of its own, all at once; their exit codes."""
-    processes = [
-        PROCESSES.Process(target=target, args=args, kwargs=more) for target, args, more in targets
-    ]
-    for process in processes:
-        process.start()
+def start(target: Callable[..., None], *args: Any, **more: Any) -> Process:
+    """Have ``target`` done in a process of its own."""
+    process: Process = _forking().Process(target=target, args=args, kwargs=more)
+    process.start()
+    return process
+
+
+@lru_cache(maxsize=1)
+def _forking() -> Any:
+    forking = multiprocessing.get_context("forkserver")
+    forking.set_forkserver_preload([__name__])
+    before = os.environ.get("PYTHONPATH")
+    # What pytest added to the path is not the server's yet when it imports this module.
+    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.environ.pop("PYTHONPATH")
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
+    return forking
+
+
+def run(*works: partial[None]) -> list[int | None]:
+    """Have each done in a process of its own, all at once; their exit codes."""
+    processes = [start(work) for work in works]
     for process in processes:
         process.join(60)
     codes = [process.exitcode for process in processes]

@@ -32,14 +32,18 @@ Answer = Callable[[socket.socket, Heard], None]
 class Stranger:
     """Whatever sits at the licence server's address; ``answer`` is how it behaves."""
 
-    port: int
+    listener: socket.socket
     answer: Answer
     heard: list[Heard] = field(default_factory=list)
     stopping: threading.Event = field(default_factory=threading.Event)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def go_away(self) -> None:
+        """From now on connections are refused."""
+        self.listener.shutdown(socket.SHUT_RDWR)
 
     def serve(self, connection: socket.socket) -> None:
         with connection, suppress(OSError):
@@ -71,18 +75,22 @@ def _hear(connection: socket.socket) -> Heard:
 
 
 @contextmanager
-def strangers() -> Iterator[Stranger]:
+def strangers(answer: Answer = lambda _connection, _heard: None) -> Iterator[Stranger]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0.01)
-        stranger = Stranger(listener.getsockname()[1], lambda _connection, _heard: None)
+        stranger = Stranger(listener, answer)
         threads: list[threading.Thread] = []
 
         def accept() -> None:
             while not stranger.stopping.is_set():
-                with suppress(TimeoutError):
+                try:
                     connection = listener.accept()[0]
-                    threads.append(threading.Thread(target=stranger.serve, args=(connection,)))
-                    threads[-1].start()
+                except TimeoutError:
+                    continue
+                except OSError:
+                    return
+                threads.append(threading.Thread(target=stranger.serve, args=(connection,)))
+                threads[-1].start()
 
         accepting = threading.Thread(target=accept)
         accepting.start()
@@ -92,6 +100,22 @@ def strangers() -> Iterator[Stranger]:
             stranger.stopping.set()
             for thread in (accepting, *threads):
                 thread.join(10)
+
+
+def relay(url: str, alter: Callable[[Heard, bytes], bytes]) -> Answer:
+    """Have the server at ``url`` answer; what comes back is what ``alter`` makes of it."""
+
+    def answer(connection: socket.socket, heard: Heard) -> None:
+        headers = {**heard.headers, "connection": "close"}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        head = f"{heard.method} {heard.target} HTTP/1.1\r\n{lines}\r\n"
+        port = int(url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as server:
+            server.sendall(head.encode() + heard.body)
+            reply = b"".join(iter(lambda: server.recv(65536), b""))
+        connection.sendall(alter(heard, reply))
+
+    return answer
 
 
 def raw(head: str, body: bytes = b"") -> Answer:

@@ -174,7 +174,13 @@ def renew(server: Located, key: str) -> dict[str, Any]:
         if add_months(start, 1) <= now:
             start = now
         end = add_months(start, 1)
-        period = {"pagesPeriodStart": written_time(start), "pagesPeriodEnd": written_time(end)}
+        # The announcement comes first: clients report nothing from now on until five minutes
+        # later, so that no report falls on both sides of the reset.
+        period = {
+            "pagesPeriodStart": written_time(start),
+            "pagesPeriodEnd": written_time(end),
+            "pagesResetAt": written_time(now),
+        }
         changes = {
             "expiry": written_time(end + RENEWAL_GRACE),
             "metadata": {**licence["metadata"], **period},

@@ -26,7 +26,7 @@ SCHEMA = (
     " at INTEGER, owner TEXT, batch TEXT, seal TEXT)",
     "CREATE INDEX IF NOT EXISTS pages_in_order ON pages (licence, at)",
     "CREATE TABLE IF NOT EXISTS batches (licence TEXT PRIMARY KEY, id TEXT, pages INTEGER,"
-    " uses_before INTEGER, period_start INTEGER, read_at INTEGER, seal TEXT)",
+    " uses_before INTEGER, period_start INTEGER, read_at INTEGER, doubted INTEGER, seal TEXT)",
 )
 # Of a process that cannot be looked at from here: longer than any analysis takes.
 ORPHAN_AFTER = timedelta(hours=6)
@@ -37,7 +37,7 @@ _RECORD = (
     "certificate, denial, latest_seen, tried, trouble, counted, waiting, reserved, uncounted, total"
 )
 _PAGE = "id, pages, at, owner, batch"
-_BATCH = "id, pages, uses_before, period_start, read_at"
+_BATCH = "id, pages, uses_before, period_start, read_at, doubted"
 
 
 class SqliteLicenceSession:
@@ -171,20 +171,31 @@ class SqliteLicenceSession:
         if row is None:
             return None
         self._check("batch", row)
-        identifier, pages, uses_before, period_start, read_at, _ = row
-        return Batch(
-            identifier, pages, uses_before, _moment(period_start), _EPOCH + read_at * _MICROSECOND
-        )
+        identifier, pages, uses_before, period_start, read_at, doubted, _ = row
+        read = _EPOCH + read_at * _MICROSECOND
+        start, missed = _moment(period_start), _moment(doubted)
+        return Batch(identifier, pages, uses_before, start, read, missed)
 
     def open_batch(self, batch: Batch, pages: Sequence[Pages]) -> None:
-        start = None if batch.period_start is None else _stamp(batch.period_start)
-        fields = [batch.id, batch.pages, batch.uses_before, start, _stamp(batch.read_at)]
-        self._db.execute(
-            f"INSERT INTO batches (licence, {_BATCH}, seal) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (self._name, *fields, self._seal("batch", fields)),
-        )
+        self._write_batch(batch)
         for one in pages:
             self._put(one.id, one.count, _stamp(one.at), "", batch.id)
+
+    def doubt_batch(self, moment: datetime) -> None:
+        batch = self.batch()
+        if batch is not None and batch.doubted is None:
+            self._write_batch(replace(batch, doubted=moment))
+
+    def _write_batch(self, batch: Batch) -> None:
+        start = None if batch.period_start is None else _stamp(batch.period_start)
+        missed = None if batch.doubted is None else _stamp(batch.doubted)
+        read = _stamp(batch.read_at)
+        fields = [batch.id, batch.pages, batch.uses_before, start, read, missed]
+        self._db.execute(
+            f"INSERT OR REPLACE INTO batches (licence, {_BATCH}, seal)"
+            f" VALUES (?{', ?' * (len(fields) + 1)})",
+            (self._name, *fields, self._seal("batch", fields)),
+        )
 
     def close_batch(self, *, applied: bool) -> int:
         batch = self.batch()

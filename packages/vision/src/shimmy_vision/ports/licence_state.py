@@ -118,6 +118,10 @@ class LicenceSession(Protocol):
         """Note, so that a power cut cannot undo it, that ``pages`` are about to be sent."""
         ...
 
+    def doubt_batch(self, moment: datetime) -> None:
+        """Note when the open batch was first missed in the count; a later time changes nothing."""
+        ...
+
     def close_batch(self, *, applied: bool) -> int:
         """Settle the open batch: its pages are gone if ``applied``, else waiting; how many."""
         ...

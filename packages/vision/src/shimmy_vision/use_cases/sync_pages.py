@@ -12,6 +12,7 @@ from shimmy_vision.domain.licence.metering import (
     LARGEST_BATCH,
     Batch,
     fit_pages,
+    is_month_settling,
     is_sync_due,
     judge_silence,
 )
@@ -85,8 +86,11 @@ def _prepare(key: str, licensing: Licensing, reading: Reading) -> _Open | Synced
         if doubtful is not None:
             silence = judge_silence(doubtful, facts, reading.at)
             if silence == "too-early":
+                session.doubt_batch(reading.at)
                 return "in-doubt"
             session.close_batch(applied=silence == "applied")
+        if is_month_settling(facts, reading.at):
+            return "in-doubt"
         if facts.period_start is not None:
             session.drop_before(facts.period_start)
         if not session.record.waiting:

@@ -288,7 +288,7 @@ def test_included_resources_are_those_of_one_type() -> None:
         included({"included": {"type": "a"}}, "a")
 
 
-def test_a_plan_of_control_characters_reaches_no_terminal() -> None:
+def test_a_plan_of_control_characters_reaches_no_terminal(document: Document) -> None:
     resource = document()["included"][0]
     resource["attributes"]["metadata"] = {"plan": "\x1b[2Jpro\nfessional"}
     assert read_licence(resource).plan == "[2Jpro fessional"

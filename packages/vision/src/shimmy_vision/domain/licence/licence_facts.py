@@ -12,8 +12,10 @@ from typing import Any, TypeAlias
 class LicenceFacts:
     """One licence; None in a limit means unlimited, in ``expiry`` never.
 
-    ``period_start`` and ``period_end`` bound the month whose pages ``uses`` counts; fulfilment
-    writes them into the licence's metadata whenever it resets the count.
+    ``period_start`` and ``period_end`` bound the month whose pages ``uses`` counts. Fulfilment
+    writes them into the licence's metadata before it resets the count, with ``reset_at``, the
+    moment of writing; it resets within five minutes from then or writes anew. None before the
+    first reset.
     """
 
     id: str
@@ -25,6 +27,7 @@ class LicenceFacts:
     plan: str
     period_start: datetime | None
     period_end: datetime | None
+    reset_at: datetime | None = None
     key: str = field(repr=False, default="")
 
 
@@ -95,6 +98,7 @@ def read_licence(resource: Mapping[str, Any]) -> LicenceFacts:
         plan=one_line(metadata.get("plan") or attributes.get("name") or "", 60) or "licensed",
         period_start=read_moment(metadata.get("pagesPeriodStart")),
         period_end=read_moment(metadata.get("pagesPeriodEnd")),
+        reset_at=read_moment(metadata.get("pagesResetAt")),
         key=str(attributes.get("key") or ""),
     )
 

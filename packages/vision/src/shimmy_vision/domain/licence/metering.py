@@ -51,8 +51,9 @@ class Usage:
 class Batch:
     """An increment that was sent, or was about to be.
 
-    ``uses_before`` is what the server had counted at ``read_at``, a moment the server signed: its
-    clock is the one that nobody here can move.
+    ``uses_before`` is what the server had counted at ``read_at``. ``doubted`` is when the count was
+    first read after the reply had not come and did not contain the batch; None until then. Both
+    are moments the server signed: its clock is the one that nobody here can move.
     """
 
     id: str
@@ -60,6 +61,7 @@ class Batch:
     uses_before: int
     period_start: datetime | None
     read_at: datetime
+    doubted: datetime | None = None
 
 
 Silence: TypeAlias = Literal["applied", "not-applied", "too-early"]
@@ -111,13 +113,26 @@ def judge_silence(batch: Batch, seen: LicenceFacts, seen_at: datetime) -> Silenc
     """What became of a batch whose reply never came, from the count the server has at ``seen_at``.
 
     Other machines report to the same count, and a new month resets it. Only a count that cannot
-    contain the batch says that it was not applied; every other one is taken to contain it.
+    contain the batch, long enough after another one that did not, says that it was not applied;
+    every other one is taken to contain it. Long enough after a reading, not after sending: a
+    machine may sleep between any two steps, with the request on its way.
     """
     if seen.period_start != batch.period_start or seen.uses < batch.uses_before:
         return "applied"
     if seen.uses >= batch.uses_before + batch.pages:
         return "applied"
-    return "not-applied" if seen_at >= batch.read_at + SETTLE_WAIT else "too-early"
+    if batch.doubted is None or seen_at < batch.doubted + SETTLE_WAIT:
+        return "too-early"
+    return "not-applied"
+
+
+def is_month_settling(seen: LicenceFacts, seen_at: datetime) -> bool:
+    """Whether the count may be about to be reset.
+
+    Fulfilment announces a reset in the licence's metadata and then resets. A batch that was read
+    in between would look unapplied after the reset, so nothing is sent until that is over.
+    """
+    return seen.reset_at is not None and seen_at < seen.reset_at + SETTLE_WAIT
 
 
 def fit_pages(counts: Sequence[int], facts: LicenceFacts) -> int:
