@@ -113,7 +113,7 @@ class KeygenLicences:
         reply = self._exchange.ask("DELETE", f"machines/{_word(machine)}", key=key)
         if reply.status == 204:
             return True
-        return False if reply.status == 404 else _denial(reply)
+        return False if _is_missing(reply) else _denial(reply)
 
     def check_out(self, key: str, fingerprint: str, ttl: timedelta) -> str | Denial:
         meta = {"encrypt": True, "ttl": round(ttl.total_seconds()), "include": _INCLUDES}
@@ -133,7 +133,6 @@ class KeygenLicences:
         path = f"licenses/{_word(licence)}/actions/increment-usage"
         body = {"meta": {"increment": pages}}
         reply = self._exchange.ask("POST", path, key=key, body=body)
-        # The status itself is not signed: without an error in the body it proves nothing.
         if reply.status == 409 and reply.error_detail():
             return NotCounted("conflict")
         if "USES_LIMIT_EXCEEDED" in reply.error_codes():
@@ -157,13 +156,18 @@ def _denial(reply: Reply, *, of_machine: bool = False) -> Denial:
     for code in sorted(reply.error_codes()):
         if code in _DENIALS:
             return Denial(_DENIALS[code], detail, reply.at)
-    if of_machine and reply.status == 404:
+    if of_machine and _is_missing(reply):
         return Denial("FINGERPRINT_SCOPE_MISMATCH", detail, reply.at)
     raise LicenceServerError(
         "licence-server-refuses",
         f"the licence server refuses the request ({reply.status}: {detail})",
         hint="Update Shimmy Vision, or try again later.",
     )
+
+
+def _is_missing(reply: Reply) -> bool:
+    # The status is no part of what is signed: a refusal is one by its body.
+    return reply.status == 404 and "NOT_FOUND" in reply.error_codes()
 
 
 def _data(reply: Reply) -> Mapping[str, Any]:
