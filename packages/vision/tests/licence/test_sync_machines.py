@@ -19,7 +19,6 @@ from shimmy_sandbox.keygen import shop as keygen_shop
 from shimmy_vision.domain.licence.metering import SETTLE_WAIT, Batch
 from shimmy_vision.errors import LicenceError
 from shimmy_vision.ports.licence_state import LicenceRecord
-from shimmy_vision.ports.licensing import Licensing
 from shimmy_vision.use_cases.activate_licence import activate_licence
 from shimmy_vision.use_cases.admit_pages import admit_pages
 from shimmy_vision.use_cases.settle_pages import settle_pages
@@ -183,6 +182,8 @@ def test_a_month_that_ends_within_a_report_counts_none_of_it_twice(world: World,
 
 def test_machines_that_race_for_the_last_pages_share_them(world: World) -> None:
     world.shop.change(world.sold, maxUses=10)
+    for process in world.processes:
+        activate_licence(world.sold.key, process)
     for _ in range(8):
         world.commit(0, 1)
         world.commit(1, 1)

@@ -1,0 +1,171 @@
+"""Which licence should a customer have? Decided from what Stripe says now, never from an event.
+
+So any order and any repetition of events, and a crash at any line, end in the same state: whoever
+looks again decides the same. The licence's id comes from the first purchase that was ever paid, so
+that making it twice is making it once.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal, TypeAlias
+
+from shimmy_store.domain.catalog import PlanId
+from shimmy_store.domain.purchases import Payment, Purchases, Subscription
+
+# A late renewal, a weekend, a bank: none of these locks a customer out.
+GRACE = timedelta(days=3)
+NAMESPACE = uuid.UUID("7f0a3d9e-57a1-5d0e-9b1c-6a4f0c2f6d11")
+# What a customer loses by going from the right to the left. Lifetime has no cap but one machine.
+_RANKS: tuple[PlanId, ...] = ("developer", "professional", "lifetime", "startup", "enterprise")
+_BILLING = frozenset({"trialing", "active", "past_due"})
+_COLLECTING = _BILLING | {"unpaid", "paused"}
+
+Reason: TypeAlias = Literal["refunded", "disputed", "unpaid", "ended"]
+AlarmCode: TypeAlias = Literal["double-purchase", "partial-refund", "dispute-open", "dispute-lost"]
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Something a person should look at; ``subject`` is the purchase's id."""
+
+    code: AlarmCode
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Licence:
+    """The licence a customer should have.
+
+    ``source`` is the purchase it rests on; ``expiry`` None is never; ``month`` bounds the pages
+    counted now, None where no month was paid for (a plan bought once counts by the calendar
+    elsewhere). ``suspended`` names the reason, None while it gives access.
+    """
+
+    id: uuid.UUID
+    plan: PlanId
+    source: str
+    expiry: datetime | None
+    month: tuple[datetime, datetime] | None
+    suspended: Reason | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """``licence`` None: nothing was ever paid. ``cancel``: subscriptions to end with proration."""
+
+    licence: Licence | None
+    cancel: tuple[str, ...] = ()
+    alarms: tuple[Alarm, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """One purchase as a reason to have a licence."""
+
+    purchase: Subscription | Payment
+    expiry: datetime | None
+    refused: Reason | None
+
+    @property
+    def order(self) -> tuple[datetime, str]:
+        """Oldest first; ids tell purchases of one second apart."""
+        return self.purchase.created, self.purchase.id
+
+
+def decide_fulfilment(purchases: Purchases, now: datetime, origin: str | None = None) -> Decision:
+    """The licence of this customer at ``now``.
+
+    ``origin`` is the purchase whose id the licence was made under, where that is on record: after
+    a merge of two customers it may be another one's.
+    """
+    claims = sorted(_claims(purchases, now), key=lambda one: one.order)
+    alarms = tuple(_alarms(purchases))
+    if not claims:
+        return Decision(None, alarms=alarms)
+    identity = licence_id(origin or claims[0].purchase.id)
+    granting = [one for one in claims if one.refused is None]
+    if not granting:
+        return Decision(_licence(identity, claims[-1]), alarms=alarms)
+    chosen = _choose(granting)
+    cancel = tuple(_paid_in_vain(purchases, chosen))
+    doubles = tuple(Alarm("double-purchase", one) for one in cancel)
+    return Decision(_licence(identity, chosen), cancel, (*doubles, *alarms))
+
+
+def licence_id(origin: str) -> uuid.UUID:
+    """The licence's id at Keygen: the same for the same purchase, so that it is made once."""
+    return uuid.uuid5(NAMESPACE, origin)
+
+
+def _claims(purchases: Purchases, now: datetime) -> Iterator[_Claim]:
+    for subscription in purchases.subscriptions:
+        if subscription.paid_through is not None:
+            yield _claim_of_subscription(subscription, subscription.paid_through, now)
+    for payment in purchases.payments:
+        if payment.status == "paid":
+            yield _Claim(payment, None, _reversed(payment))
+
+
+def _claim_of_subscription(one: Subscription, paid_through: datetime, now: datetime) -> _Claim:
+    """Good for the month paid for; three days longer while a renewal may still come."""
+    renews = one.status in _BILLING and (one.ends is None or one.ends > paid_through)
+    expiry = paid_through + GRACE if renews else paid_through
+    refused = _reversed(one)
+    if refused is None and now >= expiry:
+        refused = "unpaid" if one.status in ("past_due", "unpaid") else "ended"
+    return _Claim(one, expiry, refused)
+
+
+def _reversed(one: Subscription | Payment) -> Reason | None:
+    if not one.reversal.takes_access:
+        return None
+    return "refunded" if one.reversal.refunded == "fully" else "disputed"
+
+
+def _choose(granting: list[_Claim]) -> _Claim:
+    """The newest subscription is what is wanted now; a plan bought once stays if it is better."""
+    subscriptions = [one for one in granting if _is_billing(one)]
+    candidates = subscriptions[-1:] or granting
+    kept = [one for one in granting if isinstance(one.purchase, Payment)]
+    return max((*candidates, *kept), key=lambda one: (_rank(one), one.order))
+
+
+def _paid_in_vain(purchases: Purchases, chosen: _Claim) -> Iterator[str]:
+    """Subscriptions that would go on taking money beside the purchase the licence rests on.
+
+    Those out of grace, too: Stripe may still collect what they owe.
+    """
+    for one in sorted(purchases.subscriptions, key=lambda each: (each.created, each.id)):
+        if one.status in _COLLECTING and one.id != chosen.purchase.id:
+            yield one.id
+
+
+def _is_billing(one: _Claim) -> bool:
+    purchase = one.purchase
+    return isinstance(purchase, Subscription) and purchase.status in _BILLING
+
+
+def _rank(one: _Claim) -> int:
+    return _RANKS.index(one.purchase.plan)
+
+
+def _licence(identity: uuid.UUID, claim: _Claim) -> Licence:
+    purchase, month = claim.purchase, None
+    if isinstance(purchase, Subscription) and purchase.paid_from and purchase.paid_through:
+        month = (purchase.paid_from, purchase.paid_through)
+    return Licence(identity, purchase.plan, purchase.id, claim.expiry, month, claim.refused)
+
+
+def _alarms(purchases: Purchases) -> Iterator[Alarm]:
+    bought: tuple[Subscription | Payment, ...] = (*purchases.subscriptions, *purchases.payments)
+    for one in bought:
+        if one.reversal.refunded == "partly":
+            yield Alarm("partial-refund", one.id)
+        if one.reversal.dispute == "open":
+            yield Alarm("dispute-open", one.id)
+        if one.reversal.dispute == "lost":
+            yield Alarm("dispute-lost", one.id)

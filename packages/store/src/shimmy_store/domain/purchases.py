@@ -1,0 +1,76 @@
+"""What one customer has bought, as Stripe has it now: values, whatever event made us look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+from shimmy_store.domain.catalog import PlanId
+
+SubscriptionStatus: TypeAlias = Literal[
+    "incomplete",
+    "incomplete_expired",
+    "trialing",
+    "active",
+    "past_due",
+    "canceled",
+    "unpaid",
+    "paused",
+]
+PaymentStatus: TypeAlias = Literal["paid", "processing", "failed"]
+Refunded: TypeAlias = Literal["nothing", "partly", "fully"]
+# An inquiry ("warning_…" at Stripe) asks for papers and takes no money: it is no dispute yet.
+DisputeState: TypeAlias = Literal["none", "inquiry", "open", "won", "lost"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reversal:
+    """What became of a payment afterwards; a refund that failed counts as none."""
+
+    refunded: Refunded = "nothing"
+    dispute: DisputeState = "none"
+
+    @property
+    def takes_access(self) -> bool:
+        """A full refund and a dispute that is open or lost do."""
+        return self.refunded == "fully" or self.dispute in ("open", "lost")
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A monthly plan; ``id`` is Stripe's.
+
+    ``paid_from`` and ``paid_through`` bound the latest month that was paid for, None before the
+    first payment; ``reversal`` is of that payment. ``ends`` is when it was or will be cancelled:
+    Stripe's ``cancel_at`` or, with ``cancel_at_period_end``, the end of the current month.
+    """
+
+    id: str
+    plan: PlanId
+    status: SubscriptionStatus
+    created: datetime
+    paid_from: datetime | None
+    paid_through: datetime | None
+    ends: datetime | None = None
+    reversal: Reversal = Reversal()
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """A plan bought once; ``id`` is the payment intent's."""
+
+    id: str
+    plan: PlanId
+    status: PaymentStatus
+    created: datetime
+    reversal: Reversal = Reversal()
+
+
+@dataclass(frozen=True, slots=True)
+class Purchases:
+    """Everything one Stripe customer has bought. The customer is the id, never the email."""
+
+    customer: str
+    subscriptions: tuple[Subscription, ...] = ()
+    payments: tuple[Payment, ...] = ()
