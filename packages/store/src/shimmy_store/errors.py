@@ -1,7 +1,8 @@
 """Every error this distribution raises on purpose.
 
 StoreError
-└── CatalogError   contracts/plans.json contradicts itself
+├── CatalogError     contracts/plans.json contradicts itself
+└── LicensingError   Keygen cannot be heard, refuses, or has what it should not
 """
 
 from __future__ import annotations
@@ -20,3 +21,7 @@ class StoreError(Exception):
 
 class CatalogError(StoreError):
     """The catalog of plans cannot be used."""
+
+
+class LicensingError(StoreError):
+    """Keygen cannot be heard, refuses, or has what it should not."""

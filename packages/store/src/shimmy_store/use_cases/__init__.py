@@ -1,0 +1,1 @@
+"""What the store does, one public function a module."""
