@@ -2,6 +2,7 @@
 
 StoreError
 ├── CatalogError     contracts/plans.json contradicts itself
+├── LedgerError      what the store remembers cannot be read or written
 └── LicensingError   Keygen cannot be heard, refuses, or has what it should not
 """
 
@@ -25,3 +26,7 @@ class CatalogError(StoreError):
 
 class LicensingError(StoreError):
     """Keygen cannot be heard, refuses, or has what it should not."""
+
+
+class LedgerError(StoreError):
+    """What the store remembers cannot be read or written."""

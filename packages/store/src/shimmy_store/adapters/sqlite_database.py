@@ -1,0 +1,69 @@
+"""The ``Database`` port on a SQLite file."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from shimmy_store.errors import LedgerError
+from shimmy_store.ports.database import Row, Statement
+
+_BUSY_SECONDS = 10
+
+
+class SqliteDatabase:
+    """One connection, on a thread of its own so that a disk never holds up the event loop."""
+
+    def __init__(self, path: Path | str) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
+        self._connection = self._thread.submit(_connect, path).result()
+
+    async def batch(self, statements: Sequence[Statement]) -> Sequence[Sequence[Row]]:
+        loop = asyncio.get_running_loop()
+        # Shielded: a caller that goes away does not leave a batch half understood.
+        return await asyncio.shield(loop.run_in_executor(self._thread, self._run, statements))
+
+    def close(self) -> None:
+        """Wait for the batch in progress and close the file."""
+        self._thread.submit(self._connection.close).result()
+        self._thread.shutdown()
+
+    def _run(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        with _errors():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                rows = [self._connection.execute(*one).fetchall() for one in statements]
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+            return rows
+
+
+def _connect(path: Path | str) -> sqlite3.Connection:
+    with _errors():
+        connection = sqlite3.connect(
+            path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA journal_mode=WAL")
+        # An event is acknowledged to Stripe once it is here: it must survive a power cut.
+        connection.execute("PRAGMA synchronous=FULL")
+        return connection
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise LedgerError(
+            "ledger-unusable",
+            f"The ledger cannot be used: {error}.",
+            hint="Check that its folder exists, is writable and has room.",
+            retryable=True,
+        ) from error

@@ -1,0 +1,55 @@
+"""Keep a webhook and answer at once; what it means is found out afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+from shimmy_store.domain.webhook_event import read_event
+from shimmy_store.domain.webhook_signature import Verdict, check_signature
+from shimmy_store.ports.ledger import HeardEvent, Ledger
+
+Received: TypeAlias = Literal["new", "heard-before", "unknown-type"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Not kept: ``reason`` goes into the answer and the metrics, never the body."""
+
+    reason: Verdict | Literal["no-event", "wrong-mode"]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Ours at Stripe: its secrets, two while they are rotated, and its mode."""
+
+    secrets: Sequence[str]
+    livemode: bool
+
+
+async def receive_event(
+    body: bytes, signature: str, endpoint: Endpoint, ledger: Ledger, now: datetime
+) -> Received | Rejected:
+    """Verify the bytes as they came and insert the event once, by its id.
+
+    An event of the other mode is refused: test payments give no live licences, and the other way
+    round. Raises LedgerError, on which Stripe has to be told to try again.
+    """
+    verdict = check_signature(body, signature, endpoint.secrets, now)
+    if verdict != "genuine":
+        return Rejected(verdict)
+    event = read_event(body)
+    if event is None:
+        return Rejected("no-event")
+    if event.livemode != endpoint.livemode:
+        return Rejected("wrong-mode")
+    text = body.decode("utf-8")
+    heard = HeardEvent(
+        event.id, event.type, event.customer, event.created, now, text, event.payment
+    )
+    new = await ledger.add_event(heard, "pending" if event.handled else "unknown")
+    if not new:
+        return "heard-before"
+    return "new" if event.handled else "unknown-type"
