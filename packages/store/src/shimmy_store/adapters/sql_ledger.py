@@ -35,8 +35,9 @@ class SqlLedger:
         (rows,) = await self._database.batch(
             [
                 Statement(
-                    "INSERT INTO events (id, type, customer, payment, created, received, state, again,"
-                    " body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING RETURNING id",
+                    "INSERT INTO events (id, type, customer, payment, created, received, state,"
+                    " again, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                    " ON CONFLICT (id) DO NOTHING RETURNING id",
                     (
                         event.id,
                         event.type,
