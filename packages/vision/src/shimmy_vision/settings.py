@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import platformdirs
@@ -41,9 +41,9 @@ class Settings:
     state_directory: Path
     allow_synthetic: bool
     offline: bool
-    licence_key: str | None
+    licence_key: str | None = field(repr=False)
     licence_url: str | None
-    machine_id: str | None
+    machine_id: str | None = field(repr=False)
     machine_id_file: Path | None
     machine_name: str | None
     container: str

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from shimmy_vision.adapters.psutil_machine import read_machine_facts
 from shimmy_vision.adapters.quiet_libraries import quiet_libraries
 from shimmy_vision.adapters.signed_exchange import SignedExchange
 from shimmy_vision.adapters.sqlite_licence_state import SqliteLicenceState
-from shimmy_vision.adapters.system_machine_id import read_machine_id_file, read_system_machine_id
+from shimmy_vision.adapters.system_machine_id import find_machine_id, in_container
 from shimmy_vision.domain.answer.analysis_plan import largest_answer
 from shimmy_vision.domain.answer.analysis_request import AnalysisRequest
 from shimmy_vision.domain.diagnosis import (
@@ -44,19 +44,21 @@ from shimmy_vision.domain.diagnosis import (
     judge_models,
 )
 from shimmy_vision.domain.licence.access import NO_LICENCE, Access, Granted
+from shimmy_vision.domain.licence.licence_key import clean_key
 from shimmy_vision.domain.licence.licensor import choose_api_url
-from shimmy_vision.domain.licence.machine_id import (
-    BadMachineId,
-    MachineId,
-    choose_machine_id,
-    fingerprint_of,
-)
+from shimmy_vision.domain.licence.machine_id import MachineId, fingerprint_of
 from shimmy_vision.domain.licence.pinned import PINNED
 from shimmy_vision.domain.model.model_choice import recommend_model
 from shimmy_vision.domain.model.model_family import ModelFamily
 from shimmy_vision.domain.model.model_manifest import MANIFEST, ModelPin
 from shimmy_vision.domain.model.model_request import read_model_request
-from shimmy_vision.errors import LibraryError, ModelError, ShimmyError, UsageError
+from shimmy_vision.errors import (
+    LibraryError,
+    LicenceError,
+    ModelError,
+    ShimmyError,
+    UsageError,
+)
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.engine import Engine
 from shimmy_vision.ports.engine_probe import EngineFiles, EngineOptions
@@ -79,7 +81,7 @@ _POSITIONS_BESIDES_ANSWER = 1536
 _CONTEXT_STEP = 1024
 # The licence server answers in under half a second; on a bad line nobody waits longer for it.
 _LICENCE_SECONDS = 5.0
-_LAST_SYNC_SECONDS = 10.0
+_LAST_SYNC_SECONDS = 5.0
 
 Analyse: TypeAlias = Callable[
     [bytes, AnalysisRequest, Cancellation, ProgressListener], dict[str, Any]
@@ -145,11 +147,10 @@ def vision(settings: Settings, order: VisionOrder) -> Iterator[Analyse]:
             sync.poke()
             return result
 
-        try:
+        with ExitStack() as closing:
+            closing.callback(_last_sync, licences, sync)
+            closing.callback(engines.close)
             yield analyse
-        finally:
-            engines.close()
-            sync.close(_LAST_SYNC_SECONDS)
 
 
 @contextmanager
@@ -162,8 +163,17 @@ def licensing(settings: Settings, order: LicenceOrder) -> Iterator[Licensing]:
         raise UsageError(
             "licence-url-refused", f"SHIMMY_LICENSE_URL: {error}.", hint="Unset it."
         ) from error
-    state = SqliteLicenceState(settings.state_directory / "licence.sqlite", PINNED.account)
-    machine = _machine_id(settings, order) or MachineId("kept", state.machine_id())
+    contained = in_container(settings.container)
+    state = SqliteLicenceState(
+        settings.state_directory / "licence.sqlite",
+        PINNED.account,
+        host=platform.node() if contained else "",
+    )
+    given = settings.licence_key if order.key is None else order.key
+    key = None if given is None else clean_key(given)
+    machine = find_machine_id(
+        order.machine_id, settings.machine_id, settings.machine_id_file, settings.container
+    ) or MachineId("kept", state.machine_id())
     fingerprint = fingerprint_of(machine, PINNED.account)
     state.use_fingerprint(fingerprint)
     exchange = SignedExchange(
@@ -177,45 +187,35 @@ def licensing(settings: Settings, order: LicenceOrder) -> Iterator[Licensing]:
     server = KeygenLicences(exchange, PINNED.product)
     try:
         yield Licensing(
-            licensor=PINNED,
+            # As it is asked, so that messages name the server that was.
+            licensor=replace(PINNED, api_url=api_url),
             server=server,
             state=state,
             fingerprint=fingerprint,
             machine_name=order.machine_name or settings.machine_name or platform.node(),
             platform=f"{platform.system()} {platform.machine()}",
-            given_key=order.key or settings.licence_key,
+            given_key=key,
             now=_now,
+            own_id=machine.source != "kept",
+            contained=contained,
         )
     finally:
         server.close()
         state.close()
 
 
-def _machine_id(settings: Settings, order: LicenceOrder) -> MachineId | None:
-    offers = []
-    if order.machine_id is not None:
-        offers.append(MachineId("flag", order.machine_id))
-    elif settings.machine_id is not None:
-        offers.append(MachineId("environment", settings.machine_id))
-    elif mounted := read_machine_id_file(settings.machine_id_file):
-        offers.append(mounted)
-    elif own := read_system_machine_id(settings.container):
-        offers.append(own)
-    chosen = choose_machine_id(offers)
-    if isinstance(chosen, BadMachineId):
-        raise UsageError(
-            "machine-id-invalid",
-            f"The machine id from the {chosen.source} {chosen.problem}.",
-            hint="Give one text that stays the same: --machine-id or SHIMMY_MACHINE_ID.",
-        )
-    return chosen
-
-
-def _sync(licences: Licensing) -> None:
+def _sync(licences: Licensing, *, force: bool = False) -> None:
     key = licences.key()
     if key is not None:
-        # What cannot be kept beyond this process is reported at once.
-        sync_pages(key, licences, force=not licences.state.durable)
+        sync_pages(key, licences, force=force)
+
+
+def _last_sync(licences: Licensing, sync: BackgroundSync) -> None:
+    """What need not be here tomorrow is reported now."""
+    sync.close(_LAST_SYNC_SECONDS)
+    with suppress(LicenceError):
+        if licences.short_lived:
+            _sync(licences, force=True)
 
 
 def _now() -> datetime:

@@ -400,11 +400,10 @@ def test_a_copied_state_opens_no_second_machine(shop: Shop, customer: MakeCustom
     with original.process() as licensing:
         activate_licence(sold.key, licensing)
     shutil.copytree(original.folder, copy.folder)
-    take_offline(shop)
-    assert refusal(copy.licensing()).code == "licence-unconfirmed"
-    shop.heal()
-    shop.clock.advance(timedelta(seconds=11))
-    assert refusal(copy.licensing()).code == "machine-limit-reached"
+    before = len(shop.asked())
+    error = refusal(copy.licensing())
+    assert (error.code, status_of(error)) == ("machine-changed", 403)
+    assert len(shop.asked()) == before, "it takes no place by itself"
     admit_pages(1, original.licensing())
 
 
@@ -429,3 +428,110 @@ def test_a_busy_server_is_not_asked_again_at_every_page(shop: Shop, customer: Ma
     for _ in range(10):
         use(licensing)
     assert shop.asked()[before:].count("POST validate-key") == 1
+
+
+def test_a_refused_second_key_does_not_take_the_place_of_the_first(
+    shop: Shop, customer: MakeCustomer
+) -> None:
+    licensing = customer().licensing()
+    good, bad = shop.sell("developer"), shop.sell("startup")
+    activate_licence(good.key, licensing)
+    shop.act(bad, "suspend")
+    with pytest.raises(LicenceError, match="stays in use"):
+        activate_licence(bad.key, licensing)
+    assert admit_pages(1, licensing).granted.plan == "developer"
+
+
+def test_a_machine_without_a_lasting_id_takes_no_place(shop: Shop, customer: MakeCustomer) -> None:
+    """Each start would be another machine to the licence, until it is full."""
+    sold = shop.sell("startup")
+    machine = customer("passing", given_key=sold.key)
+    machine.folder.parent.joinpath("passing").write_text("a file where the folder should be")
+    passing = replace(machine.licensing(), own_id=False)
+    error = refusal(passing)
+    assert error.code == "machine-id-passing"
+    assert "SHIMMY_MACHINE_ID" in error.hint
+    assert admit_pages(1, machine.licensing()).granted.plan == "startup"
+
+
+def test_nothing_is_activated_where_it_cannot_be_kept(shop: Shop, customer: MakeCustomer) -> None:
+    sold = shop.sell("developer")
+    machine = customer("diskless")
+    machine.folder.parent.joinpath("diskless").write_text("a file where the folder should be")
+    with pytest.raises(LicenceError) as refused:
+        activate_licence(sold.key, machine.licensing())
+    assert refused.value.code == "licence-not-kept"
+    activate_licence(sold.key, customer("other").licensing())
+
+
+def test_pages_of_a_copied_folder_are_reported_by_one_of_them(
+    shop: Shop, customer: MakeCustomer
+) -> None:
+    sold = shop.sell("developer")
+    machine = customer()
+    with machine.process() as licensing:
+        activate_licence(sold.key, licensing)
+        use(licensing, 3)
+    for number in range(3):
+        copy = replace(machine, folder=machine.folder.with_name(f"backup-{number}"))
+        shutil.copytree(machine.folder, copy.folder)
+        with copy.process() as licensing:
+            sync_pages(sold.key, licensing, force=True)
+            use(licensing, 1)
+            sync_pages(sold.key, licensing, force=True)
+    with machine.process() as licensing:
+        sync_pages(sold.key, licensing, force=True)
+    assert shop.uses(sold) == 6
+
+
+def test_another_process_that_hangs_over_the_licence_locks_nobody_out(
+    shop: Shop, customer: MakeCustomer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shimmy_vision.use_cases.admit_pages.OTHERS_WAIT", 0.2)
+    machine = customer(given_key=shop.sell("developer").key)
+    with machine.process() as hung, hung.state.alone(1) as alone:
+        assert alone
+        admit_pages(1, machine.licensing())
+        shop.clock.advance(2 * HOUR)
+        before = len(shop.asked())
+        admit_pages(1, machine.licensing())
+        assert len(shop.asked()) == before, "whoever may go on does not wait, nor ask twice"
+
+
+def test_a_full_disk_refuses_nobody(shop: Shop, customer: MakeCustomer) -> None:
+    machine = customer()
+    licensing = machine.licensing()
+    activate_licence(shop.sell("developer").key, licensing)
+    licensing.state._connection.execute("PRAGMA max_page_count=1")  # type: ignore[attr-defined]
+    for _ in range(40):
+        use(licensing)
+    assert not licensing.state.durable
+
+
+def test_a_revoked_licence_is_not_taken_for_a_typing_error(
+    shop: Shop, customer: MakeCustomer
+) -> None:
+    licensing = customer().licensing()
+    sold = shop.sell("developer")
+    activate_licence(sold.key, licensing)
+    assert shop.admin.delete(f"licenses/{sold.id}").status_code == 204
+    shop.clock.advance(HOUR)
+    assert refusal(licensing).code == "licence-revoked"
+
+
+def test_the_command_that_frees_a_machine_never_names_this_one(
+    shop: Shop, customer: MakeCustomer
+) -> None:
+    sold = shop.sell("startup")
+    first, second = customer("first").licensing(), customer("second").licensing()
+    activate_licence(sold.key, first)
+    activate_licence(sold.key, second)
+    shop.change(sold, maxMachines=1)
+    shop.clock.advance(HOUR)
+    error = refusal(first)
+    assert error.code == "machine-limit-reached"
+    assert "this machine" in error.message
+    command = error.hint.partition("shimmy license deactivate ")[2].split()[0]
+    deactivate_machine(command, sold.key, first)
+    shop.clock.advance(timedelta(seconds=11))
+    admit_pages(1, first)

@@ -279,7 +279,7 @@ def test_a_file_that_may_not_even_be_read_is_an_error(open_folder: Path) -> None
         write_everything(state)
     path.chmod(0o000)
     open_folder.chmod(0o555)
-    assert child(DROP_PRIVILEGES + ERRORS, path) == "licence-state-not-written"
+    assert child(DROP_PRIVILEGES + ERRORS, path) == "licence-state-unreadable"
 
 
 def test_a_damaged_file_that_may_only_be_read_can_be_left_behind(open_folder: Path) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from licence_world import Customer, MakeCustomer, Shop
+from licence_world import Customer, MakeCustomer, Shop, open_shop
 
 from shimmy_vision.errors import LicenceError, LicenceStateError
 from shimmy_vision.ports.licensing import Licensing
@@ -46,6 +46,19 @@ def spoil(customer: Customer) -> None:
     data = customer.state_file.read_bytes()
     place = data.index(b"-----BEGIN MACHINE FILE-----") + 100
     customer.state_file.write_bytes(data[:place] + b"#" + data[place + 1 :])
+
+
+@pytest.fixture(scope="module")
+def open_for_all() -> Iterator[Shop]:
+    with open_shop() as opened:
+        yield opened
+
+
+@pytest.fixture
+def shop(open_for_all: Shop) -> Shop:
+    """One server for all tests here, each with a licence of its own."""
+    open_for_all.forget()
+    return open_for_all
 
 
 @pytest.fixture
@@ -101,7 +114,8 @@ def test_activating_again_heals_and_keeps_the_damaged_file(
         use(process)
     assert damaged in [one.read_bytes() for one in aside(machine)]
     assert totals(machine, key) == (1, 1)
-    assert len(shop.admin.get("machines").json()["data"]) == 1
+    machines = shop.admin.get(f"licenses/{key}/machines").json()["data"]
+    assert [one["attributes"]["fingerprint"] for one in machines] == [machine.fingerprint]
 
 
 def test_a_given_key_heals_by_itself_while_the_server_can_be_asked(
@@ -180,13 +194,16 @@ def test_a_file_copied_to_another_machine_opens_nothing_there(
     copy = customer("machine-2", offline=True)
     shutil.copytree(machine.folder, copy.folder)
     with copy.process() as process:
-        assert refusal(process) == "licence-unconfirmed"
+        assert refusal(process) == "machine-changed"
         with process.state.session(key_of(machine)) as session:
             assert (session.record.certificate, session.record.waiting) == ("", 0)
-    # Online it is one more machine of the licence, and this one is for one.
+    # Nor online, unless somebody says so; and this licence is for one machine.
     shop.clock.advance(timedelta(minutes=1))
     with replace(copy, offline=False).process() as process:
-        assert refusal(process) == "machine-limit-reached"
+        assert refusal(process) == "machine-changed"
+        with pytest.raises(LicenceError) as refused:
+            activate_licence(key_of(machine), process)
+        assert refused.value.code == "machine-limit-reached"
     with machine.process() as process:
         use(process)
 

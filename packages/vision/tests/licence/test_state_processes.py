@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,8 +14,9 @@ import licence_worker
 import psutil
 import pytest
 from licence_worker import Process, Work, run, start
-from licence_world import Customer, MakeCustomer, Shop, Sold
+from licence_world import Customer, MakeCustomer, Shop, Sold, open_shop
 
+from shimmy_vision.adapters.sqlite_licence_state import SqliteLicenceState
 from shimmy_vision.domain.licence.metering import SETTLE_WAIT
 from shimmy_vision.errors import LicenceError
 from shimmy_vision.ports.licence_state import LicenceRecord
@@ -24,6 +27,19 @@ from shimmy_vision.use_cases.sync_pages import sync_pages
 KILLED = -9
 SEED = 20261125
 TOGETHER = 20
+
+
+@pytest.fixture(scope="module")
+def open_for_all() -> Iterator[Shop]:
+    with open_shop() as opened:
+        yield opened
+
+
+@pytest.fixture
+def shop(open_for_all: Shop) -> Shop:
+    """One server for all tests here, each with a licence of its own."""
+    open_for_all.forget()
+    return open_for_all
 
 
 @pytest.fixture
@@ -56,8 +72,8 @@ def final_record(machine: Customer) -> LicenceRecord:
         return session.record
 
 
-def machines(shop: Shop) -> int:
-    return len(shop.admin.get("machines?limit=100").json()["data"])
+def machines(shop: Shop, sold: Sold) -> int:
+    return len(shop.admin.get(f"licenses/{sold.id}/machines").json()["data"])
 
 
 def test_twenty_processes_that_start_with_nothing_but_a_key_are_one_machine(
@@ -65,7 +81,7 @@ def test_twenty_processes_that_start_with_nothing_but_a_key_are_one_machine(
 ) -> None:
     crowd = [partial(licence_worker.analyse, replace(work, seed=n)) for n in range(TOGETHER)]
     assert run(*crowd) == [0] * TOGETHER
-    assert machines(shop) == 1
+    assert machines(shop, sold) == 1
     assert shop.asked().count("POST machines") == 1
     assert shop.uses(sold) <= work.noted()
     record = final_record(again(work, customer))
@@ -81,9 +97,20 @@ def test_processes_that_find_a_damaged_file_at_once_heal_it_once(
     crowd = [partial(licence_worker.analyse, replace(work, seed=n)) for n in range(8)]
     assert run(*crowd) == [0] * 8
     assert len(list(work.folder.glob("licence.sqlite.damaged-*"))) == 1
-    assert machines(shop) == 1
+    assert machines(shop, sold) == 1
     record = final_record(again(work, customer))
     assert record.total == work.noted() == shop.uses(sold)
+
+
+def test_processes_that_open_and_close_all_the_time_lose_no_session(tmp_path: Path) -> None:
+    """The log is removed and made again under their hands; each waits, none goes without a file."""
+    path = tmp_path / "new" / "licence.sqlite"
+    assert run(*[partial(licence_worker.count_up, path, 60)] * 6) == [0] * 6
+    with (
+        closing(SqliteLicenceState(path, "account")) as state,
+        state.session("key") as session,
+    ):
+        assert (state.durable, session.record.total) == (True, 360)
 
 
 def test_processes_killed_at_random_lose_and_double_nothing(
@@ -118,7 +145,7 @@ def test_processes_killed_at_random_lose_and_double_nothing(
     record = final_record(machine)
     assert (record.waiting, record.reserved, record.uncounted) == (0, 0, 0)
     assert shop.uses(sold) == record.total == before.total > kills
-    assert machines(shop) == 1
+    assert machines(shop, sold) == 1
     for one in zombies:
         one.join()
         assert one.exitcode == KILLED

@@ -136,6 +136,19 @@ class World:
         assert self.committed == sum(self.record(place).total for place in range(MACHINES))
 
 
+@pytest.fixture(scope="module")
+def open_for_all() -> Iterator[Shop]:
+    with open_shop() as opened:
+        yield opened
+
+
+@pytest.fixture
+def shop(open_for_all: Shop) -> Shop:
+    """One server for all tests here, each with a licence of its own."""
+    open_for_all.forget()
+    return open_for_all
+
+
 @pytest.fixture
 def world(shop: Shop, tmp_path: Path) -> Iterator[World]:
     with ExitStack() as opened:
@@ -191,9 +204,13 @@ def test_machines_that_race_for_the_last_pages_share_them(world: World) -> None:
     outcomes = [world.sync(place) for place in (0, 1)]
     assert sorted(outcomes) == ["counted", "no-room"]
     assert world.shop.uses(world.sold) == 10
-    for place in (0, 1):
-        world.commit(place, 1)
+    world.commit(1, 1)
     assert world.committed == 16
+    world.commit(0, 1)  # It has not heard of the other's pages yet, and hears of them now.
+    assert (world.committed, world.sync(0)) == (17, "no-room")
+    world.commit(0, 1)
+    assert world.committed == 17
+    assert world.shop.uses(world.sold) == 10
 
 
 STEPS = st.one_of(

@@ -24,6 +24,7 @@ from typing import Any, cast
 from licence_world import Customer, Shop
 
 from shimmy_sandbox.simulation.clock import SimulatedClock
+from shimmy_vision.adapters.sqlite_licence_state import SqliteLicenceState
 from shimmy_vision.ports.licensing import Licensing
 from shimmy_vision.use_cases.admit_pages import admit_pages
 from shimmy_vision.use_cases.settle_pages import settle_pages
@@ -150,6 +151,23 @@ def _analyse_and_report(work: Work, process: Licensing) -> None:
     settle_pages(admit_pages(3, process), process, done=True)
     work.note(3)
     sync_pages(work.key, process, force=True)
+
+
+def tell_machine_id(path: Path, said: Path) -> None:
+    """Note the id that the state at ``path`` gives this machine."""
+    state = SqliteLicenceState(path, "account")
+    with said.open("a") as file:
+        file.write(f"{state.machine_id()}\n")
+    state.close()
+
+
+def count_up(path: Path, times: int) -> None:
+    """Open the state at ``path``, add one, close it, so many ``times``."""
+    for _ in range(times):
+        state = SqliteLicenceState(path, "account")
+        with state.session("key") as session:
+            session.update(total=session.record.total + 1)
+        state.close()
 
 
 def start(target: Callable[..., None], *args: Any, **more: Any) -> Process:

@@ -61,6 +61,12 @@ class Shop:
     def heal(self) -> None:
         self.server.controls.faults.clear()
 
+    def forget(self) -> None:
+        """Nothing was asked, nothing goes wrong, and it is now."""
+        self.heal()
+        self.clock.reset()
+        self.server.controls.seen.clear()
+
     def act(self, sold: Sold, action: str) -> None:
         """suspend, reinstate, reset-usage, …"""
         reply = self.admin.post(f"licenses/{sold.id}/actions/{action}")

@@ -11,7 +11,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         "CREATE TABLE events (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,"
         " type TEXT NOT NULL, customer TEXT NOT NULL, payment TEXT NOT NULL,"
-        " created BIGINT NOT NULL, received BIGINT NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,"
+        " created BIGINT NOT NULL, received BIGINT NOT NULL, state TEXT NOT NULL,"
+        " attempts INTEGER NOT NULL DEFAULT 0,"
         " again BIGINT NOT NULL, error TEXT, body TEXT NOT NULL)",
         "CREATE INDEX events_due ON events (state, again)",
         "CREATE INDEX events_of_customers ON events (customer, state, number)",

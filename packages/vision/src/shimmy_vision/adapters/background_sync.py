@@ -6,11 +6,9 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from shimmy_vision.errors import LicenceError
-
 
 class BackgroundSync:
-    """``work`` may raise LicenceError: what could not be reported now is reported later."""
+    """``work`` may raise: what could not be reported now is reported later."""
 
     def __init__(self, work: Callable[[], object]) -> None:
         self._work = work
@@ -39,7 +37,8 @@ class BackgroundSync:
 
     def _run(self) -> None:
         while self._await_poke():
-            with suppress(LicenceError):
+            # Whatever it was, the next page must not find nobody here.
+            with suppress(Exception):
                 self._work()
 
     def _await_poke(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from itertools import count
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -96,18 +97,19 @@ class KeygenLicences:
         return found if ours else _denial(refused)
 
     def machines(self, key: str) -> tuple[Machine, ...] | Denial:
-        found: list[Machine] = []
-        number = 1
-        while True:
+        found: dict[str, Machine] = {}
+        for number in count(1):
             path = f"machines?page%5Bnumber%5D={number}&page%5Bsize%5D={_PAGE_SIZE}"
             reply = self._exchange.ask("GET", path, key=key)
             if reply.status != 200:
                 return _denial(reply)
             listed = _sense(lambda reply=reply: read_machines(reply.document))  # type: ignore[misc]
-            found.extend(listed)
-            if len(listed) < _PAGE_SIZE:
-                return tuple(sorted(found, key=lambda one: (str(one.since or ""), one.id)))
-            number += 1
+            before = len(found)
+            found.update((one.id, one) for one in listed)
+            # A server that repeats itself would be asked for ever.
+            if len(listed) < _PAGE_SIZE or len(found) == before:
+                break
+        return tuple(sorted(found.values(), key=lambda one: (str(one.since or ""), one.id)))
 
     def deactivate(self, key: str, machine: str) -> bool | Denial:
         reply = self._exchange.ask("DELETE", f"machines/{_word(machine)}", key=key)

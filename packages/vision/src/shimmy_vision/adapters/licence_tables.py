@@ -21,7 +21,8 @@ SCHEMA = (
     "CREATE TABLE IF NOT EXISTS machine (slot INTEGER PRIMARY KEY CHECK (slot = 1), id TEXT)",
     "CREATE TABLE IF NOT EXISTS licences (name TEXT PRIMARY KEY, key TEXT, certificate TEXT,"
     " denial TEXT, latest_seen INTEGER, tried INTEGER, trouble TEXT, counted INTEGER,"
-    " waiting INTEGER, reserved INTEGER, uncounted INTEGER, total INTEGER, seal TEXT)",
+    " waiting INTEGER, reserved INTEGER, uncounted INTEGER, total INTEGER,"
+    " sync_failed INTEGER, place TEXT, seal TEXT)",
     "CREATE TABLE IF NOT EXISTS pages (id TEXT PRIMARY KEY, licence TEXT, pages INTEGER,"
     " at INTEGER, owner TEXT, batch TEXT, seal TEXT)",
     "CREATE INDEX IF NOT EXISTS pages_in_order ON pages (licence, at)",
@@ -34,7 +35,8 @@ ORPHAN_AFTER = timedelta(hours=6)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _RECORD = (
-    "certificate, denial, latest_seen, tried, trouble, counted, waiting, reserved, uncounted, total"
+    "certificate, denial, latest_seen, tried, trouble, counted, waiting, reserved, uncounted,"
+    " total, sync_failed, place"
 )
 _PAGE = "id, pages, at, owner, batch"
 _BATCH = "id, pages, uses_before, period_start, read_at, doubted"
@@ -77,6 +79,8 @@ class SqliteLicenceSession:
                 other.flush()
             except LicenceStateError:  # Sealed on another machine: it holds nothing here.
                 self._db.execute("DELETE FROM licences WHERE name = ?", (name,))
+                for table in ("pages", "batches"):
+                    self._db.execute(f"DELETE FROM {table} WHERE licence = ?", (name,))
         self._kept, self._changed = self._licence_key, True
 
     def forget_key(self) -> None:
@@ -161,8 +165,20 @@ class SqliteLicenceSession:
         """Leave all pages to whoever wrote the file that this is a copy of."""
         for table in ("pages", "batches"):
             self._db.execute(f"DELETE FROM {table} WHERE licence = ?", (self._name,))
+        given_up = self._record.uncounted + self._record.waiting
         if self._record.waiting or self._record.reserved:
-            self.update(waiting=0, reserved=0)
+            self.update(waiting=0, reserved=0, uncounted=given_up)
+
+    def settle_in(self, place: str) -> None:
+        """Note where the file is; disown its pages if it was somewhere else before.
+
+        A copied folder, a restored backup, an image with a state in it: whoever has the other one
+        reports those pages too.
+        """
+        if self._record.place not in ("", place):
+            self.disown_pages()
+        if self._record.place != place:
+            self.update(place=place)
 
     # Batches
 
@@ -282,18 +298,28 @@ def _record_fields(record: LicenceRecord) -> list[object]:
         record.reserved,
         record.uncounted,
         record.total,
+        None if record.sync_failed is None else _stamp(record.sync_failed),
+        record.place,
     ]
 
 
 def _read_record(name: str, row: Sequence[Any]) -> LicenceRecord:
-    certificate, denial, latest_seen, tried, *rest = row
+    certificate, denial, latest_seen, tried, trouble, counted, *rest = row
+    waiting, reserved, uncounted, total, sync_failed, place = rest
     return LicenceRecord(
-        name,
-        certificate,
-        None if denial is None else _read_denial(denial),
-        _moment(latest_seen),
-        _moment(tried),
-        *rest,
+        name=name,
+        certificate=certificate,
+        denial=None if denial is None else _read_denial(denial),
+        latest_seen=_moment(latest_seen),
+        tried=_moment(tried),
+        trouble=trouble,
+        counted=counted,
+        waiting=waiting,
+        reserved=reserved,
+        uncounted=uncounted,
+        total=total,
+        sync_failed=_moment(sync_failed),
+        place=place,
     )
 
 

@@ -10,10 +10,11 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from queue import Empty, Queue
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,6 +27,7 @@ from shimmy_vision.domain.licence.response_signature import Asked, NotGenuine, c
 from shimmy_vision.errors import LicenceServerError
 
 _MEDIA_TYPE = "application/vnd.api+json"
+_API_VERSION = "1.8"
 _LARGEST_REPLY = 1_000_000
 _RETRY_HINT = "Check the network and try again."
 
@@ -98,6 +100,7 @@ class SignedExchange:
             "Accept": _MEDIA_TYPE,
             # What is signed is the body as it was written, not as something packed it on the way.
             "Accept-Encoding": "identity",
+            "Keygen-Version": _API_VERSION,
             "User-Agent": f"shimmy-vision/{__version__}",
         }
         if key is not None:
@@ -120,7 +123,8 @@ class SignedExchange:
             if self._client is None:
                 try:
                     self._client = httpx.Client(
-                        timeout=self._timeout,
+                        # Less than the whole, so that what it was can still be told apart.
+                        timeout=0.9 * self._timeout,
                         # A proxy stands between this machine and the world, never between it
                         # and itself; and loopback speaks no TLS.
                         trust_env=not on_loopback,
@@ -136,27 +140,29 @@ class SignedExchange:
             return self._client
 
     def _send(self, client: httpx.Client, request: httpx.Request) -> tuple[httpx.Response, bytes]:
-        line = _Line()
+        """On a thread of its own, which is left behind when the time is over.
+
+        Names that do not resolve and addresses that do not answer keep a thread for as long as the
+        system likes, and none of httpx's limits adds them up.
+        """
+        line, outcome = _Line(), Queue[tuple[httpx.Response, bytes] | Exception](1)
         request.extensions["trace"] = line.trace
+
+        def work() -> None:
+            try:
+                outcome.put(_exchange(client, request))
+            except Exception as error:  # noqa: BLE001 - carried over to the waiting thread
+                outcome.put(error)
+
+        threading.Thread(target=work, name="shimmy-licence", daemon=True).start()
         try:
-            with line.hung_up_after(self._timeout):
-                response = client.send(request, stream=True)
-                try:
-                    data = _read(response)
-                finally:
-                    response.close()
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            raise _unreachable("it cannot be connected to", sent=False) from error
-        except httpx.TimeoutException as error:
-            raise _unreachable("it did not answer in time") from error
-        except httpx.ProxyError as error:
-            raise _unreachable("the proxy refuses the connection") from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            why = "it did not answer in time" if line.down else "the connection broke"
-            raise _unreachable(why) from error
-        if line.down:
-            raise _unreachable("it did not answer in time")
-        return response, data
+            found = outcome.get(timeout=self._timeout)
+        except Empty:
+            line.hang_up()
+            raise _unreachable("it did not answer in time") from None
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     def _genuine(self, request: httpx.Request, response: httpx.Response, data: bytes) -> Reply:
         if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
@@ -181,43 +187,47 @@ class SignedExchange:
             raise _not_genuine(checked)
         try:
             document = json.loads(data) if data else {}
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise malformed() from error
         if not isinstance(document, dict):
             raise malformed()
         return Reply(response.status_code, document, checked.date)
 
 
-class _Line:
-    """The connection of one exchange, hung up when its time is over.
+def _exchange(client: httpx.Client, request: httpx.Request) -> tuple[httpx.Response, bytes]:
+    try:
+        response = client.send(request, stream=True)
+        try:
+            return response, _read(response)
+        finally:
+            response.close()
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+        raise _unreachable("it cannot be connected to", sent=False) from error
+    except httpx.TimeoutException as error:
+        raise _unreachable("it did not answer in time") from error
+    except httpx.ProxyError as error:
+        raise _unreachable("the proxy refuses the connection") from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise _unreachable("the connection broke") from error
 
-    httpx bounds each wait for data, not their sum: what trickles would never end.
-    """
+
+class _Line:
+    """The connection of one exchange, so that it can be hung up from another thread."""
 
     def __init__(self) -> None:
-        self.down = False
+        self._down = False
         self._socket: socket.socket | None = None
 
     def trace(self, event: str, info: Mapping[str, Any]) -> None:
         """httpcore's tracing: the new connection, then its encrypted form, passes here."""
         if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
             self._socket = info["return_value"].get_extra_info("socket")
-            if self.down:
-                self._hang_up()
+            if self._down:
+                self.hang_up()
 
-    @contextmanager
-    def hung_up_after(self, seconds: float) -> Iterator[None]:
-        """For the time of the block."""
-        timer = threading.Timer(seconds, self._hang_up)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-
-    def _hang_up(self) -> None:
-        self.down = True
+    def hang_up(self) -> None:
+        """Now, or as soon as there is a connection."""
+        self._down = True
         if self._socket is not None:
             with suppress(OSError):
                 # The plain socket's own: closing would not wake a thread that waits in recv,

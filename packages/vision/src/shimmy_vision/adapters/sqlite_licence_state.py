@@ -8,11 +8,11 @@ survive a power cut (an increment about to be sent) waits for the disk.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
+import shutil
 import sqlite3
+import tempfile
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -20,6 +20,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from shimmy_vision.adapters.kept_machine_id import (
+    is_machine_id,
+    keep_machine_id,
+    new_machine_id,
+)
 from shimmy_vision.adapters.licence_tables import (
     SCHEMA,
     VERSION,
@@ -33,16 +38,22 @@ from shimmy_vision.ports.licence_state import LicenceSession
 _BUSY_SECONDS = 30.0
 _BUSY = frozenset({"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL"})
 _UNUSABLE = frozenset({"SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH"})
-_ID_DIGITS, _CHECK_DIGITS = 24, 8
+_READ_ONLY = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
+)
 
 
 class SqliteLicenceState:
     """``account`` and ``use_fingerprint`` say whose licences these are.
 
-    ``busy_seconds`` is how long another process that holds the file is waited for.
+    ``busy_seconds`` is how long another process that holds the file is waited for; ``host`` names
+    the container, where files of different containers may look like one.
     """
 
-    def __init__(self, path: Path, account: str, *, busy_seconds: float = _BUSY_SECONDS) -> None:
+    def __init__(
+        self, path: Path, account: str, *, busy_seconds: float = _BUSY_SECONDS, host: str = ""
+    ) -> None:
+        self._host = host
         self._path = path
         self._account = account
         self._busy_seconds = busy_seconds
@@ -56,6 +67,7 @@ class SqliteLicenceState:
         # What is in the file is damaged, and only setting it aside ends that.
         self._refused = False
         self._ignore_file = False
+        self._unreadable = False
 
     @property
     def durable(self) -> bool:
@@ -84,7 +96,7 @@ class SqliteLicenceState:
         with self._lock, self._errors():
             try:
                 with self._transaction() as connection:
-                    self._machine_id = _kept_machine_id(connection, self._machine_id)
+                    self._machine_id = keep_machine_id(connection, self._machine_id)
             except (sqlite3.Error, UnicodeError, LicenceStateError) as error:
                 if self._translated(error).code != "licence-state-damaged":
                     raise
@@ -93,20 +105,48 @@ class SqliteLicenceState:
             return self._machine_id
 
     def kept_key(self) -> str | None:
+        return next((key for key, ours in self._kept_keys() if ours), None)
+
+    def foreign_key(self) -> str | None:
+        return next((key for key, ours in self._kept_keys() if not ours), None)
+
+    def leave_disk(self) -> None:
         with self._lock, self._errors():
-            row = self._open().execute("SELECT key FROM licences WHERE key IS NOT NULL").fetchone()
-        if row is not None and not isinstance(row[0], str):
+            self.close()
+            self._durable = False
+            self._connection = self._open_memory()
+
+    def _kept_keys(self) -> list[tuple[str, bool]]:
+        """Keys, each with whether it was activated on this machine."""
+        with self._lock, self._errors():
+            connection = self._open()
+            if self._unreadable:
+                raise LicenceStateError(
+                    "licence-state-unreadable",
+                    "The licence record belongs to another user and cannot be read.",
+                    hint="Was shimmy run with sudo? Give the state folder back to its owner, or "
+                    "name another one: SHIMMY_STATE_DIR.",
+                )
+            rows = connection.execute(
+                "SELECT name, key FROM licences WHERE key IS NOT NULL"
+            ).fetchall()
+        if not all(isinstance(one, str) for row in rows for one in row):
             raise damaged()
-        return None if row is None else str(row[0])
+        return [(key, name == self._name_of(key)) for name, key in rows]
+
+    def _name_of(self, key: str) -> str:
+        return licence_name(key, self._account, self._fingerprint)
 
     @contextmanager
     def session(self, key: str, *, durable: bool = False) -> Iterator[LicenceSession]:
-        name = licence_name(key, self._account, self._fingerprint)
+        name = self._name_of(key)
         with self._lock, self._errors(), self._transaction(durable=durable) as connection:
             session = SqliteLicenceSession(connection, name, key, self._fingerprint)
             if name not in self._checked:
                 session.check_everything()
-                if not self._durable:
+                if self._durable:
+                    session.settle_in(self._place())
+                else:
                     # Every process that reads this file would report them again.
                     session.disown_pages()
                 self._checked.add(name)
@@ -170,11 +210,13 @@ class SqliteLicenceState:
         self._durable = True
         try:
             self._connection = self._open_file()
-        except (OSError, sqlite3.OperationalError) as error:
-            if isinstance(error, Timeout) or (
-                isinstance(error, sqlite3.Error) and _kind(error) not in _UNUSABLE
-            ):
+        except OSError as error:
+            if error.errno not in _READ_ONLY:
                 raise
+        except sqlite3.OperationalError as error:
+            if _kind(error) not in _UNUSABLE:
+                raise
+        if self._connection is None:
             self._durable = False
             self._connection = self._open_memory()
         return self._connection
@@ -185,45 +227,66 @@ class SqliteLicenceState:
             with suppress(FileExistsError):
                 self._path.touch(mode=0o600, exist_ok=False)
             self._keep_private()
-            self._file = _identity(self._path)
-            deadline = time.monotonic() + self._busy_seconds
-            while True:
-                connection = self._connect(str(self._path))
-                try:
-                    connection.execute("PRAGMA journal_mode=WAL")
-                    self._prepare(connection)
-                except BaseException as error:
-                    connection.close()
-                    # Here SQLite does not wait for others: a process that closes may be in the way.
-                    busy = isinstance(error, sqlite3.OperationalError) and _kind(error) in _BUSY
-                    if not busy or time.monotonic() > deadline:
-                        raise
-                    time.sleep(0.01)
-                else:
-                    return connection
+            connection = self._connect(str(self._path))
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+                self._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+            finally:
+                # Only now: layered file systems copy a file when it is first opened to be written.
+                self._file = _identity(self._path)
+            return connection
 
     def _keep_private(self) -> None:
-        for place in (*self._files(), self._beside(".lock"), self._beside(".opening")):
+        locks = (self._beside(".lock"), self._beside(".opening"))
+        for place in (*self._files(), *locks):
             with suppress(FileNotFoundError):
                 if place.stat().st_mode & 0o077:
                     place.chmod(0o600)
-                # SQLite would open a file that it may only read, and fail at the first write. To
-                # open it here would drop the locks that this process may hold on it elsewhere.
-                if not os.access(place, os.R_OK | os.W_OK):
-                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        # SQLite would open a file that it may only read, and fail at the first write. To open it
+        # here would drop the locks that this process may hold on it elsewhere.
+        for place in (self._path, *locks):
+            if place.exists() and not os.access(place, os.R_OK | os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     def _open_memory(self) -> sqlite3.Connection:
         """Read-only disks, as containers have: what is there is read, what is new is not kept."""
         connection = self._connect(":memory:")
         try:
             if self._path.is_file() and not self._ignore_file:
-                with closing(self._connect_reading("immutable=1")) as kept:
-                    kept.backup(connection)
+                self._read_file_into(connection)
             self._prepare(connection)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _read_file_into(self, connection: sqlite3.Connection) -> None:
+        if not os.access(self._path, os.R_OK):
+            self._unreadable = True
+            return
+        with suppress(OSError), tempfile.TemporaryDirectory() as folder:
+            # A process that was killed left its latest changes in the log beside the file, which
+            # SQLite reads only where it may write.
+            copy = Path(folder, self._path.name)
+            for place in self._files():
+                if place.exists() and not place.name.endswith("-shm"):
+                    shutil.copyfile(place, copy.with_name(place.name))
+            with closing(self._connect(str(copy))) as kept:
+                kept.backup(connection)
+                return
+        for how in ("mode=ro", "immutable=1"):
+            with (
+                suppress(sqlite3.OperationalError),
+                closing(self._connect_reading(how)) as kept,
+            ):
+                kept.backup(connection)
+                return
+
+    def _place(self) -> str:
+        return ":".join((self._host, *map(str, self._file or ())))
 
     def _connect_reading(self, how: str) -> sqlite3.Connection:
         return sqlite3.connect(f"{self._path.absolute().as_uri()}?{how}", uri=True)
@@ -253,7 +316,7 @@ class SqliteLicenceState:
         if connection.execute("PRAGMA integrity_check").fetchone()[0] != "ok":
             raise damaged()
         if self._machine_id is not None:
-            _kept_machine_id(connection, self._machine_id)
+            keep_machine_id(connection, self._machine_id)
 
     def _salvaged_machine_id(self) -> str:
         with (
@@ -261,13 +324,16 @@ class SqliteLicenceState:
             closing(self._connect_reading("mode=ro")) as connection,
         ):
             row = connection.execute("SELECT id FROM machine").fetchone()
-            if row is not None and _is_machine_id(row[0]):
+            if row is not None and is_machine_id(row[0]):
                 return str(row[0])
-        return _new_machine_id()
+        return new_machine_id()
 
     @contextmanager
     def _opening(self) -> Iterator[None]:
-        """One process at a time opens the file or sets it aside, so that neither sees half."""
+        """One process at a time opens the file or sets it aside, so that neither sees half.
+
+        Nor would SQLite wait where two make one file a database with a write-ahead log.
+        """
         with FileLock(
             self._beside(".opening"), timeout=self._busy_seconds, mode=0o600, poll_interval=0.01
         ):
@@ -321,27 +387,3 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _kept_machine_id(connection: sqlite3.Connection, wanted: str | None) -> str:
-    """The id kept, which is ``wanted`` or a new one if there was none."""
-    fresh = wanted or _new_machine_id()
-    connection.execute("INSERT OR IGNORE INTO machine VALUES (1, ?)", (fresh,))
-    row = connection.execute("SELECT id FROM machine").fetchone()
-    if row is None or not _is_machine_id(row[0]):
-        raise damaged()
-    return str(row[0])
-
-
-def _new_machine_id() -> str:
-    """Random digits and their check: an altered id would be another machine, not a refusal."""
-    digits = uuid.uuid4().hex[:_ID_DIGITS]
-    return digits + _check_digits(digits)
-
-
-def _is_machine_id(found: object) -> bool:
-    return isinstance(found, str) and found[_ID_DIGITS:] == _check_digits(found[:_ID_DIGITS])
-
-
-def _check_digits(digits: str) -> str:
-    return hashlib.sha256(f"machine {digits}".encode()).hexdigest()[:_CHECK_DIGITS]

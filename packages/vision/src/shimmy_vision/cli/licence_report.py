@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from shimmy_vision.domain.licence.access import Granted
+from shimmy_vision.domain.licence.metering import judge_pages
 from shimmy_vision.domain.licence.refusals import Refused
 from shimmy_vision.errors import LicenceError
 from shimmy_vision.ports.licensing import Licensing
@@ -20,7 +21,7 @@ def describe_standing(standing: Standing, key: str, licensing: Licensing) -> dic
     report: dict[str, Any] = {
         "plan": None if proof is None else proof.facts.plan,
         "access": isinstance(access, Granted),
-        "key": "…" + key[-_SHOWN_CHARACTERS:],
+        "key": "..." + key[-_SHOWN_CHARACTERS:],
         "expires": None if proof is None else proof.facts.expiry,
         "confirmed": None if proof is None else proof.issued,
         "good_without_server_until": access.until if isinstance(access, Granted) else None,
@@ -49,9 +50,14 @@ def describe_usage(standing: Standing) -> dict[str, Any]:
 
 
 def refusal_of(standing: Standing, licensing: Licensing) -> LicenceError | None:
-    """The error an analysis would meet, if it would meet one."""
-    if isinstance(standing.access, Refused):
-        return refuse_access(standing.access, licensing)
+    """The error that an analysis of one image would meet, if it would meet one."""
+    access, proof = standing.access, standing.evidence.proof
+    if isinstance(access, Refused):
+        return refuse_access(access, licensing)
+    if proof is not None:
+        judged = judge_pages(proof, standing.usage, 1, licensing.licensor, licensing.now())
+        if isinstance(judged, Refused):
+            return refuse_access(judged, licensing)
     return None
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from shimmy_vision.cli.arguments import add_licence_arguments
 from shimmy_vision.cli.exit_codes import LICENCE, OK
-from shimmy_vision.errors import LicenceError, LicenceServerError, UsageError
+from shimmy_vision.errors import LicenceError, LicenceServerError, LicenceStateError
 
 if TYPE_CHECKING:
     from shimmy_vision.domain.licence.licence_facts import Machine
     from shimmy_vision.ports.licensing import Licensing
+    from shimmy_vision.use_cases.read_standing import Standing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,62 +45,82 @@ def run(args: argparse.Namespace) -> int:
     from shimmy_vision import wiring
     from shimmy_vision.settings import read_settings
 
-    given = _given_key(args)
-    order = wiring.LicenceOrder(given, args.machine_id, getattr(args, "name", None))
-    with wiring.licensing(read_settings(), order) as licensing:
+    settings = read_settings()
+    order = wiring.LicenceOrder(_given_key(args), args.machine_id, getattr(args, "name", None))
+    with wiring.licensing(settings, order) as licensing:
         if licensing.licensor.sandbox:
             print("shimmy: SANDBOX build: it accepts simulated licences only.", file=sys.stderr)
-        key = licensing.key()
-        if key is None:
-            from shimmy_vision.domain.licence.access import NO_LICENCE
-            from shimmy_vision.use_cases.refuse_access import refuse_access
-
-            raise refuse_access(NO_LICENCE, licensing)
-        return _ACTIONS[args.action](args, key, licensing)
+        try:
+            return _ACTIONS[args.action](args, _key(args, licensing), licensing)
+        except LicenceError as error:
+            if args.json:
+                _print({"error": _error(error)}, as_json=True)
+            raise
 
 
 def _given_key(args: argparse.Namespace) -> str | None:
-    key = getattr(args, "key", None) or args.license
-    if key == "-":
-        key = sys.stdin.readline()
-    if key is not None and not key.strip():
-        raise UsageError("key-empty", "The licence key is empty.", hint="Copy it from the mail.")
-    if key is not None and not all(one.isprintable() and one.isascii() for one in key.strip()):
-        raise UsageError(
-            "key-malformed",
-            "The licence key holds characters that no key has.",
-            hint="Copy it from the mail.",
-        )
-    return None if key is None else key.strip()
+    key: str | None = getattr(args, "key", None)
+    if key is None:
+        key = args.license
+    return sys.stdin.readline() if key == "-" else key
+
+
+def _key(args: argparse.Namespace, licensing: Licensing) -> str:
+    """The key in use; ``activate`` also takes one that was activated on another machine."""
+    from shimmy_vision.use_cases.heal_state import heal_state
+
+    if args.action == "activate" and licensing.given_key is None:
+        foreign = licensing.state.foreign_key()
+        if foreign is not None and licensing.key() is None:
+            return foreign
+    return heal_state(licensing)
+
+
+def _error(error: LicenceError) -> dict[str, str]:
+    return {"code": error.code, "message": error.message, "hint": error.hint}
 
 
 def _activate(args: argparse.Namespace, key: str, licensing: Licensing) -> int:
+    from shimmy_vision.settings import read_settings
     from shimmy_vision.use_cases.activate_licence import activate_licence
 
     activate_licence(key, licensing)
+    if read_settings().licence_key not in (None, key):
+        print(
+            "shimmy: SHIMMY_LICENSE_KEY holds another key, which stands above this one. Unset it "
+            "to use this one.",
+            file=sys.stderr,
+        )
     return _status(args, key, licensing)
 
 
 def _status(args: argparse.Namespace, key: str, licensing: Licensing) -> int:
-    from shimmy_vision.cli.licence_report import describe_standing, refusal_of
+    from shimmy_vision.cli.licence_report import describe_standing
+
+    return _report(args, key, licensing, lambda one: describe_standing(one, key, licensing))
+
+
+def _report(
+    args: argparse.Namespace,
+    key: str,
+    licensing: Licensing,
+    describe: Callable[[Standing], dict[str, Any]],
+) -> int:
+    """What is known, and the refusal that an analysis would meet now."""
+    from shimmy_vision.cli.licence_report import refusal_of
     from shimmy_vision.use_cases.read_standing import read_standing
 
     with licensing.state.session(key) as session:
         standing = read_standing(session, key, licensing, licensing.now())
-    report = describe_standing(standing, key, licensing)
+    report = describe(standing)
     refused = refusal_of(standing, licensing)
     if args.json and refused is not None:
-        report["refused"] = {
-            "code": refused.code,
-            "message": refused.message,
-            "hint": refused.hint,
-        }
+        report["refused"] = _error(refused)
     _print(report, as_json=args.json)
-    if refused is None:
-        return OK
-    if args.json:
-        return LICENCE
-    raise refused
+    if refused is not None and not args.json:
+        sys.stdout.flush()
+        raise refused
+    return OK if refused is None else LICENCE
 
 
 def _refresh(args: argparse.Namespace, key: str, licensing: Licensing) -> int:
@@ -151,7 +172,6 @@ def _deactivate(args: argparse.Namespace, key: str, licensing: Licensing) -> int
 def _usage(args: argparse.Namespace, key: str, licensing: Licensing) -> int:
     from shimmy_vision.cli.licence_report import describe_usage
     from shimmy_vision.cli.main import print_error
-    from shimmy_vision.use_cases.read_standing import read_standing
     from shimmy_vision.use_cases.refresh_licence import refresh_licence
 
     fresh = True
@@ -160,15 +180,16 @@ def _usage(args: argparse.Namespace, key: str, licensing: Licensing) -> int:
     except LicenceServerError as error:
         fresh = False
         print_error(error)
-    except LicenceError as error:
-        print_error(error)
-    with licensing.state.session(key) as session:
-        standing = read_standing(session, key, licensing, licensing.now())
-    report = describe_usage(standing)
-    report["fresh"] = fresh
-    report["sandbox"] = licensing.licensor.sandbox
-    _print(report, as_json=args.json)
-    return OK if standing.evidence.proof is not None else LICENCE
+    except LicenceStateError:
+        raise
+    except LicenceError:
+        pass  # The report says it.
+
+    def describe(standing: Standing) -> dict[str, Any]:
+        more = {"fresh": fresh, "sandbox": licensing.licensor.sandbox}
+        return {**describe_usage(standing), **more}
+
+    return _report(args, key, licensing, describe)
 
 
 def _print(report: Mapping[str, Any], *, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import io
 import os
 import sys
 from typing import NamedTuple
@@ -40,6 +41,10 @@ HIDDEN = {
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Terminals that know few characters get question marks, not tracebacks.
+            stream.reconfigure(errors="replace")
     try:
         return _dispatch(arguments)
     except ShimmyError as error:

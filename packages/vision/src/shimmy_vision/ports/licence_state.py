@@ -19,7 +19,8 @@ class LicenceRecord:
     ``certificate`` is the machine file, empty without one. ``tried`` is the last attempt to
     confirm and ``trouble`` why it failed. ``counted`` is the server's latest count of pages,
     ``waiting`` and ``reserved`` sum up the pages kept here, ``uncounted`` those given up, ``total``
-    all that were ever analysed here.
+    all that were ever analysed here. ``sync_failed`` is when reporting last found no server,
+    ``place`` which file this was last kept in.
     """
 
     name: str
@@ -33,6 +34,8 @@ class LicenceRecord:
     reserved: int = 0
     uncounted: int = 0
     total: int = 0
+    sync_failed: datetime | None = None
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class LicenceSession(Protocol):
         trouble: str = ...,
         counted: int = ...,
         total: int = ...,
+        sync_failed: datetime | None = ...,
     ) -> None:
         """Change what is given and leave the rest; the sums of pages keep themselves."""
         ...
@@ -141,6 +145,14 @@ class LicenceState(Protocol):
 
     def kept_key(self) -> str | None:
         """The key activated on this machine."""
+        ...
+
+    def foreign_key(self) -> str | None:
+        """A key that is kept, but was activated on another machine."""
+        ...
+
+    def leave_disk(self) -> None:
+        """From now on keep everything in memory: the disk takes no more."""
         ...
 
     def session(self, key: str, *, durable: bool = False) -> AbstractContextManager[LicenceSession]:

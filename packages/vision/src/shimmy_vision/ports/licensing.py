@@ -10,6 +10,9 @@ from shimmy_vision.domain.licence.licensor import Licensor
 from shimmy_vision.ports.licence_server import LicenceServer
 from shimmy_vision.ports.licence_state import LicenceState
 
+# Another process that asks the server or reports pages is waited for so many seconds.
+OTHERS_WAIT = 15.0
+
 
 @dataclass(frozen=True, slots=True)
 class Licensing:
@@ -17,7 +20,8 @@ class Licensing:
 
     ``given_key`` comes from a flag or the environment and stands above the one kept in the state;
     ``machine_name`` and ``platform`` are what the licence's owner sees in the list of machines;
-    ``now`` is this machine's clock, in UTC.
+    ``own_id`` is False where the machine's id is one that is kept in the state, ``contained`` is
+    True in containers; ``now`` is this machine's clock, in UTC.
     """
 
     licensor: Licensor
@@ -28,6 +32,18 @@ class Licensing:
     platform: str
     given_key: str | None = field(repr=False)
     now: Callable[[], datetime]
+    own_id: bool = True
+    contained: bool = False
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the next process here is the same machine to the server."""
+        return self.own_id or self.state.durable
+
+    @property
+    def short_lived(self) -> bool:
+        """Whether nothing that is kept here need be here tomorrow."""
+        return self.contained or not self.state.durable
 
     def key(self) -> str | None:
         """The key in use, if there is one."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 from shimmy_vision.domain.licence.certificate import LicenceProof
 from shimmy_vision.domain.licence.licence_facts import Denial
@@ -23,19 +25,24 @@ def activate_licence(key: str, licensing: Licensing) -> LicenceProof:
     """Validate, activate, check out, and keep ``key`` as this machine's.
 
     A key that the server knows is kept even when it is refused, so that ``machines`` and
-    ``deactivate`` work without typing it again. A damaged state is set aside first. Raises
-    LicenceError with reason and remedy.
+    ``deactivate`` work without typing it again; but it never takes the place of another one. A
+    damaged state is set aside first. Raises LicenceError with reason and remedy.
     """
-    outcome = _confirm(key, licensing)
-    _report_pages_of_another(key, licensing)
+    outcome = _healed(licensing, lambda: _confirm(key, licensing))
     match outcome:
         case Confirmed(proof=proof):
+            _report_pages_of_another(key, licensing)
             _keep_key(key, licensing)
             return proof
         case Denial():
-            if outcome.licence:
+            kept = licensing.state.kept_key()
+            if outcome.licence and kept is None:
                 _keep_key(key, licensing)
-            raise refuse_access(explain_denial(outcome, licensing.licensor), licensing)
+            refused = explain_denial(outcome, licensing.licensor, licensing.fingerprint)
+            if kept not in (None, key):
+                reason = f"{refused.reason} The key activated before stays in use."
+                refused = replace(refused, reason=reason)
+            raise refuse_access(refused, licensing)
         case Unheard(error=error):
             raise LicenceServerError(
                 "activation-unheard",
@@ -43,6 +50,27 @@ def activate_licence(key: str, licensing: Licensing) -> LicenceProof:
                 hint=error.hint,
                 sent=error.sent,
             )
+
+
+def _healed(licensing: Licensing, work: Callable[[], Confirmation]) -> Confirmation:
+    try:
+        return work()
+    except LicenceStateError as error:
+        if error.code != "licence-state-damaged":
+            raise
+        licensing.state.set_aside()
+        return work()
+
+
+def _check_that_it_can_be_kept(licensing: Licensing) -> None:
+    """Before a machine's place is taken for a licence that is forgotten at once."""
+    if not licensing.state.durable:
+        raise LicenceError(
+            "licence-not-kept",
+            "The licence cannot be kept: the folder for it cannot be written.",
+            hint="Make it writable or name another one, SHIMMY_STATE_DIR. Where there is no disk, "
+            "give SHIMMY_LICENSE_KEY and SHIMMY_MACHINE_ID to each command instead.",
+        )
 
 
 def _report_pages_of_another(key: str, licensing: Licensing) -> None:
@@ -54,13 +82,8 @@ def _report_pages_of_another(key: str, licensing: Licensing) -> None:
 
 
 def _confirm(key: str, licensing: Licensing) -> Confirmation:
-    try:
-        outcome = confirm_licence(key, licensing, activate=True)
-    except LicenceStateError as error:
-        if error.code != "licence-state-damaged":
-            raise
-        licensing.state.set_aside()
-        outcome = confirm_licence(key, licensing, activate=True)
+    _check_that_it_can_be_kept(licensing)
+    outcome = confirm_licence(key, licensing, activate=True)
     if outcome is None:
         raise TypeError("a confirmation without a condition always has an outcome")
     return outcome

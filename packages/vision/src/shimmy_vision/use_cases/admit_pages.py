@@ -7,14 +7,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal, overload
 
-from shimmy_vision.domain.licence.access import NO_LICENCE, Granted, Notice
+from shimmy_vision.domain.licence.access import Granted, Notice
 from shimmy_vision.domain.licence.contact import decide_contact
 from shimmy_vision.domain.licence.metering import judge_pages
 from shimmy_vision.domain.licence.refusals import Refused
 from shimmy_vision.errors import LicenceStateError
 from shimmy_vision.ports.licence_state import LicenceRecord, Pages
-from shimmy_vision.ports.licensing import Licensing
+from shimmy_vision.ports.licensing import OTHERS_WAIT, Licensing
 from shimmy_vision.use_cases.confirm_licence import confirm_licence
+from shimmy_vision.use_cases.heal_state import heal_state
 from shimmy_vision.use_cases.read_standing import Standing, read_standing
 from shimmy_vision.use_cases.refuse_access import refuse_access
 
@@ -32,30 +33,37 @@ class Admission:
     metered: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _AskFirst:
+    """The server is to be asked before this is answered; ``record`` is as it was judged."""
+
+    record: LicenceRecord
+    granted: bool
+
+
 def admit_pages(count: int, licensing: Licensing) -> Admission:
     """Pass the gate for ``count`` pages and reserve them.
 
     Asks the licence server only where ``decide_contact`` says so. Raises LicenceError with reason
     and remedy, LicenceStateError when what is kept cannot be read or written.
     """
-    key = licensing.key()
-    if key is None:
-        raise refuse_access(NO_LICENCE, licensing)
+    key = heal_state(licensing)
     try:
         return _admit(key, count, licensing)
     except LicenceStateError as error:
-        # With the key at hand everything can be confirmed anew; without it, it is lost with the
-        # record, and the user has to give it again.
-        if error.code != "licence-state-damaged" or licensing.given_key is None:
+        if error.code != "licence-state-not-written" or not licensing.state.durable:
             raise
-        licensing.state.set_aside()
+        # A full disk is no reason to refuse a licence that is good: go on without one.
+        licensing.state.leave_disk()
         return _admit(key, count, licensing)
 
 
 def _admit(key: str, count: int, licensing: Licensing) -> Admission:
     answer = _judge(key, count, licensing, may_ask=True)
-    if isinstance(answer, LicenceRecord):
-        confirm_licence(key, licensing, judged=answer)
+    if isinstance(answer, _AskFirst):
+        # Whoever may go on anyway does not wait for another process that is asking.
+        wait = 0 if answer.granted else OTHERS_WAIT
+        confirm_licence(key, licensing, judged=answer.record, wait=wait)
         answer = _judge(key, count, licensing, may_ask=False)
     if isinstance(answer, Admission):
         return answer
@@ -71,13 +79,12 @@ def _judge(
 @overload
 def _judge(
     key: str, count: int, licensing: Licensing, *, may_ask: Literal[True]
-) -> Admission | Refused | LicenceRecord: ...
+) -> Admission | Refused | _AskFirst: ...
 
 
 def _judge(
     key: str, count: int, licensing: Licensing, *, may_ask: bool
-) -> Admission | Refused | LicenceRecord:
-    """The record as it was judged, where the server is to be asked first."""
+) -> Admission | Refused | _AskFirst:
     now = licensing.now()
     with licensing.state.session(key) as session:
         standing = read_standing(session, key, licensing, now)
@@ -89,7 +96,7 @@ def _judge(
         if may_ask and decide_contact(
             standing.evidence, standing.access, tried, now, cap_reached=capped
         ):
-            return standing.record
+            return _AskFirst(standing.record, isinstance(standing.access, Granted) and not capped)
         if isinstance(standing.access, Refused):
             return standing.access
         if isinstance(pages, Refused):

@@ -27,7 +27,7 @@ from shimmy_vision.domain.answer.sampling import GREEDY, SEEDED
 from shimmy_vision.domain.image.activity import measure_activity
 from shimmy_vision.domain.image.image_plan import ImagePlan, Tile, plan_image
 from shimmy_vision.domain.measure.measurements import measure_image
-from shimmy_vision.errors import LicenceStateError
+from shimmy_vision.errors import LicenceError, LicenceStateError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.engine import Engine, EngineSource
 from shimmy_vision.ports.grammar import SchemaGrammar
@@ -91,7 +91,11 @@ def analyze_image(
     """
     run = _Run(collaborators, request, cancellation, listener)
     # One image is one page, whatever its tiles.
-    admission = admit_pages(1, collaborators.licensing)
+    try:
+        admission = admit_pages(1, collaborators.licensing)
+    except LicenceError:
+        cancellation.check()  # Who ran out of patience is not told of the licence.
+        raise
     try:
         run.warnings.extend(Warning_(one.code, one.message) for one in admission.granted.notices)
         result = _analyse(data, run, admission)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TypeAlias, assert_never
 
+from shimmy_vision.domain.licence.access import MACHINE_PASSING
 from shimmy_vision.domain.licence.certificate import (
     DEFAULT_GRACE,
     LicenceProof,
@@ -16,10 +17,8 @@ from shimmy_vision.domain.licence.refusals import NOT_ACTIVATED
 from shimmy_vision.errors import LicenceServerError
 from shimmy_vision.ports.licence_server import MachineToActivate
 from shimmy_vision.ports.licence_state import LicenceRecord
-from shimmy_vision.ports.licensing import Licensing
-
-# Others at work on the same confirmation are waited for so long; then what is kept must do.
-_WAIT_SECONDS = 15.0
+from shimmy_vision.ports.licensing import OTHERS_WAIT, Licensing
+from shimmy_vision.use_cases.refuse_access import refuse_access
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +45,21 @@ def confirm_licence(
     *,
     activate: bool = False,
     judged: LicenceRecord | None = None,
+    wait: float = OTHERS_WAIT,
 ) -> Confirmation | None:
     """Validate, activate if need be, check out a machine file; what came of it is kept.
 
     ``activate`` adds this machine to the licence even where it was removed before; without it only
     a key that was never activated here is. With ``judged``, the record that made the caller ask,
-    None comes back where another process has tried since, or is still at it. Raises
-    LicenceStateError.
+    None comes back where another process has tried since. ``wait`` is how many seconds another
+    process that is at it is waited for: then with 0 None comes back too, and else the server is
+    asked anyway, since asking twice does no harm. Raises LicenceStateError, and LicenceError where
+    this machine must not be activated.
     """
-    with licensing.state.alone(_WAIT_SECONDS) as alone:
+    with licensing.state.alone(wait) as alone:
         with licensing.state.session(key) as session:
             record = session.record
-        if judged is not None and (record.tried != judged.tried or not alone):
+        if judged is not None and (record.tried != judged.tried or not (alone or wait)):
             return None
         try:
             outcome = _ask(key, licensing, record, activate=activate or not record.certificate)
@@ -77,12 +79,12 @@ def _ask(key: str, licensing: Licensing, record: LicenceRecord, *, activate: boo
         verdict = server.validate(key, fingerprint)
     if isinstance(verdict, Valid):
         return _check_out(key, licensing, record)
-    if verdict.code == "TOO_MANY_MACHINES":
-        return _with_machines(key, licensing, verdict)
-    return verdict
+    return _with_machines(key, licensing, verdict)
 
 
 def _activate(key: str, licensing: Licensing, verdict: Denial) -> Denial | None:
+    if not licensing.lasting:
+        raise refuse_access(MACHINE_PASSING, licensing)
     machine = MachineToActivate(
         verdict.licence, licensing.fingerprint, licensing.machine_name, licensing.platform
     )
@@ -95,6 +97,8 @@ def _activate(key: str, licensing: Licensing, verdict: Denial) -> Denial | None:
 
 
 def _with_machines(key: str, licensing: Licensing, denial: Denial) -> Denial:
+    if denial.code != "TOO_MANY_MACHINES":
+        return denial
     machines = licensing.server.machines(key)
     return denial if isinstance(machines, Denial) else replace(denial, machines=machines)
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from shimmy_vision.domain.licence.certificate import LicenceProof
 from shimmy_vision.domain.licence.licence_facts import Denial, Machine
 from shimmy_vision.domain.licence.machine_choice import Ambiguous, choose_machine
+from shimmy_vision.domain.licence.proof import read_proof
 from shimmy_vision.domain.licence.refusals import explain_denial, list_machines_briefly
 from shimmy_vision.errors import LicenceError, LicenceServerError
-from shimmy_vision.ports.licensing import Licensing
+from shimmy_vision.ports.licensing import OTHERS_WAIT, Licensing
 from shimmy_vision.use_cases.list_machines import list_machines
 from shimmy_vision.use_cases.refuse_access import refuse_access
 from shimmy_vision.use_cases.sync_pages import sync_pages
-
-_WAIT_SECONDS = 15.0
 
 
 def deactivate_machine(wanted: str | None, key: str, licensing: Licensing) -> Machine:
@@ -22,10 +22,12 @@ def deactivate_machine(wanted: str | None, key: str, licensing: Licensing) -> Ma
     This machine's waiting pages are reported first, and its key is forgotten. Raises LicenceError.
     """
     machines = list_machines(key, licensing)
+    if all(one.fingerprint != licensing.fingerprint for one in machines):
+        machines = (*machines, *_removed_already(key, licensing))
     chosen = _choose(wanted, machines, licensing)
     ours = chosen.fingerprint == licensing.fingerprint
     if ours:
-        sync_pages(key, licensing, force=True, wait=_WAIT_SECONDS)
+        sync_pages(key, licensing, force=True, wait=OTHERS_WAIT)
     try:
         removed = licensing.server.deactivate(key, chosen.id)
     except LicenceServerError as error:
@@ -39,6 +41,17 @@ def deactivate_machine(wanted: str | None, key: str, licensing: Licensing) -> Ma
     if ours:
         _forget(key, licensing)
     return chosen
+
+
+def _removed_already(key: str, licensing: Licensing) -> Sequence[Machine]:
+    """This machine as it was activated, for whom the reply to removing it was lost."""
+    with licensing.state.session(key) as session:
+        certificate = session.record.certificate
+    proof = read_proof(certificate, key, licensing.fingerprint, licensing.licensor.public_key)
+    if not isinstance(proof, LicenceProof):
+        return ()
+    name, platform = licensing.machine_name, licensing.platform
+    return (Machine(proof.machine, licensing.fingerprint, name, platform, None),)
 
 
 def _choose(wanted: str | None, machines: Sequence[Machine], licensing: Licensing) -> Machine:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from shimmy_vision.domain.licence.licence_facts import Denial
 from shimmy_vision.domain.licence.refusals import explain_denial
-from shimmy_vision.errors import LicenceServerError
-from shimmy_vision.ports.licensing import Licensing
+from shimmy_vision.errors import LicenceError, LicenceServerError
+from shimmy_vision.ports.licensing import OTHERS_WAIT, Licensing
 from shimmy_vision.use_cases.confirm_licence import Unheard, confirm_licence
 from shimmy_vision.use_cases.refuse_access import refuse_access
 from shimmy_vision.use_cases.sync_pages import Synced, sync_pages
-
-_WAIT_SECONDS = 15.0
 
 
 def refresh_licence(key: str, licensing: Licensing) -> Synced:
@@ -21,11 +21,14 @@ def refresh_licence(key: str, licensing: Licensing) -> Synced:
     """
     outcome = confirm_licence(key, licensing)
     if isinstance(outcome, Denial):
-        raise refuse_access(explain_denial(outcome, licensing.licensor), licensing)
+        with suppress(LicenceError):  # Pages of a machine that was removed are pages all the same.
+            sync_pages(key, licensing, force=True, wait=OTHERS_WAIT)
+        refused = explain_denial(outcome, licensing.licensor, licensing.fingerprint)
+        raise refuse_access(refused, licensing)
     if isinstance(outcome, Unheard):
         raise LicenceServerError(
             "refresh-unheard",
             f"The licence was not confirmed: {outcome.error.message}.",
             hint=outcome.error.hint,
         )
-    return sync_pages(key, licensing, force=True, wait=_WAIT_SECONDS)
+    return sync_pages(key, licensing, force=True, wait=OTHERS_WAIT)

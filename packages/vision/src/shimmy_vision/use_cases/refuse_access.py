@@ -11,7 +11,8 @@ def refuse_access(refused: Refused, licensing: Licensing) -> LicenceError:
     """Reason and remedy, with a link to the plans in any case, and SANDBOX where it is one."""
     remedy = refused.remedy
     if licensing.licensor.pricing_url not in remedy:
-        remedy = f"{remedy} {see_plans(licensing.licensor)}"
+        # After a dash: a full stop behind a command would be copied with it.
+        remedy = f"{remedy} — {see_plans(licensing.licensor)}"
     if licensing.licensor.sandbox:
         remedy = f"{remedy} (SANDBOX build: it accepts simulated licences only.)"
     return LicenceError(refused.code, refused.reason, hint=remedy)

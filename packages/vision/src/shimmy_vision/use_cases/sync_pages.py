@@ -25,7 +25,7 @@ from shimmy_vision.ports.licensing import Licensing
 Synced: TypeAlias = Literal[
     "nothing-due", "counted", "in-doubt", "no-room", "unheard", "denied", "busy"
 ]
-_ROUNDS = 50
+_CROWDED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +50,20 @@ def sync_pages(key: str, licensing: Licensing, *, force: bool = False, wait: flo
         try:
             return _report_all(key, licensing)
         except LicenceServerError:
+            with licensing.state.session(key) as session:
+                session.update(sync_failed=licensing.now())
             return "unheard"
 
 
 def _is_due(key: str, licensing: Licensing) -> bool:
     with licensing.state.session(key) as session:
-        waiting, oldest = session.record.waiting, session.oldest_waiting()
-    return is_sync_due(waiting, oldest, licensing.now())
+        record, oldest = session.record, session.oldest_waiting()
+    return is_sync_due(record.waiting, oldest, record.sync_failed, licensing.now())
 
 
 def _report_all(key: str, licensing: Licensing) -> Synced:
-    for _ in range(_ROUNDS):
+    crowded = 0
+    while crowded < _CROWDED:
         with licensing.state.session(key) as session:
             session.release_orphans(licensing.now())
             if not session.record.waiting:
@@ -72,16 +75,18 @@ def _report_all(key: str, licensing: Licensing) -> Synced:
         if not isinstance(prepared, _Open):
             return prepared
         outcome = _send(key, licensing, prepared)
-        if outcome is not None:
+        if outcome == "over-limit":
+            crowded += 1  # Another machine took the room since it was read: look again.
+        elif outcome is not None:
             return outcome
-    return "busy"
+    return "no-room"
 
 
 def _prepare(key: str, licensing: Licensing, reading: Reading) -> _Open | Synced:
     """Settle a batch in doubt by what the server has now, then open the next one."""
     facts = reading.facts
     with licensing.state.session(key, durable=True) as session:
-        session.update(counted=facts.uses)
+        session.update(counted=facts.uses, sync_failed=None)
         doubtful = session.batch()
         if doubtful is not None:
             silence = judge_silence(doubtful, facts, reading.at)
@@ -105,8 +110,8 @@ def _prepare(key: str, licensing: Licensing, reading: Reading) -> _Open | Synced
         return _Open(batch, facts.id)
 
 
-def _send(key: str, licensing: Licensing, prepared: _Open) -> Synced | None:
-    """None when the next round may follow at once."""
+def _send(key: str, licensing: Licensing, prepared: _Open) -> Synced | Literal["over-limit"] | None:
+    """None when the next batch may follow at once."""
     try:
         counted = licensing.server.increment(key, prepared.licence, prepared.batch.pages)
     except LicenceServerError as error:
@@ -117,13 +122,9 @@ def _send(key: str, licensing: Licensing, prepared: _Open) -> Synced | None:
         case Reading(facts=facts):
             _close(key, licensing, applied=True, counted=facts.uses)
             return None
-        case NotCounted(reason="over-limit"):
-            # Another machine took the room since it was read.
+        case NotCounted(reason=reason):
             _close(key, licensing, applied=False)
-            return None
-        case NotCounted():
-            _close(key, licensing, applied=False)
-            return "busy"
+            return "over-limit" if reason == "over-limit" else "busy"
         case Denial():
             _close(key, licensing, applied=False)
             return _deny(key, licensing, counted)

@@ -15,6 +15,7 @@ from shimmy_vision.domain.licence.certificate import LicenceProof
 from shimmy_vision.domain.licence.metering import (
     BATCH_PAGES,
     BATCH_WAIT,
+    SYNC_PAUSE,
     Batch,
     Usage,
     fit_pages,
@@ -139,21 +140,29 @@ def test_a_month_that_ended_before_the_servers_word_was_heard_of(
 
 def test_pages_are_reported_by_the_score_or_after_ten_minutes() -> None:
     assert (BATCH_PAGES, BATCH_WAIT) == (20, 10 * MINUTE)
-    assert not is_sync_due(0, None, NOW)
-    assert not is_sync_due(0, NOW - DAY, NOW)
-    assert not is_sync_due(19, NOW, NOW)
-    assert is_sync_due(20, NOW, NOW)
-    assert not is_sync_due(1, NOW, NOW + BATCH_WAIT - TICK)
-    assert is_sync_due(1, NOW, NOW + BATCH_WAIT)
-    assert not is_sync_due(5, None, NOW)
+    assert not is_sync_due(0, None, None, NOW)
+    assert not is_sync_due(0, NOW - DAY, None, NOW)
+    assert not is_sync_due(19, NOW, None, NOW)
+    assert is_sync_due(20, NOW, None, NOW)
+    assert not is_sync_due(1, NOW, None, NOW + BATCH_WAIT - TICK)
+    assert is_sync_due(1, NOW, None, NOW + BATCH_WAIT)
+    assert not is_sync_due(5, None, None, NOW)
 
 
 def test_a_clock_set_back_does_not_keep_pages_from_being_reported() -> None:
     """Off by less than a batch may wait, it is a corrected clock: nothing is in a hurry."""
-    assert not is_sync_due(1, NOW, NOW - BATCH_WAIT + TICK)
-    assert is_sync_due(1, NOW, NOW - BATCH_WAIT)
-    assert is_sync_due(1, NOW, NOW - 400 * DAY)
-    assert is_sync_due(20, NOW, NOW - TICK)
+    assert not is_sync_due(1, NOW, None, NOW - BATCH_WAIT + TICK)
+    assert is_sync_due(1, NOW, None, NOW - BATCH_WAIT)
+    assert is_sync_due(1, NOW, None, NOW - 400 * DAY)
+    assert is_sync_due(20, NOW, None, NOW - TICK)
+
+
+def test_a_server_that_was_not_heard_is_left_alone_for_a_while() -> None:
+    for waiting, oldest in ((20, NOW), (1, NOW - DAY)):
+        assert not is_sync_due(waiting, oldest, NOW, NOW)
+        assert not is_sync_due(waiting, oldest, NOW, NOW + SYNC_PAUSE - TICK)
+        assert is_sync_due(waiting, oldest, NOW, NOW + SYNC_PAUSE)
+        assert is_sync_due(waiting, oldest, NOW, NOW - SYNC_PAUSE), "a clock that was set back"
 
 
 def naive_fit(counts: list[int], uses: int, cap: int | None) -> int:

@@ -122,7 +122,7 @@ def test_an_expired_licence_says_when() -> None:
 
 @pytest.mark.parametrize("code", ["NO_MACHINE", "NO_MACHINES", "FINGERPRINT_SCOPE_MISMATCH"])
 def test_a_machine_that_is_not_activated_is_told_how(code: str) -> None:
-    assert "shimmy license activate KEY" in deny(code).remedy
+    assert "shimmy license activate" in deny(code).remedy
 
 
 def test_a_full_licence_names_its_machines_and_how_to_free_one() -> None:

@@ -59,13 +59,28 @@ NO_LICENCE = Refused(
     "Activate a key: shimmy license activate KEY (or set SHIMMY_LICENSE_KEY).",
 )
 
+MACHINE_CHANGED = Refused(
+    "machine-changed",
+    "The licence here was activated on another machine, or this machine's id has changed.",
+    "Activate it here: shimmy license activate",
+)
+
+MACHINE_PASSING = Refused(
+    "machine-id-passing",
+    "This machine would be another one to the licence at every start: it has no id of its own, and "
+    "none can be kept here.",
+    "Name one that stays the same: SHIMMY_MACHINE_ID, --machine-id or a mounted file",
+)
+
 
 def decide_access(evidence: LicenceEvidence | None, now: datetime) -> Access:
     """Decide from evidence alone; ``now`` must be timezone-aware."""
     if evidence is None:
         return NO_LICENCE
     if evidence.denial is not None:
-        return explain_denial(evidence.denial, evidence.licensor)
+        if evidence.denial.code == "NOT_FOUND" and evidence.proof is not None:
+            return _gone(evidence)
+        return explain_denial(evidence.denial, evidence.licensor, evidence.fingerprint)
     proof = evidence.proof
     if proof is None:
         return _unproved(evidence)
@@ -76,18 +91,34 @@ def decide_access(evidence: LicenceEvidence | None, now: datetime) -> Access:
     return Granted(proof.facts.plan, until, _notices(evidence, proof, until, now))
 
 
+def _gone(evidence: LicenceEvidence) -> Refused:
+    """A key that worked here has no typing errors."""
+    return Refused(
+        "licence-revoked",
+        "This licence does not exist any more.",
+        f"Your licence and payments: {evidence.licensor.portal_url}. "
+        f"{see_plans(evidence.licensor)}",
+    )
+
+
+def _reach_server(evidence: LicenceEvidence) -> str:
+    if "SHIMMY_OFFLINE" in evidence.trouble:
+        return "Unset SHIMMY_OFFLINE for a moment"
+    return f"Make sure that {evidence.licensor.api_url} can be reached"
+
+
 def _unproved(evidence: LicenceEvidence) -> Refused:
     if evidence.trouble:
         return Refused(
             "licence-unconfirmed",
             f"The licence could not be confirmed: {evidence.trouble}.",
-            f"Make sure that {evidence.licensor.api_url} can be reached, then run the command "
-            "again; the first confirmation needs the network.",
+            f"{_reach_server(evidence)}, then run the command again: the first confirmation needs "
+            "the network.",
         )
     return Refused(
         "licence-not-activated",
-        "The licence is not activated on this machine.",
-        "Activate it: shimmy license activate KEY",
+        "The licence is not activated on this machine yet.",
+        "Activate it: shimmy license activate",
     )
 
 
@@ -95,11 +126,7 @@ def _refuse_foreign(proof: LicenceProof, evidence: LicenceEvidence) -> Refused |
     """The proof is genuine, but of something else than this program on this machine."""
     plans = see_plans(evidence.licensor)
     if proof.fingerprint != evidence.fingerprint:
-        return Refused(
-            "machine-changed",
-            "The licence on this machine was activated on another one.",
-            "Activate it here: shimmy license activate KEY",
-        )
+        return MACHINE_CHANGED
     if proof.product != evidence.licensor.product:
         return Refused("licence-wrong-product", "The licence is one for another product.", plans)
     if ENTITLEMENT not in proof.entitlements:
@@ -121,7 +148,7 @@ def _refuse_by_time(
             "clock-rolled-back",
             f"This machine's clock says {now:%Y-%m-%d %H:%M} UTC, but it was "
             f"{evidence.latest_seen:%Y-%m-%d %H:%M} here before.",
-            "Set the clock, then confirm the licence: shimmy license refresh",
+            "Set the clock if it is wrong, then confirm the licence: shimmy license refresh",
         )
     # Within the tolerance a clock set back must not lengthen anything.
     moment = max(now, evidence.latest_seen)
@@ -134,8 +161,7 @@ def _refuse_by_time(
             "licence-unconfirmed",
             f"The licence was last confirmed at {proof.issued:%Y-%m-%d %H:%M} UTC, and it has to "
             f"be every {_hours(proof.grace)}{why}.",
-            f"Make sure that {evidence.licensor.api_url} can be reached, then run: "
-            "shimmy license refresh",
+            f"{_reach_server(evidence)}, then run: shimmy license refresh",
         )
     return None
 

@@ -27,6 +27,7 @@ BATCH_WAIT = timedelta(minutes=10)
 LARGEST_BATCH = 500
 # A request whose reply was lost may still be on its way. No proxy or server keeps one this long.
 SETTLE_WAIT = timedelta(minutes=5)
+SYNC_PAUSE = timedelta(minutes=5)
 _WARN_AT = (95, 80)
 
 
@@ -102,9 +103,16 @@ def period_unheard_of(proof: LicenceProof, now: datetime) -> datetime | None:
     return end if end is not None and proof.issued < end <= now else None
 
 
-def is_sync_due(waiting: int, oldest: datetime | None, now: datetime) -> bool:
-    """Whether to report the waiting pages now."""
+def is_sync_due(
+    waiting: int, oldest: datetime | None, failed: datetime | None, now: datetime
+) -> bool:
+    """Whether to report the waiting pages now; ``failed`` is when the server was last not heard.
+
+    A server that is down must not make every command of a customer wait at its end.
+    """
     if not waiting or oldest is None:
+        return False
+    if failed is not None and abs(now - failed) < SYNC_PAUSE:
         return False
     return waiting >= BATCH_PAGES or abs(now - oldest) >= BATCH_WAIT
 

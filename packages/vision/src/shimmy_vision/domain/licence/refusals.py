@@ -25,8 +25,11 @@ class Refused:
     remedy: str
 
 
-def explain_denial(denial: Denial, licensor: Licensor) -> Refused:
-    """The server's signed no in words; the code only chooses them, it never decides."""
+def explain_denial(denial: Denial, licensor: Licensor, own_fingerprint: str = "") -> Refused:
+    """The server's signed no in words; the code only chooses them, it never decides.
+
+    The machine of ``own_fingerprint`` is marked, and never proposed for removal.
+    """
     plans = see_plans(licensor)
     account = f"Your licence and payments: {licensor.portal_url}"
     match denial.code:
@@ -40,14 +43,14 @@ def explain_denial(denial: Denial, licensor: Licensor) -> Refused:
             return Refused(
                 "licence-suspended",
                 "The licence is suspended, as after a refund or an unpaid invoice.",
-                f"{account}. Once that is settled: shimmy license refresh. {plans}",
+                f"{account}. Once that is settled: shimmy license refresh — {plans}",
             )
         case "EXPIRED":
             day = f" on {say_day(denial.expiry)}" if denial.expiry else ""
             return Refused(
                 "licence-expired",
                 f"The licence expired{day}.",
-                f"Renew it, then run: shimmy license refresh. {account}. {plans}",
+                f"Renew it, then run: shimmy license refresh — {account}. {plans}",
             )
         case "BANNED":
             return Refused("licence-banned", "The licence's owner is banned.", account)
@@ -55,17 +58,17 @@ def explain_denial(denial: Denial, licensor: Licensor) -> Refused:
             return Refused(
                 "machine-not-activated",
                 "The licence is not activated on this machine, or was deactivated.",
-                f"Activate it: shimmy license activate KEY. {plans}",
+                f"Activate it again: shimmy license activate — {plans}",
             )
         case "FINGERPRINT_TAKEN":
             return Refused(
                 "machine-taken",
                 "This machine is activated with another licence already.",
                 "Deactivate that one here: shimmy license deactivate --license OTHER_KEY — then: "
-                f"shimmy license activate. {account}. {plans}",
+                f"shimmy license activate — {account}. {plans}",
             )
         case "TOO_MANY_MACHINES":
-            return _too_many_machines(denial, plans)
+            return _too_many_machines(denial, plans, own_fingerprint)
         case code if code in _WRONG_PRODUCT:
             return Refused(
                 "licence-wrong-product",
@@ -101,12 +104,18 @@ def explain_cap(
     )
 
 
-def list_machines_briefly(machines: Sequence[Machine]) -> str:
-    """One line: ids, names and since when."""
-    return "; ".join(
-        f"{one.id[:SHOWN_ID]} ({one.name}{f', since {say_day(one.since)}' if one.since else ''})"
-        for one in machines
-    )
+def list_machines_briefly(machines: Sequence[Machine], own_fingerprint: str = "") -> str:
+    """One line: ids, names, since when, and which is this one."""
+    return "; ".join(_machine_briefly(one, own_fingerprint) for one in machines)
+
+
+def _machine_briefly(one: Machine, own_fingerprint: str) -> str:
+    notes = [one.name]
+    if one.since:
+        notes.append(f"since {say_day(one.since)}")
+    if one.fingerprint == own_fingerprint:
+        notes.append("this machine")
+    return f"{one.id[:SHOWN_ID]} ({', '.join(notes)})"
 
 
 def see_plans(licensor: Licensor) -> str:
@@ -128,15 +137,16 @@ def _clause(denial: Denial) -> str:
     return "it does not say why"
 
 
-def _too_many_machines(denial: Denial, plans: str) -> Refused:
+def _too_many_machines(denial: Denial, plans: str, own_fingerprint: str) -> Refused:
     limit = denial.max_machines
     allowed = "its number of machines" if limit is None else _machines(limit)
-    used = list_machines_briefly(denial.machines)
-    which = denial.machines[0].id[:SHOWN_ID] if denial.machines else "MACHINE"
+    used = list_machines_briefly(denial.machines, own_fingerprint)
+    others = [one for one in denial.machines if one.fingerprint != own_fingerprint]
+    which = others[0].id[:SHOWN_ID] if others else "MACHINE"
     return Refused(
         "machine-limit-reached",
         f"The licence is for {allowed}" + (f", in use by: {used}." if used else ", all in use."),
-        f"Free one: shimmy license deactivate {which} — then: shimmy license activate. "
+        f"Free one: shimmy license deactivate {which} — then: shimmy license activate — "
         f"In containers set SHIMMY_MACHINE_ID, so that each start is the same machine. {plans}",
     )
 
