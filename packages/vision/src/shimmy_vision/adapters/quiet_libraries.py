@@ -1,7 +1,7 @@
 """Keeps what libraries log away from the logs of whoever uses this one.
 
-httpx logs every address, httpcore every header with the licence key in it, Pillow the text inside
-image files. None of that may reach a log, at any level.
+httpx logs every address, httpcore the headers of replies, Pillow the text inside image files. None
+of that may reach a log, at any level.
 """
 
 from __future__ import annotations
