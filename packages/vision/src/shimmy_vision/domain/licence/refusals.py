@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -25,68 +25,75 @@ class Refused:
     remedy: str
 
 
+# Keygen's code: ours, the reason, the remedy.
+_WORDS: Mapping[str, tuple[str, str, str]] = {
+    "NOT_FOUND": (
+        "licence-unknown",
+        "The licence server does not know this licence key.",
+        "Check it for typing errors. {account}. {plans}",
+    ),
+    "SUSPENDED": (
+        "licence-suspended",
+        "The licence is suspended, as after a refund or an unpaid invoice.",
+        "{account}. Once that is settled: shimmy license refresh — {plans}",
+    ),
+    "EXPIRED": (
+        "licence-expired",
+        "The licence expired{day}.",
+        "Renew it, then run: shimmy license refresh — {account}. {plans}",
+    ),
+    "BANNED": ("licence-banned", "The licence's owner is banned.", "{account}"),
+    "ENTITLEMENTS_MISSING": (
+        "licence-lacks-entitlement",
+        "The licence does not include image analysis.",
+        "Choose a plan that does. {plans}",
+    ),
+    "FINGERPRINT_TAKEN": (
+        "machine-taken",
+        "This machine is activated with another licence already.",
+        "Deactivate that one here: shimmy license deactivate --license OTHER_KEY — then: "
+        "shimmy license activate — {account}. {plans}",
+    ),
+    **dict.fromkeys(
+        NOT_ACTIVATED,
+        (
+            "machine-not-activated",
+            "The licence is not activated on this machine, or was deactivated.",
+            "Activate it again: shimmy license activate — {plans}",
+        ),
+    ),
+    **dict.fromkeys(
+        _WRONG_PRODUCT,
+        (
+            "licence-wrong-product",
+            "This licence key is one for another product.",
+            "Use the key of Shimmy Vision. {account}. {plans}",
+        ),
+    ),
+}
+_OTHERWISE = (
+    "licence-invalid",
+    "The licence server refuses this licence: {clause}.",
+    "{account}. {plans}",
+)
+
+
 def explain_denial(denial: Denial, licensor: Licensor, own_fingerprint: str = "") -> Refused:
     """The server's signed no in words; the code only chooses them, it never decides.
 
     The machine of ``own_fingerprint`` is marked, and never proposed for removal.
     """
     plans = see_plans(licensor)
+    if denial.code == "TOO_MANY_MACHINES":
+        return _too_many_machines(denial, plans, own_fingerprint)
+    code, reason, remedy = _WORDS.get(denial.code, _OTHERWISE)
+    day = f" on {say_day(denial.expiry)}" if denial.expiry else ""
     account = f"Your licence and payments: {licensor.portal_url}"
-    match denial.code:
-        case "NOT_FOUND":
-            return Refused(
-                "licence-unknown",
-                "The licence server does not know this licence key.",
-                f"Check it for typing errors. {account}. {plans}",
-            )
-        case "SUSPENDED":
-            return Refused(
-                "licence-suspended",
-                "The licence is suspended, as after a refund or an unpaid invoice.",
-                f"{account}. Once that is settled: shimmy license refresh — {plans}",
-            )
-        case "EXPIRED":
-            day = f" on {say_day(denial.expiry)}" if denial.expiry else ""
-            return Refused(
-                "licence-expired",
-                f"The licence expired{day}.",
-                f"Renew it, then run: shimmy license refresh — {account}. {plans}",
-            )
-        case "BANNED":
-            return Refused("licence-banned", "The licence's owner is banned.", account)
-        case code if code in NOT_ACTIVATED:
-            return Refused(
-                "machine-not-activated",
-                "The licence is not activated on this machine, or was deactivated.",
-                f"Activate it again: shimmy license activate — {plans}",
-            )
-        case "FINGERPRINT_TAKEN":
-            return Refused(
-                "machine-taken",
-                "This machine is activated with another licence already.",
-                "Deactivate that one here: shimmy license deactivate --license OTHER_KEY — then: "
-                f"shimmy license activate — {account}. {plans}",
-            )
-        case "TOO_MANY_MACHINES":
-            return _too_many_machines(denial, plans, own_fingerprint)
-        case code if code in _WRONG_PRODUCT:
-            return Refused(
-                "licence-wrong-product",
-                "This licence key is one for another product.",
-                f"Use the key of Shimmy Vision. {account}. {plans}",
-            )
-        case "ENTITLEMENTS_MISSING":
-            return Refused(
-                "licence-lacks-entitlement",
-                "The licence does not include image analysis.",
-                f"Choose a plan that does. {plans}",
-            )
-        case _:
-            return Refused(
-                "licence-invalid",
-                f"The licence server refuses this licence: {_clause(denial)}.",
-                f"{account}. {plans}",
-            )
+    return Refused(
+        code,
+        reason.format(day=day, clause=_clause(denial)),
+        remedy.format(account=account, plans=plans),
+    )
 
 
 def explain_cap(
