@@ -168,3 +168,73 @@ def test_several_images_stop_at_the_first_refusal(shimmy: Run, tmp_path: Path) -
     rows: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 2
     assert [row["error"]["code"] for row in rows] == ["licence-missing"]
+
+
+def test_status_and_usage_tell_what_an_analysis_would_meet(shimmy: Run, session_shop: Shop) -> None:
+    sold = session_shop.sell("developer")
+    session_shop.change(sold, maxUses=0)
+    assert shimmy("license", "activate", sold.key).returncode == 2
+    for action in ("status", "usage"):
+        done = shimmy("license", action, "--json")
+        assert done.returncode == 2
+        assert json.loads(done.stdout)["refused"]["code"] == "page-cap-reached"
+    session_shop.change(sold, maxUses=100)
+    session_shop.act(sold, "suspend")
+    done = shimmy("license", "usage", "--json")
+    assert (done.returncode, json.loads(done.stdout)["refused"]["code"]) == (2, "licence-suspended")
+
+
+def test_a_refusal_is_json_too_where_json_is_asked_for(shimmy: Run) -> None:
+    for words in (("status",), ("machines",), ("activate", "NO-SUCH"), ("deactivate",)):
+        done = shimmy("license", *words, "--json")
+        assert done.returncode == 2
+        assert json.loads(done.stdout)["error"]["code"].startswith("licence-")
+
+
+def test_a_damaged_record_heals_where_the_key_comes_with_the_command(
+    shimmy: Run, session_shop: Shop, tmp_path: Path
+) -> None:
+    key = session_shop.sell("developer").key
+    assert shimmy("license", "activate", key).returncode == 0
+    for action in ("refresh", "usage"):
+        (tmp_path / "state/licence.sqlite").write_bytes(b"no database" * 500)
+        assert "[licence-state-damaged]" in shimmy("license", action).stderr
+        assert shimmy("license", action, SHIMMY_LICENSE_KEY=key).returncode == 0
+
+
+def test_keys_that_are_none_are_told_apart_wherever_they_come_from(
+    shimmy: Run, session_shop: Shop
+) -> None:
+    assert "[key-empty]" in shimmy("vision", str(SAMPLE), "--license", "").stderr
+    assert "[key-empty]" in shimmy("license", "activate", "").stderr
+    for wrong in ("\udcff\udcfe", "two words"):
+        done = shimmy("license", "status", SHIMMY_LICENSE_KEY=wrong)
+        assert (done.returncode, "[key-malformed]" in done.stderr) == (64, True), done.stderr
+    key = session_shop.sell("startup").key
+    assert shimmy("license", "refresh", "--license", f" {key}\n").returncode == 0
+
+
+def test_a_terminal_of_few_characters_gets_no_traceback(shimmy: Run, session_shop: Shop) -> None:
+    key = session_shop.sell("startup").key
+    done = shimmy("license", "activate", key, "--name", "büro 💻", PYTHONIOENCODING="ascii")
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+    done = shimmy("license", "machines", PYTHONIOENCODING="ascii")
+    assert (done.returncode, "b?ro ?" in done.stdout) == (0, True)
+
+
+def test_activating_beside_a_key_of_the_environment_says_which_is_used(
+    shimmy: Run, session_shop: Shop
+) -> None:
+    new, old = (session_shop.sell(plan).key for plan in ("professional", "developer"))
+    done = shimmy("license", "activate", new, SHIMMY_LICENSE_KEY=old)
+    assert (done.returncode, "holds another key" in done.stderr) == (0, True)
+
+
+def test_a_folder_that_cannot_be_written_takes_no_place(
+    shimmy: Run, session_shop: Shop, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    sold = session_shop.sell("developer")
+    done = shimmy("license", "activate", sold.key, SHIMMY_STATE_DIR=str(tmp_path / "file/x"))
+    assert (done.returncode, "[licence-not-kept]" in done.stderr) == (2, True)
+    assert shimmy("license", "activate", sold.key).returncode == 0
