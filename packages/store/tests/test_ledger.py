@@ -88,12 +88,13 @@ def test_settling_is_all_or_nothing_and_only_with_the_lease(
         stale = await leased(ledger, "a")
         lease = await leased(ledger, "b", NOW + MINUTE)
         record = CustomerRecord("cus_1", origin="sub_1")
-        assert not await ledger.settle_customer(stale, record, [message], [alarm], NOW)
+        assert not await ledger.settle_customer(stale, record, [message], NOW)
         assert await ledger.due_messages(NOW, 10) == []
-        assert await ledger.open_alarms() == []
+        for _ in range(2):
+            await ledger.raise_alarms([alarm], NOW)
         assert len(await ledger.due_events(NOW, 10)) == 1
         for _ in range(2):
-            assert await ledger.settle_customer(lease, record, [message], [alarm], NOW)
+            assert await ledger.settle_customer(lease, record, [message], NOW)
             assert await ledger.due_events(NOW, 10) == []
             lease = await leased(ledger, "c", NOW)
         assert (lease.record.origin, lease.record.settled) == ("sub_1", NOW)
@@ -108,7 +109,7 @@ def test_what_is_heard_while_looking_is_looked_at_again(on_ledger: Callable[[Wor
         await ledger.add_event(event("e1"), "pending")
         lease = await leased(ledger)
         await ledger.add_event(event("e2"), "pending")
-        await ledger.settle_customer(lease, lease.record, [], [], NOW)
+        await ledger.settle_customer(lease, lease.record, [], NOW)
         return [one.id for one in await ledger.due_events(NOW, 10)]
 
     assert on_ledger(work) == ["e2"]
@@ -149,10 +150,11 @@ def test_failures_wait_and_are_parked_in_the_end(on_ledger: Callable[[Work], Any
         (again,) = await ledger.due_events(NOW + MINUTE, 10)
         assert again.attempts == 1
         await ledger.postpone_event("e1", "still none", None)
+        assert await ledger.open_alarms() == [Alarm("event-parked", "e1")]
         assert await ledger.due_events(NOW + 1000 * MINUTE, 10) == []
         assert await ledger.oldest_pending() == NOW
         lease = await leased(ledger)
-        await ledger.settle_customer(lease, lease.record, [], [], NOW)
+        await ledger.settle_customer(lease, lease.record, [], NOW)
         assert await ledger.oldest_pending() is None, "looking at the customer settles it too"
 
     on_ledger(work)
@@ -162,7 +164,7 @@ def test_messages_are_sent_once_and_tried_again(on_ledger: Callable[[Work], Any]
     async def work(ledger: SqlLedger) -> None:
         lease = await leased(ledger)
         message = Message("licence/1", "cus_1", "licence", "{}")
-        await ledger.settle_customer(lease, lease.record, [message], [], NOW)
+        await ledger.settle_customer(lease, lease.record, [message], NOW)
         await ledger.postpone_message("licence/1", "mailbox full", NOW + MINUTE)
         assert await ledger.due_messages(NOW, 10) == []
         assert await ledger.due_messages(NOW + MINUTE, 10) == [message]

@@ -3,6 +3,7 @@
 StoreError
 ├── CatalogError     contracts/plans.json contradicts itself
 ├── LedgerError      what the store remembers cannot be read or written
+├── PaymentsError    Stripe cannot be heard, refuses, or says what makes no sense
 └── LicensingError   Keygen cannot be heard, refuses, or has what it should not
 """
 
@@ -30,3 +31,7 @@ class LicensingError(StoreError):
 
 class LedgerError(StoreError):
     """What the store remembers cannot be read or written."""
+
+
+class PaymentsError(StoreError):
+    """Stripe cannot be heard, refuses, or says what makes no sense."""

@@ -96,7 +96,6 @@ class SqlLedger:
         lease: Lease,
         record: CustomerRecord,
         messages: Sequence[Message],
-        alarms: Sequence[Alarm],
         now: datetime,
     ) -> bool:
         ours = (record.customer, lease.owner)
@@ -107,14 +106,6 @@ class SqlLedger:
                 (one.key, one.customer, one.kind, one.body, *ours),
             )
             for one in messages
-        ]
-        statements += [
-            Statement(
-                "INSERT INTO alarms (code, subject, raised) SELECT ?, ?, CAST(? AS BIGINT)"
-                f" WHERE {_STILL_OURS} ON CONFLICT (code, subject) DO NOTHING",
-                (one.code, one.subject, _stamp(now), *ours),
-            )
-            for one in alarms
         ]
         statements += [
             Statement(
@@ -142,17 +133,34 @@ class SqlLedger:
             ]
         )
 
-    async def postpone_event(self, event: str, error: str, again: datetime | None) -> None:
-        state, stamp = ("parked", 0) if again is None else ("pending", _stamp(again))
+    async def assign_event(self, event: str, customer: str) -> None:
         await self._database.batch(
             [
                 Statement(
-                    "UPDATE events SET attempts = attempts + 1, error = ?, state = ?, again = ?"
-                    " WHERE id = ? AND state = 'pending'",
-                    (error, state, stamp, event),
+                    "UPDATE events SET customer = ?, state = ? WHERE id = ? AND state = 'pending'",
+                    (customer, "pending" if customer else "done", event),
                 )
             ]
         )
+
+    async def postpone_event(self, event: str, error: str, again: datetime | None) -> None:
+        state, stamp = ("parked", 0) if again is None else ("pending", _stamp(again))
+        statements = [
+            Statement(
+                "UPDATE events SET attempts = attempts + 1, error = ?, state = ?, again = ?"
+                " WHERE id = ? AND state = 'pending'",
+                (error, state, stamp, event),
+            )
+        ]
+        if again is None:
+            statements.append(
+                Statement(
+                    "INSERT INTO alarms (code, subject, raised) SELECT 'event-parked', id, received"
+                    " FROM events WHERE id = ? AND state = 'parked' ON CONFLICT DO NOTHING",
+                    (event,),
+                )
+            )
+        await self._database.batch(statements)
 
     async def due_messages(self, now: datetime, most: int) -> Sequence[Message]:
         (rows,) = await self._database.batch(
@@ -182,6 +190,18 @@ class SqlLedger:
                     "UPDATE outbox SET attempts = attempts + 1, error = ?, again = ? WHERE key = ?",
                     (error, _stamp(again), key),
                 )
+            ]
+        )
+
+    async def raise_alarms(self, alarms: Sequence[Alarm], now: datetime) -> None:
+        await self._database.batch(
+            [
+                Statement(
+                    "INSERT INTO alarms (code, subject, raised) VALUES (?, ?, ?)"
+                    " ON CONFLICT (code, subject) DO NOTHING",
+                    (one.code, one.subject, _stamp(now)),
+                )
+                for one in alarms
             ]
         )
 

@@ -25,7 +25,9 @@ _BILLING = frozenset({"trialing", "active", "past_due"})
 _COLLECTING = _BILLING | {"unpaid", "paused"}
 
 Reason: TypeAlias = Literal["refunded", "disputed", "unpaid", "ended"]
-AlarmCode: TypeAlias = Literal["double-purchase", "partial-refund", "dispute-open", "dispute-lost"]
+AlarmCode: TypeAlias = Literal[
+    "double-purchase", "partial-refund", "dispute-open", "dispute-lost", "event-parked"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +57,15 @@ class Licence:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """``licence`` None: nothing was ever paid. ``cancel``: subscriptions to end with proration."""
+    """``licence`` None: nothing was ever paid. ``cancel``: subscriptions to end with proration.
+
+    ``origin`` is the purchase that the licence's id comes from, to be kept on record.
+    """
 
     licence: Licence | None
     cancel: tuple[str, ...] = ()
     alarms: tuple[Alarm, ...] = ()
+    origin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +92,15 @@ def decide_fulfilment(purchases: Purchases, now: datetime, origin: str | None = 
     alarms = tuple(_alarms(purchases))
     if not claims:
         return Decision(None, alarms=alarms)
-    identity = licence_id(origin or claims[0].purchase.id)
+    origin = origin or claims[0].purchase.id
+    identity = licence_id(origin)
     granting = [one for one in claims if one.refused is None]
     if not granting:
-        return Decision(_licence(identity, claims[-1]), alarms=alarms)
+        return Decision(_licence(identity, claims[-1]), alarms=alarms, origin=origin)
     chosen = _choose(granting)
     cancel = tuple(_paid_in_vain(purchases, chosen))
     doubles = tuple(Alarm("double-purchase", one) for one in cancel)
-    return Decision(_licence(identity, chosen), cancel, (*doubles, *alarms))
+    return Decision(_licence(identity, chosen), cancel, (*doubles, *alarms), origin)
 
 
 def licence_id(origin: str) -> uuid.UUID:

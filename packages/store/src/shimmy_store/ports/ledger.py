@@ -91,10 +91,9 @@ class Ledger(Protocol):
         lease: Lease,
         record: CustomerRecord,
         messages: Sequence[Message],
-        alarms: Sequence[Alarm],
         now: datetime,
     ) -> bool:
-        """All at once: the record, the messages, the alarms, and events up to the horizon done.
+        """All at once: the record, the messages, and events up to the horizon done.
 
         False, and nothing happened, if the lease is not ours any more.
         """
@@ -104,8 +103,12 @@ class Ledger(Protocol):
         """Give a customer back unsettled."""
         ...
 
+    async def assign_event(self, event: str, customer: str) -> None:
+        """Whose event this is, once that has been found out; nobody's is done."""
+        ...
+
     async def postpone_event(self, event: str, error: str, again: datetime | None) -> None:
-        """Note a failure; ``again`` None parks the event."""
+        """Note a failure; ``again`` None parks the event and raises an alarm."""
         ...
 
     async def due_messages(self, now: datetime, most: int) -> Sequence[Message]:
@@ -118,6 +121,10 @@ class Ledger(Protocol):
 
     async def postpone_message(self, key: str, error: str, again: datetime) -> None:
         """The message did not go out."""
+        ...
+
+    async def raise_alarms(self, alarms: Sequence[Alarm], now: datetime) -> None:
+        """Each once, however often it is raised."""
         ...
 
     async def open_alarms(self) -> Sequence[Alarm]:

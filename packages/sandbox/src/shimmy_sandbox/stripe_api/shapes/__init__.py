@@ -1,0 +1,1 @@
+"""Blank Stripe objects: every field the API promises, before the trade fills it in."""

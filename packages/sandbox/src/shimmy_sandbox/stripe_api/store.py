@@ -1,0 +1,180 @@
+"""Documents in one SQLite file: Stripe objects, deliveries and remembered idempotency keys."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+Document: TypeAlias = dict[str, Any]
+
+_LAYOUT = 7401
+_SCHEMA = """
+CREATE TABLE objects (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,
+  due INTEGER, clock TEXT, body TEXT NOT NULL);
+CREATE INDEX objects_of_kind ON objects (kind, seq);
+CREATE INDEX objects_due ON objects (due) WHERE due IS NOT NULL;
+CREATE TABLE deliveries (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL, endpoint TEXT NOT NULL,
+  due REAL NOT NULL, first REAL NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
+  last_status INTEGER, last_problem TEXT);
+CREATE INDEX deliveries_waiting ON deliveries (state, due);
+CREATE INDEX deliveries_of_event ON deliveries (event);
+CREATE TABLE replies (
+  key TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, status INTEGER NOT NULL, body TEXT NOT NULL,
+  request TEXT NOT NULL, created INTEGER NOT NULL);
+CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)
+"""
+
+
+class StateError(Exception):
+    """The file is no state of this sandbox; the message says which file and what to do."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Store:
+    """One connection under one lock: requests, pages and deliveries take turns.
+
+    A document's keys that begin with ``_`` are ours and never leave the sandbox. ``_due`` (Unix
+    seconds) is when something happens to it by itself, ``_clock`` the test clock it lives by.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        """Open or create the file at ``path``; StateError when it holds something else."""
+        self._lock = threading.RLock()
+        try:
+            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as problem:
+            raise _unreadable(path, problem) from problem
+        self._connection.row_factory = sqlite3.Row
+        try:
+            # With a write-ahead log a killed process never leaves half a transaction.
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=NORMAL")
+            self._lay_out(path)
+        except sqlite3.Error as problem:
+            self._connection.close()
+            raise _unreadable(path, problem) from problem
+        except StateError:
+            self._connection.close()
+            raise
+
+    def _lay_out(self, path: Path | str) -> None:
+        with self.transaction():
+            (layout,) = self._connection.execute("PRAGMA user_version").fetchone()
+            (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            if layout == 0 and tables == 0:
+                for statement in _SCHEMA.split(";\n"):
+                    self._connection.execute(statement)
+                self._connection.execute(f"PRAGMA user_version = {_LAYOUT}")
+            elif layout != _LAYOUT:
+                message = f"{path} is not state of this version of the sandbox: choose another file"
+                raise StateError("state-foreign", message)
+
+    def close(self) -> None:
+        """Close the file; everything committed stays."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing, alone; an exception rolls back. Inside another one it joins that."""
+        with self._lock:
+            if self._connection.in_transaction:
+                yield
+                return
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Inside a transaction: what the block did is undone when it raises."""
+        self._connection.execute("SAVEPOINT attempt")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK TO attempt")
+            self._connection.execute("RELEASE attempt")
+            raise
+        self._connection.execute("RELEASE attempt")
+
+    def get(self, identifier: str) -> Document | None:
+        """The document with this id."""
+        found = self.rows("SELECT body FROM objects WHERE id = ?", identifier)
+        return json.loads(found[0]["body"]) if found else None
+
+    def save(self, document: Mapping[str, Any]) -> None:
+        """Insert or replace ``document``; a replaced one keeps its place in lists."""
+        columns = (document["object"], document.get("_due"), document.get("_clock"))
+        body = json.dumps(document, separators=(",", ":"))
+        self.execute(
+            "INSERT INTO objects (id, kind, due, clock, body) VALUES (?, ?, ?, ?, ?) ON CONFLICT "
+            "(id) DO UPDATE SET kind=excluded.kind, due=excluded.due, clock=excluded.clock, "
+            "body=excluded.body",
+            document["id"],
+            *columns,
+            body,
+        )
+
+    def find(self, kind: str, **fields: Any) -> list[Document]:
+        """Documents of ``kind`` whose ``fields`` have these values, newest first.
+
+        A double underscore in a field's name stands for the dot of a path.
+        """
+        tests, values = [], []
+        for name, value in fields.items():
+            tests.append(f" AND json_extract(body, '$.{name.replace('__', '.')}') = ?")
+            values.append(value)
+        sql = f"SELECT body FROM objects WHERE kind = ?{''.join(tests)} ORDER BY seq DESC"  # noqa: S608 - our names
+        return [json.loads(row["body"]) for row in self.rows(sql, kind, *values)]
+
+    def sequence(self, identifier: str) -> int | None:
+        """The place of a document in the order of creation."""
+        found = self.rows("SELECT seq FROM objects WHERE id = ?", identifier)
+        return found[0]["seq"] if found else None
+
+    def next_due(self, until: int, clock: str | None) -> Document | None:
+        """The first document to which something happens at ``until`` or before, by its clock."""
+        found = self.rows(
+            "SELECT body FROM objects WHERE due <= ? AND clock IS ? ORDER BY due, seq LIMIT 1",
+            until,
+            clock,
+        )
+        return json.loads(found[0]["body"]) if found else None
+
+    def rows(self, sql: str, *values: Any) -> list[sqlite3.Row]:
+        """Every row of a SELECT."""
+        with self._lock:
+            return self._connection.execute(sql, values).fetchall()
+
+    def execute(self, sql: str, *values: Any) -> int:
+        """Run one statement; the number of rows it changed."""
+        with self._lock:
+            return self._connection.execute(sql, values).rowcount
+
+    def setting(self, name: str, default: Any) -> Any:
+        """A value the controls set, or ``default``."""
+        found = self.rows("SELECT value FROM settings WHERE name = ?", name)
+        return json.loads(found[0]["value"]) if found else default
+
+    def set_setting(self, name: str, value: Any) -> None:
+        """Keep ``value`` across restarts."""
+        self.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", name, json.dumps(value))
+
+
+def _unreadable(path: Path | str, problem: sqlite3.Error) -> StateError:
+    message = f"{path} cannot be opened as sandbox state: {problem}"
+    return StateError("state-unreadable", message)
