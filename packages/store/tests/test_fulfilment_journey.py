@@ -11,7 +11,7 @@ import json
 import random
 import ssl
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -44,6 +44,43 @@ CATALOG = json.loads((Path(__file__).resolve().parents[3] / "contracts/plans.jso
 START = datetime(2027, 1, 15, 12, tzinfo=UTC)
 GOOD, REFUSED_LATER, DISPUTED = "4242424242424242", "4000000000000341", "4000000000000259"
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+class PowerCut(BaseException):
+    """The process ends here, and does nothing more."""
+
+
+@dataclass
+class Fuse:
+    """Blows before or after the call of this number; nothing gets through afterwards."""
+
+    number: int | None
+    after: bool = False
+    calls: int = 0
+    blown: bool = False
+
+    def guard(self, port: Any) -> Any:
+        return _Guarded(port, self)
+
+    async def call(self, method: Any, args: Any) -> Any:
+        if self.blown:
+            raise PowerCut
+        self.calls += 1
+        self.blown = self.calls == self.number
+        if self.blown and self.after:
+            await method(*args)
+        if self.blown:
+            raise PowerCut
+        return await method(*args)
+
+
+class _Guarded:
+    def __init__(self, port: Any, fuse: Fuse) -> None:
+        self._port, self._fuse = port, fuse
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._port, name)
+        return lambda *args: self._fuse.call(method, args)
 
 
 @dataclass
@@ -111,11 +148,14 @@ class Town:
         assert done.status_code == 303, done.text
         return self.sdk.v1.checkout.sessions.retrieve(session.id)
 
-    def work(self, *, seed: int = 0, rounds: int = 1, listen: bool = True) -> Swept:
+    def work(
+        self, *, seed: int = 0, rounds: int = 1, listen: bool = True, fuse: Fuse | None = None
+    ) -> Swept:
         """Hear what is new, some of it twice and in any order, and sweep."""
-        return asyncio.run(self._work(random.Random(seed), rounds, listen=listen))
+        fuse = fuse or Fuse(None)
+        return asyncio.run(self._work(random.Random(seed), rounds, fuse, listen=listen))
 
-    async def _work(self, chance: random.Random, rounds: int, *, listen: bool) -> Swept:
+    async def _work(self, chance: random.Random, rounds: int, fuse: Fuse, *, listen: bool) -> Swept:
         swept = Swept(0, 0)
         async with httpx.AsyncClient(
             base_url=f"{self.keygen.url}/v1/accounts/{self.keygen.account}/",
@@ -130,12 +170,19 @@ class Town:
             licences = KeygenLicences(client, {plan: policy_id(plan) for plan in PLAN_IDS})
             http = stripe.HTTPXClient(timeout=10)
             payments = StripePayments(_sdk(self.payments, http))
-            fulfilment = Fulfilment(payments, licences, ledger, "worker", self.now)
-            for _ in range(rounds):
-                swept = await sweep_events(fulfilment, chance.random)
-                if not swept.waiting:
-                    break
-                self.payments.controls.clock.advance(timedelta(minutes=1))
+            fulfilment = Fulfilment(
+                fuse.guard(payments),
+                fuse.guard(licences),
+                fuse.guard(ledger),
+                f"worker {fuse.number}",
+                self.now,
+            )
+            with suppress(PowerCut):
+                for _ in range(rounds):
+                    swept = await sweep_events(fulfilment, chance.random)
+                    if not swept.waiting:
+                        break
+                    self.payments.controls.clock.advance(timedelta(minutes=1))
             await http.close_async()  # type: ignore[no-untyped-call]
             database.close()
         return swept
@@ -296,3 +343,30 @@ def test_faults_on_either_side_only_delay(town: Town, side: str, kind: str) -> N
     assert town.work(rounds=30, listen=False).waiting == 0
     licence = town.licence(bought.subscription)
     assert (licence.plan, licence.suspended, town.count_licences()) == ("developer", False, 1)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_power_cut_at_any_step_changes_nothing_in_the_end(town: Town, after: bool) -> None:
+    """The hardest case: a second subscription, so that something is cancelled on the way."""
+    number, blew = 0, True
+    while blew:
+        number += 1
+        customer = town.customer(f"{number}@example.com")
+        first = town.buy("developer", customer)
+        town.work()
+        town.pass_time(days=1)
+        second = town.buy("startup", customer)
+        fuse = Fuse(number, after)
+        town.work(fuse=fuse)
+        blew = fuse.blown
+        town.pass_time(minutes=3)  # A dead worker's lease runs out.
+        assert town.work(listen=False, rounds=3).waiting == 0
+        licence = town.licence(first.subscription)
+        assert (licence.plan, licence.suspended) == ("startup", False)
+        assert town.sdk.v1.subscriptions.retrieve(first.subscription).status == "canceled"
+        assert town.sdk.v1.subscriptions.retrieve(second.subscription).status == "active"
+        assert Alarm("double-purchase", first.subscription) in town.remember("open_alarms")
+        mails = [one for one in town.remember("due_messages") if one.customer == customer]
+        assert [one.kind for one in mails] == ["licence"]
+        assert town.count_licences() == number
+    assert number > 8
