@@ -35,7 +35,6 @@ class Shop:
     server: StripeServer
     sdk: Any
     browser: httpx.Client
-    customers: list[str] = field(default_factory=list)
 
     @property
     def v1(self) -> Any:

@@ -58,7 +58,12 @@ class Walker:
             return self.chance.choice(kind.partition(":")[2].split("|"))
         if kind == "s" and name in PREFIXES and self.chance.random() < 0.85:
             return self.some(PREFIXES[name])
-        choices = {"m": [{"a": "b"}], "i": NUMBERS, "b": ["true", "false"], "n": ["1.5"]}
+        choices: dict[str, list[Any]] = {
+            "m": [{"a": "b"}],
+            "i": NUMBERS,
+            "b": ["true", "false"],
+            "n": ["1.5"],
+        }
         return self.chance.choice(choices.get(kind, WORDS))
 
     def of(self, kinds: dict[str, Any]) -> dict[str, Any]:
@@ -82,7 +87,7 @@ class Walker:
             mode = self.chance.choice(["payment", "subscription"])
             asked |= {"success_url": WORDS[3], "line_items": [line], "mode": mode}
         sent = dict(form_pairs(asked))
-        named = {"data": sent} if method == "POST" else {"params": sent}
+        named: dict[str, Any] = {"data" if method == "POST" else "params": sent}
         auth = (self.shop.server.api_key, "")
         reply = self.shop.browser.request(method, path, auth=auth, **named)
         assert reply.status_code < 500, (operation, sent, reply.text)
@@ -93,14 +98,14 @@ class Walker:
 
     def look_at(self, found: dict[str, Any]) -> None:
         """Remember ids; pay what can be paid, press every button of a portal."""
-        for one in (found, *found.get("data", [])) if isinstance(found.get("data"), list) else (
-            found,
-        ):  # fmt: skip
+        listed = found["data"] if isinstance(found.get("data"), list) else []
+        for one in (found, *listed):
             if isinstance(one.get("id"), str) and one["id"] not in self.ids:
                 self.ids.append(one["id"])
         if found["object"] == "checkout.session" and found["url"]:
-            form = {"email": "a@b.c", "card_number": self.chance.choice(CARDS), "card_cvc": "123",
-                    "card_expiry": "12/34", "payment_method": self.chance.choice(["card", "alipay"])}  # fmt: skip
+            form = {"email": "a@b.c", "card_cvc": "123", "card_expiry": "12/34"}
+            form["card_number"] = self.chance.choice(CARDS)
+            form["payment_method"] = self.chance.choice(["card", "alipay"])
             assert self.shop.browser.post(found["url"], data=form).status_code < 500
         if found["object"] == "billing_portal.session":
             for action in ("", "/update", "/cancel", "/card", "/confirm", "/pay", "/keep"):

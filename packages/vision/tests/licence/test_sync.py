@@ -349,7 +349,7 @@ def test_what_does_not_fit_waits_for_the_month_to_end_and_goes_uncounted_then(
     first, second = customer("machine-1").licensing(), customer("machine-2").licensing()
     for licensing in (first, second):
         activate_licence(sold.key, licensing)
-        use(licensing, *[1] * 6, 2)  # Neither has heard of the other's.
+        use(licensing, *[1] * 8)  # Neither has heard of the other's.
     assert sync(first) == "counted"
     assert sync(second) == "no-room"
     assert (shop.uses(sold), record(second).waiting) == (10, 6)

@@ -225,8 +225,9 @@ STEPS = st.one_of(
 
 def test_no_page_is_ever_counted_twice_and_what_is_missing_was_in_doubt() -> None:
     with open_shop() as shop:
+        phases = (Phase.explicit, Phase.generate, Phase.shrink)
 
-        @settings(max_examples=40, phases=(Phase.explicit, Phase.generate, Phase.shrink))
+        @settings(max_examples=40, deadline=None, phases=phases)
         @given(steps=st.lists(STEPS, min_size=5, max_size=25))
         def run(steps: list[tuple[Any, ...]]) -> None:
             with tempfile.TemporaryDirectory() as name, ExitStack() as opened:

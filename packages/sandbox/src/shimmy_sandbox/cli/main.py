@@ -11,6 +11,7 @@ from shimmy_sandbox import __version__
 COMMANDS = {
     "synthetic-model": ("shimmy_sandbox.cli.synthetic_model", "write a random-weight model pair"),
     "licences": ("shimmy_sandbox.cli.licences", "serve a licence server, sell, suspend, break it"),
+    "stripe": ("shimmy_sandbox.cli.stripe", "serve Stripe's API and pages, pay, let time pass"),
     "mirror": ("shimmy_sandbox.cli.mirror", "serve a folder of models, with faults on request"),
 }
 

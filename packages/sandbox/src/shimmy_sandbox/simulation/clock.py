@@ -19,6 +19,10 @@ class SimulatedClock:
         with self._lock:
             return self._frozen or datetime.now(UTC) + self._offset
 
+    def real(self) -> datetime:
+        """The true moment, whatever this clock shows: others' clocks are not simulated."""
+        return datetime.now(UTC)
+
     def set(self, moment: datetime) -> None:
         """It is ``moment`` now, and time goes on from there."""
         with self._lock:

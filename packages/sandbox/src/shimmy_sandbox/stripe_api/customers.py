@@ -54,16 +54,7 @@ def update_customer(call: Call) -> Document:
 
 
 def _changes(books: Books, customer: Document, given: Any) -> Document:
-    changes = {name: given[name] for name in _FIELDS if name in given}
-    for name in ("business_name", "individual_name"):
-        if name in changes:
-            # Text or absent, never null; what was cleared stays as empty text.
-            changes[name] = changes[name] or ""
-    email = changes.get("email")
-    if email is not None and ("@" not in email[1:-1] or len(email) > _LONGEST_EMAIL):
-        raise invalid(f"Invalid email address: {email}", "email", "email_invalid")
-    if "preferred_locales" in changes:
-        changes["preferred_locales"] = changes["preferred_locales"] or []
+    changes = _texts(given)
     if "address" in given:
         changes["address"] = catalogue.address(**given["address"]) if given["address"] else None
     if "shipping" in given:
@@ -79,6 +70,20 @@ def _changes(books: Books, customer: Document, given: Any) -> Document:
         changes["invoice_settings"] = {**customer["invoice_settings"], **asked}
     if "metadata" in given:
         changes["metadata"] = merged_metadata(customer["metadata"], given["metadata"])
+    return changes
+
+
+def _texts(given: Any) -> Document:
+    changes = {name: given[name] for name in _FIELDS if name in given}
+    for name in ("business_name", "individual_name"):
+        if name in changes:
+            # Text or absent, never null; what was cleared stays as empty text.
+            changes[name] = changes[name] or ""
+    email = changes.get("email")
+    if email is not None and ("@" not in email[1:-1] or len(email) > _LONGEST_EMAIL):
+        raise invalid(f"Invalid email address: {email}", "email", "email_invalid")
+    if "preferred_locales" in changes:
+        changes["preferred_locales"] = changes["preferred_locales"] or []
     return changes
 
 
