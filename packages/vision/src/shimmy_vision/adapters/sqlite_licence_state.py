@@ -286,7 +286,8 @@ class SqliteLicenceState:
                 return
 
     def _place(self) -> str:
-        return ":".join((self._host, *map(str, self._file or ())))
+        # Not the device: some file systems get another number with every mount.
+        return f"{self._host}:{self._file[1] if self._file else 0}"
 
     def _connect_reading(self, how: str) -> sqlite3.Connection:
         return sqlite3.connect(f"{self._path.absolute().as_uri()}?{how}", uri=True)
