@@ -204,10 +204,10 @@ def licensing(settings: Settings, order: LicenceOrder) -> Iterator[Licensing]:
         state.close()
 
 
-def _sync(licences: Licensing, *, force: bool = False) -> None:
+def _sync(licences: Licensing, *, leaving: bool = False) -> None:
     key = licences.key()
     if key is not None:
-        sync_pages(key, licences, force=force)
+        sync_pages(key, licences, leaving=leaving)
 
 
 def _last_sync(licences: Licensing, sync: BackgroundSync) -> None:
@@ -215,7 +215,7 @@ def _last_sync(licences: Licensing, sync: BackgroundSync) -> None:
     sync.close(_LAST_SYNC_SECONDS)
     with suppress(LicenceError):
         if licences.short_lived:
-            _sync(licences, force=True)
+            _sync(licences, leaving=True)
 
 
 def _now() -> datetime:

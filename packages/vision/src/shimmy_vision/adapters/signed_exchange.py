@@ -94,7 +94,10 @@ class SignedExchange:
         """Send and verify; ``key`` authenticates as that licence. Raises LicenceServerError."""
         if self._offline:
             raise LicenceServerError(
-                "licence-server-forbidden", "SHIMMY_OFFLINE forbids the network", sent=False
+                "licence-server-forbidden",
+                "SHIMMY_OFFLINE forbids the network",
+                hint="Unset SHIMMY_OFFLINE for a moment, then try again.",
+                sent=False,
             )
         headers = {
             "Accept": _MEDIA_TYPE,

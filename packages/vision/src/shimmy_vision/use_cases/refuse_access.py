@@ -12,7 +12,7 @@ def refuse_access(refused: Refused, licensing: Licensing) -> LicenceError:
     remedy = refused.remedy
     if licensing.licensor.pricing_url not in remedy:
         # After a dash: a full stop behind a command would be copied with it.
-        remedy = f"{remedy} — {see_plans(licensing.licensor)}"
+        remedy = f"{remedy.rstrip('.')} — {see_plans(licensing.licensor)}"
     if licensing.licensor.sandbox:
         remedy = f"{remedy} (SANDBOX build: it accepts simulated licences only.)"
     return LicenceError(refused.code, refused.reason, hint=remedy)

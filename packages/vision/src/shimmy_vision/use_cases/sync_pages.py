@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 from shimmy_vision.domain.licence.licence_facts import Denial
 from shimmy_vision.domain.licence.metering import (
+    BATCH_PAGES,
     LARGEST_BATCH,
     Batch,
     fit_pages,
@@ -36,13 +37,21 @@ class _Open:
     licence: str
 
 
-def sync_pages(key: str, licensing: Licensing, *, force: bool = False, wait: float = 0) -> Synced:
+def sync_pages(
+    key: str,
+    licensing: Licensing,
+    *,
+    force: bool = False,
+    leaving: bool = False,
+    wait: float = 0,
+) -> Synced:
     """Send what waits if it is due, or in any case with ``force``.
 
+    ``leaving`` makes everything due that waits, unless the server was not heard a moment ago.
     ``wait`` is how many seconds another process that does the same is waited for. Raises
     LicenceStateError.
     """
-    if not force and not _is_due(key, licensing):
+    if not force and not _is_due(key, licensing, leaving=leaving):
         return "nothing-due"
     with licensing.state.alone(wait) as alone:
         if not alone:
@@ -55,10 +64,11 @@ def sync_pages(key: str, licensing: Licensing, *, force: bool = False, wait: flo
             return "unheard"
 
 
-def _is_due(key: str, licensing: Licensing) -> bool:
+def _is_due(key: str, licensing: Licensing, *, leaving: bool) -> bool:
     with licensing.state.session(key) as session:
         record, oldest = session.record, session.oldest_waiting()
-    return is_sync_due(record.waiting, oldest, record.sync_failed, licensing.now())
+    waiting = max(record.waiting, BATCH_PAGES) if leaving and record.waiting else record.waiting
+    return is_sync_due(waiting, oldest, record.sync_failed, licensing.now())
 
 
 def _report_all(key: str, licensing: Licensing) -> Synced:
