@@ -17,9 +17,9 @@ from typing import Any
 import httpx
 import pytest
 
-from shimmy_sandbox.keygen.database import StateError
 from shimmy_sandbox.keygen.server import serve_keygen
 from shimmy_sandbox.simulation.controls import Controls
+from shimmy_sandbox.simulation.state_file import StateError
 
 LICENSOR = Path(__file__).parents[4] / "contracts" / "sandbox-licensor.json"
 JSON = "application/json; charset=utf-8"

@@ -15,8 +15,9 @@ from typing import Any
 import httpx
 import pytest
 
+from shimmy_sandbox.simulation.state_file import StateError
 from shimmy_sandbox.stripe_api.identity import API_KEY
-from shimmy_sandbox.stripe_api.store import StateError, Store
+from shimmy_sandbox.stripe_api.store import Store
 
 from .conftest import NO_TLS, SUCCESS
 

@@ -15,7 +15,6 @@ from urllib.parse import quote
 
 import httpx
 
-from shimmy_sandbox.keygen.database import StateError
 from shimmy_sandbox.keygen.server import serve_keygen
 from shimmy_sandbox.keygen.shop import (
     Address,
@@ -26,6 +25,7 @@ from shimmy_sandbox.keygen.shop import (
     sell,
     stock_shop,
 )
+from shimmy_sandbox.simulation.state_file import StateError
 
 _PORT = 7410
 _URL = f"http://127.0.0.1:{_PORT}"

@@ -17,8 +17,8 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
+from shimmy_sandbox.simulation.state_file import StateError
 from shimmy_sandbox.stripe_api.server import serve_stripe
-from shimmy_sandbox.stripe_api.store import StateError
 
 _PORT = 7420
 _URL = f"http://127.0.0.1:{_PORT}"

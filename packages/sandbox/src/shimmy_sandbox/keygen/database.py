@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
+
+from shimmy_sandbox.simulation.state_file import Layout, StateFile
 
 Row: TypeAlias = dict[str, Any]
 
@@ -55,65 +56,12 @@ CREATE TABLE tokens (
 """
 
 
-class StateError(Exception):
-    """The file is no state of this sandbox; the message says which file and what to do."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class Database:
-    """One connection, used by one thread at a time; a request is one transaction."""
+class Database(StateFile):
+    """The licence server's tables; a request is one transaction."""
 
     def __init__(self, path: Path | str) -> None:
-        """Open or create the file at ``path``; StateError when it holds something else."""
-        try:
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        except sqlite3.Error as problem:
-            raise _unreadable(path, problem) from problem
-        self._connection.row_factory = sqlite3.Row
-        try:
-            # With a write-ahead log a killed process never leaves half a transaction.
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=NORMAL")
-            self._connection.execute("PRAGMA foreign_keys=ON")
-            self._lay_out(path)
-        except sqlite3.Error as problem:
-            self._connection.close()
-            raise _unreadable(path, problem) from problem
-        except StateError:
-            self._connection.close()
-            raise
-
-    def _lay_out(self, path: Path | str) -> None:
-        with self.transaction():
-            (layout,) = self._connection.execute("PRAGMA user_version").fetchone()
-            (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-            if layout == 0 and tables == 0:
-                for statement in _SCHEMA.split(";\n"):
-                    self._connection.execute(statement)
-                self._connection.execute(f"PRAGMA user_version = {_LAYOUT}")
-            elif layout != _LAYOUT:
-                raise StateError(
-                    "state-foreign",
-                    f"{path} is not state of this version of the sandbox: choose another file",
-                )
-
-    def close(self) -> None:
-        """Close the file; everything committed stays."""
-        self._connection.close()
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing; an exception rolls back."""
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
+        """StateError when the file at ``path`` holds something else."""
+        super().__init__(path, Layout(_LAYOUT, _SCHEMA))
 
     def rows(self, sql: str, *values: Any) -> list[Row]:
         """Every row of a SELECT, JSON columns read."""
@@ -151,11 +99,6 @@ class Database:
     def delete(self, table: str, identifier: str) -> None:
         """Remove the row with this id and what hangs on it."""
         self._connection.execute(f"DELETE FROM {table} WHERE id = ?", [identifier])  # noqa: S608
-
-
-def _unreadable(path: Path | str, problem: sqlite3.Error) -> StateError:
-    message = f"{path} cannot be opened as sandbox state: {problem}"
-    return StateError("state-unreadable", message)
 
 
 _JSON_COLUMNS = {"metadata": "{}", "settings": "{}", "platforms": "null"}

@@ -29,15 +29,13 @@ from shimmy_sandbox.keygen.signing import SigningKey
 from shimmy_sandbox.keygen.wire import written_time
 from shimmy_sandbox.simulation.controls import Controls, RecordingApp
 from shimmy_sandbox.simulation.faults import FaultyApp
-from shimmy_sandbox.simulation.loopback import LoopbackServer, serve_on_loopback
+from shimmy_sandbox.simulation.loopback import Served, serve_on_loopback
 
 
 @dataclass(frozen=True, slots=True)
-class KeygenServer:
-    """A running licence server; ``url`` has no trailing slash."""
+class KeygenServer(Served):
+    """A running licence server."""
 
-    loopback: LoopbackServer
-    controls: Controls
     public_key: str
     """64 hex digits."""
     account: str = ACCOUNT_ID
@@ -45,20 +43,6 @@ class KeygenServer:
     """The shop's product; it exists once the shop is stocked."""
     admin_token: str = ADMIN_TOKEN
     """Fixed and published: no secret."""
-
-    @property
-    def url(self) -> str:
-        """``http://127.0.0.1:PORT``."""
-        return self.loopback.url
-
-    @property
-    def port(self) -> int:
-        """Where it listens on 127.0.0.1."""
-        return self.loopback.port
-
-    def wait(self) -> None:
-        """Block until the server stops or Ctrl-C."""
-        self.loopback.wait()
 
 
 @contextmanager

@@ -14,6 +14,8 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from shimmy_sandbox.simulation.controls import Controls
+
 _START_SECONDS = 20
 
 
@@ -43,6 +45,28 @@ class LoopbackServer:
         """Block until the server stops or Ctrl-C."""
         while self.thread.is_alive():
             self.thread.join(0.2)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A simulator that is being served; ``url`` has no trailing slash."""
+
+    loopback: LoopbackServer
+    controls: Controls
+
+    @property
+    def url(self) -> str:
+        """``http://127.0.0.1:PORT``."""
+        return self.loopback.url
+
+    @property
+    def port(self) -> int:
+        """Where it listens on 127.0.0.1."""
+        return self.loopback.port
+
+    def wait(self) -> None:
+        """Block until the server stops or Ctrl-C."""
+        self.loopback.wait()
 
 
 @contextmanager

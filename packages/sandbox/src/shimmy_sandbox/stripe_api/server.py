@@ -12,7 +12,7 @@ from starlette.routing import Mount, Route
 
 from shimmy_sandbox.simulation.controls import Controls, RecordingApp
 from shimmy_sandbox.simulation.faults import FaultyApp
-from shimmy_sandbox.simulation.loopback import LoopbackServer, serve_on_loopback
+from shimmy_sandbox.simulation.loopback import Served, serve_on_loopback
 from shimmy_sandbox.stripe_api.api import Api
 from shimmy_sandbox.stripe_api.app import StripeApp
 from shimmy_sandbox.stripe_api.deliveries import Courier
@@ -23,29 +23,13 @@ from shimmy_sandbox.stripe_api.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class StripeServer:
-    """A running simulator; ``url`` has no trailing slash."""
+class StripeServer(Served):
+    """A running simulator."""
 
-    loopback: LoopbackServer
-    controls: Controls
     api_key: str = API_KEY
     """Fixed and published: no secret."""
     publishable_key: str = PUBLISHABLE_KEY
     account: str = ACCOUNT_ID
-
-    @property
-    def url(self) -> str:
-        """``http://127.0.0.1:PORT``."""
-        return self.loopback.url
-
-    @property
-    def port(self) -> int:
-        """Where it listens on 127.0.0.1."""
-        return self.loopback.port
-
-    def wait(self) -> None:
-        """Block until the server stops or Ctrl-C."""
-        self.loopback.wait()
 
 
 @contextmanager

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
+
+from shimmy_sandbox.simulation.state_file import Layout, StateFile
 
 Document: TypeAlias = dict[str, Any]
 
@@ -32,15 +33,7 @@ CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)
 """
 
 
-class StateError(Exception):
-    """The file is no state of this sandbox; the message says which file and what to do."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class Store:
+class Store(StateFile):
     """One connection under one lock: requests, pages and deliveries take turns.
 
     A document's keys that begin with ``_`` are ours and never leave the sandbox. ``_due`` (Unix
@@ -48,56 +41,8 @@ class Store:
     """
 
     def __init__(self, path: Path | str) -> None:
-        """Open or create the file at ``path``; StateError when it holds something else."""
-        self._lock = threading.RLock()
-        try:
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        except sqlite3.Error as problem:
-            raise _unreadable(path, problem) from problem
-        self._connection.row_factory = sqlite3.Row
-        try:
-            # With a write-ahead log a killed process never leaves half a transaction.
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=NORMAL")
-            self._lay_out(path)
-        except sqlite3.Error as problem:
-            self._connection.close()
-            raise _unreadable(path, problem) from problem
-        except StateError:
-            self._connection.close()
-            raise
-
-    def _lay_out(self, path: Path | str) -> None:
-        with self.transaction():
-            (layout,) = self._connection.execute("PRAGMA user_version").fetchone()
-            (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-            if layout == 0 and tables == 0:
-                for statement in _SCHEMA.split(";\n"):
-                    self._connection.execute(statement)
-                self._connection.execute(f"PRAGMA user_version = {_LAYOUT}")
-            elif layout != _LAYOUT:
-                message = f"{path} is not state of this version of the sandbox: choose another file"
-                raise StateError("state-foreign", message)
-
-    def close(self) -> None:
-        """Close the file; everything committed stays."""
-        with self._lock:
-            self._connection.close()
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing, alone; an exception rolls back. Inside another one it joins that."""
-        with self._lock:
-            if self._connection.in_transaction:
-                yield
-                return
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
+        """StateError when the file at ``path`` holds something else."""
+        super().__init__(path, Layout(_LAYOUT, _SCHEMA))
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -173,8 +118,3 @@ class Store:
     def set_setting(self, name: str, value: Any) -> None:
         """Keep ``value`` across restarts."""
         self.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", name, json.dumps(value))
-
-
-def _unreadable(path: Path | str, problem: sqlite3.Error) -> StateError:
-    message = f"{path} cannot be opened as sandbox state: {problem}"
-    return StateError("state-unreadable", message)

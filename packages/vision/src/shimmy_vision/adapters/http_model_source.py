@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 
 from shimmy_vision import __version__
+from shimmy_vision.adapters.http_line import Line
+from shimmy_vision.domain.licence.licensor import is_loopback
 from shimmy_vision.domain.model.download import PartState, ServerReply, read_number
 from shimmy_vision.domain.model.model_manifest import ModelFile, ModelPin
 from shimmy_vision.errors import DownloadError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.model_source import Transfer
 
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _CONNECT_SECONDS = 10.0
 
 
@@ -45,7 +44,7 @@ class HttpModelSource:
             headers["Range"] = f"bytes={part.size}-"
             if part.tag and not part.tag.startswith("W/"):
                 headers["If-Range"] = part.tag
-        line = _Line()
+        line = Line()
         with (
             _network_errors(what),
             self._client() as client,
@@ -67,36 +66,13 @@ class HttpModelSource:
     def _refuse_insecure(self, request: httpx.Request) -> None:
         """A mirror the user chose may be plain HTTP; a redirect may not lead there."""
         chosen = _origin(request.url) == _origin(httpx.URL(self._base_url))
-        if request.url.scheme == "https" or chosen or request.url.host in _LOOPBACK:
+        if request.url.scheme == "https" or chosen or is_loopback(request.url.host):
             return
         raise DownloadError(
             "download-insecure",
             "The server redirects the download to an unencrypted address.",
             hint="Check SHIMMY_MODEL_BASE_URL.",
         )
-
-
-class _Line:
-    """The connection in use, so that another thread can hang up while this one waits for data."""
-
-    def __init__(self) -> None:
-        self._socket: socket.socket | None = None
-        self._down = False
-
-    def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """httpcore's tracing: each new connection, then its encrypted form, passes here."""
-        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
-            self._socket = info["return_value"].get_extra_info("socket")
-            if self._down:
-                self.hang_up()
-
-    def hang_up(self) -> None:
-        self._down = True
-        if self._socket is not None:
-            with suppress(OSError):
-                # The plain socket's own: closing would not wake a thread that waits in recv,
-                # and SSLSocket's would take the session away from under it.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

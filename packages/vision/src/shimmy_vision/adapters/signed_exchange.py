@@ -7,11 +7,9 @@ neither keys nor addresses.
 from __future__ import annotations
 
 import json
-import socket
 import ssl
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from queue import Empty, Queue
@@ -21,6 +19,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from shimmy_vision import __version__
+from shimmy_vision.adapters.http_line import Line
 from shimmy_vision.domain.licence.licence_facts import one_line
 from shimmy_vision.domain.licence.licensor import is_loopback
 from shimmy_vision.domain.licence.response_signature import Asked, NotGenuine, check_reply
@@ -148,7 +147,7 @@ class SignedExchange:
         Names that do not resolve and addresses that do not answer keep a thread for as long as the
         system likes, and none of httpx's limits adds them up.
         """
-        line, outcome = _Line(), Queue[tuple[httpx.Response, bytes] | Exception](1)
+        line, outcome = Line(), Queue[tuple[httpx.Response, bytes] | Exception](1)
         request.extensions["trace"] = line.trace
 
         def work() -> None:
@@ -212,30 +211,6 @@ def _exchange(client: httpx.Client, request: httpx.Request) -> tuple[httpx.Respo
         raise _unreachable("the proxy refuses the connection") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _unreachable("the connection broke") from error
-
-
-class _Line:
-    """The connection of one exchange, so that it can be hung up from another thread."""
-
-    def __init__(self) -> None:
-        self._down = False
-        self._socket: socket.socket | None = None
-
-    def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """httpcore's tracing: the new connection, then its encrypted form, passes here."""
-        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
-            self._socket = info["return_value"].get_extra_info("socket")
-            if self._down:
-                self.hang_up()
-
-    def hang_up(self) -> None:
-        """Now, or as soon as there is a connection."""
-        self._down = True
-        if self._socket is not None:
-            with suppress(OSError):
-                # The plain socket's own: closing would not wake a thread that waits in recv,
-                # and SSLSocket's would take the session away from under it.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 def malformed() -> LicenceServerError:
