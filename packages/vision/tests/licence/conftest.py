@@ -11,8 +11,24 @@ import pytest
 from licence_world import Customer, MakeCustomer, Shop, open_shop
 
 
+@pytest.fixture(scope="module")
+def lasting_shop() -> Iterator[Shop]:
+    """One server for all tests of a module."""
+    with open_shop() as opened:
+        yield opened
+
+
 @pytest.fixture
-def shop() -> Iterator[Shop]:
+def shop(request: pytest.FixtureRequest) -> Iterator[Shop]:
+    """A server of its own, or the module's with nothing going wrong, where it says ONE_SHOP.
+
+    There each test works with licences of its own.
+    """
+    if getattr(request.module, "ONE_SHOP", False):
+        shared: Shop = request.getfixturevalue("lasting_shop")
+        shared.forget()
+        yield shared
+        return
     with open_shop() as opened:
         yield opened
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from licence_world import Customer, MakeCustomer, Shop, open_shop
+from licence_world import Customer, MakeCustomer, Shop
 
 from shimmy_vision.errors import LicenceError, LicenceStateError
 from shimmy_vision.ports.licensing import Licensing
@@ -17,6 +17,8 @@ from shimmy_vision.use_cases.activate_licence import activate_licence
 from shimmy_vision.use_cases.admit_pages import admit_pages
 from shimmy_vision.use_cases.settle_pages import settle_pages
 from shimmy_vision.use_cases.sync_pages import sync_pages
+
+ONE_SHOP = True
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 RUBBISH = b"this is no database at all" * 100
@@ -46,19 +48,6 @@ def spoil(customer: Customer) -> None:
     data = customer.state_file.read_bytes()
     place = data.index(b"-----BEGIN MACHINE FILE-----") + 100
     customer.state_file.write_bytes(data[:place] + b"#" + data[place + 1 :])
-
-
-@pytest.fixture(scope="module")
-def open_for_all() -> Iterator[Shop]:
-    with open_shop() as opened:
-        yield opened
-
-
-@pytest.fixture
-def shop(open_for_all: Shop) -> Shop:
-    """One server for all tests here, each with a licence of its own."""
-    open_for_all.forget()
-    return open_for_all
 
 
 @pytest.fixture

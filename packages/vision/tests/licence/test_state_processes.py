@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -14,7 +13,7 @@ import licence_worker
 import psutil
 import pytest
 from licence_worker import Process, Work, run, start
-from licence_world import Customer, MakeCustomer, Shop, Sold, open_shop
+from licence_world import Customer, MakeCustomer, Shop, Sold
 
 from shimmy_vision.adapters.sqlite_licence_state import SqliteLicenceState
 from shimmy_vision.domain.licence.metering import SETTLE_WAIT
@@ -24,22 +23,11 @@ from shimmy_vision.use_cases.admit_pages import admit_pages
 from shimmy_vision.use_cases.settle_pages import settle_pages
 from shimmy_vision.use_cases.sync_pages import sync_pages
 
+ONE_SHOP = True
+
 KILLED = -9
 SEED = 20261125
 TOGETHER = 20
-
-
-@pytest.fixture(scope="module")
-def open_for_all() -> Iterator[Shop]:
-    with open_shop() as opened:
-        yield opened
-
-
-@pytest.fixture
-def shop(open_for_all: Shop) -> Shop:
-    """One server for all tests here, each with a licence of its own."""
-    open_for_all.forget()
-    return open_for_all
 
 
 @pytest.fixture

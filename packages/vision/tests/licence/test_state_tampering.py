@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from licence_world import Customer, MakeCustomer, Shop, Sold, open_shop
+from licence_world import Customer, MakeCustomer, Shop, Sold
 
 from shimmy_vision.errors import LicenceError, LicenceStateError
 from shimmy_vision.ports.licence_state import LicenceSession
@@ -23,6 +23,8 @@ from shimmy_vision.use_cases.activate_licence import activate_licence
 from shimmy_vision.use_cases.admit_pages import admit_pages
 from shimmy_vision.use_cases.settle_pages import settle_pages
 from shimmy_vision.use_cases.sync_pages import sync_pages
+
+ONE_SHOP = True
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -59,19 +61,6 @@ def make_one_file(path: Path, page_size: int = SMALL_PAGES) -> bytes:
         connection.execute("VACUUM")
         connection.execute("PRAGMA journal_mode=WAL")
     return path.read_bytes()
-
-
-@pytest.fixture(scope="module")
-def open_for_all() -> Iterator[Shop]:
-    with open_shop() as opened:
-        yield opened
-
-
-@pytest.fixture
-def shop(open_for_all: Shop) -> Shop:
-    """One server for all tests here, each with a licence of its own."""
-    open_for_all.forget()
-    return open_for_all
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from licence_world import Customer, MakeCustomer, Shop, Sold, open_shop
+from licence_world import Customer, MakeCustomer, Shop, Sold
 from stranger import Heard, relay, signed, strangers
 
 from shimmy_sandbox.keygen import shop as keygen_shop
@@ -24,6 +24,8 @@ from shimmy_vision.use_cases.admit_pages import admit_pages
 from shimmy_vision.use_cases.refresh_licence import refresh_licence
 from shimmy_vision.use_cases.settle_pages import settle_pages
 from shimmy_vision.use_cases.sync_pages import sync_pages
+
+ONE_SHOP = True
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 READ, INCREMENT = "/me", "increment-usage"
@@ -61,19 +63,6 @@ def report_in_the_end(shop: Shop, sold: Sold, *machines: Licensing) -> None:
 
 def increments(shop: Shop) -> int:
     return shop.asked().count("POST increment-usage")
-
-
-@pytest.fixture(scope="module")
-def open_for_all() -> Iterator[Shop]:
-    with open_shop() as opened:
-        yield opened
-
-
-@pytest.fixture
-def shop(open_for_all: Shop) -> Shop:
-    """One server for all tests here, each with a licence of its own."""
-    open_for_all.forget()
-    return open_for_all
 
 
 @pytest.fixture

@@ -24,6 +24,8 @@ from shimmy_vision.use_cases.admit_pages import admit_pages
 from shimmy_vision.use_cases.settle_pages import settle_pages
 from shimmy_vision.use_cases.sync_pages import sync_pages
 
+ONE_SHOP = True
+
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 MACHINES = 2
 LOST = ("no-request", "no-reply", "status", "status-after")
@@ -134,19 +136,6 @@ class World:
         given_up = sum(self.record(place).uncounted for place in range(MACHINES))
         assert self.committed - self.uses - given_up <= self.in_doubt
         assert self.committed == sum(self.record(place).total for place in range(MACHINES))
-
-
-@pytest.fixture(scope="module")
-def open_for_all() -> Iterator[Shop]:
-    with open_shop() as opened:
-        yield opened
-
-
-@pytest.fixture
-def shop(open_for_all: Shop) -> Shop:
-    """One server for all tests here, each with a licence of its own."""
-    open_for_all.forget()
-    return open_for_all
 
 
 @pytest.fixture
