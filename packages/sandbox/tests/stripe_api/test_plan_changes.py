@@ -86,6 +86,28 @@ def test_a_downgrade_leaves_credit(shop: Shop, plans: Plans) -> None:
     assert shop.v1.customers.retrieve(customer.id).balance == 0
 
 
+def test_cancelling_with_proration_leaves_credit_for_what_was_not_used(
+    shop: Shop, plans: Plans
+) -> None:
+    before = len(shop.types())
+    wish = {"prorate": True, "invoice_now": True}
+    ended = shop.v1.subscriptions.cancel(plans.subscription.id, wish)
+    assert ended.status == "canceled"
+    last = shop.v1.invoices.list().data[0]
+    assert (last.total, last.amount_due, last.status) == (-1450, 0, "paid")
+    assert last.parent.subscription_details.subscription == ended.id
+    assert shop.v1.customers.retrieve(plans.subscription.customer).balance == -1450
+    assert shop.types(before)[-1] == "customer.subscription.deleted"
+    with pytest.raises(stripe.InvalidRequestError):
+        shop.v1.subscriptions.cancel(plans.subscription.id, wish)
+
+
+@pytest.mark.parametrize("wish", ["prorate", "invoice_now"])
+def test_half_of_that_is_not_simulated(shop: Shop, plans: Plans, wish: str) -> None:
+    with pytest.raises(stripe.InvalidRequestError, match="not simulated"):
+        shop.v1.subscriptions.cancel(plans.subscription.id, {wish: True})
+
+
 def test_another_interval_begins_a_new_period(shop: Shop, plans: Plans) -> None:
     year = shop.price(29000, recurring={"interval": "year"})
     changed = update(shop, plans, year, "create_prorations", expand=["latest_invoice"])
