@@ -239,6 +239,9 @@ def test_what_is_received(
         assert on_ledger(receive) == "heard-before"
     due = on_ledger(lambda ledger: ledger.due_events(NOW, 10))
     assert [one.customer for one in due] == (["cus_1"] if answer == "new" else [])
+    alarmed = answer == Rejected("wrong-mode")
+    alarms = on_ledger(lambda ledger: ledger.open_alarms())
+    assert alarms == ([Alarm("wrong-mode", "evt_1")] if alarmed else [])
 
 
 def test_a_dispute_names_its_payment(on_ledger: Callable[[Work], Any]) -> None:

@@ -26,7 +26,12 @@ _COLLECTING = _BILLING | {"unpaid", "paused"}
 
 Reason: TypeAlias = Literal["refunded", "disputed", "unpaid", "ended"]
 AlarmCode: TypeAlias = Literal[
-    "double-purchase", "partial-refund", "dispute-open", "dispute-lost", "event-parked"
+    "double-purchase",
+    "partial-refund",
+    "dispute-open",
+    "dispute-lost",
+    "event-parked",
+    "wrong-mode",
 ]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeAlias
 
+from shimmy_store.domain.fulfilment import Alarm
 from shimmy_store.domain.webhook_event import read_event
 from shimmy_store.domain.webhook_signature import Verdict, check_signature
 from shimmy_store.ports.ledger import HeardEvent, Ledger
@@ -34,8 +35,8 @@ async def receive_event(
 ) -> Received | Rejected:
     """Verify the bytes as they came and insert the event once, by its id.
 
-    An event of the other mode is refused: test payments give no live licences, and the other way
-    round. Raises LedgerError, on which Stripe has to be told to try again.
+    An event of the other mode is refused and raises an alarm: test payments give no live licences,
+    and the other way round. Raises LedgerError, on which Stripe has to be told to try again.
     """
     verdict = check_signature(body, signature, endpoint.secrets, now)
     if verdict != "genuine":
@@ -44,6 +45,8 @@ async def receive_event(
     if event is None:
         return Rejected("no-event")
     if event.livemode != endpoint.livemode:
+        # Signed with our secret, so not a stranger's: an endpoint is set up in the wrong mode.
+        await ledger.raise_alarms([Alarm("wrong-mode", event.id)], now)
         return Rejected("wrong-mode")
     text = body.decode("utf-8")
     heard = HeardEvent(
