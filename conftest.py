@@ -1,7 +1,16 @@
 """Settings of all tests."""
 
+import os
+
 from hypothesis import HealthCheck, settings
 
-# Examples may share two cores with other tests: a slow one says nothing about the code.
-settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Examples may share two cores with other tests: a slow one says nothing about the code. On CI the
+# same examples are tried every time, so that a red run is about the change and can be repeated;
+# everywhere else new ones are, so that what they miss is found sooner or later.
+settings.register_profile(
+    "shared",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=bool(os.environ.get("CI")),
+)
 settings.load_profile("shared")

@@ -139,21 +139,29 @@ def _reversed(one: Subscription | Payment) -> Reason | None:
 
 
 def _choose(granting: list[_Claim]) -> _Claim:
-    """The newest subscription is what is wanted now; a plan bought once stays if it is better."""
-    subscriptions = [one for one in granting if _is_billing(one)]
-    candidates = subscriptions[-1:] or granting
+    """The newest subscription is what is wanted now; a plan bought once stays if it is better.
+
+    Also where the newest one is cancelled and only its month is left. An older one never comes
+    back before that: what was left of it may have been credited.
+    """
+    subscriptions = [one for one in granting if isinstance(one.purchase, Subscription)]
     kept = [one for one in granting if isinstance(one.purchase, Payment)]
-    return max((*candidates, *kept), key=lambda one: (_rank(one), one.order))
+    return max((*subscriptions[-1:], *kept), key=lambda one: (_rank(one), one.order))
 
 
 def _paid_in_vain(purchases: Purchases, chosen: _Claim) -> Iterator[str]:
     """Subscriptions that would go on taking money beside the purchase the licence rests on.
 
-    Those out of grace, too: Stripe may still collect what they owe.
+    Those out of grace, too: Stripe may still collect what they owe. Beside one that only runs out,
+    the newest of them is what the licence will rest on next.
     """
-    for one in sorted(purchases.subscriptions, key=lambda each: (each.created, each.id)):
-        if one.status in _COLLECTING and one.id != chosen.purchase.id:
-            yield one.id
+    collecting = sorted(
+        (one for one in purchases.subscriptions if one.status in _COLLECTING),
+        key=lambda one: (one.created, one.id),
+    )
+    runs_out = isinstance(chosen.purchase, Subscription) and not _is_billing(chosen)
+    needed = collecting[-1].id if collecting and runs_out else chosen.purchase.id
+    return (one.id for one in collecting if one.id != needed)
 
 
 def _is_billing(one: _Claim) -> bool:
