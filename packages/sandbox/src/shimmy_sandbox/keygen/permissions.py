@@ -58,13 +58,6 @@ def refuse_licences(call: Call) -> None:
         raise denied()
 
 
-def require_admin(call: Call) -> None:
-    """403 for all but an admin."""
-    require(call)
-    if call.bearer.role != "admin":
-        raise denied()
-
-
 def require_product(call: Call, product_id: str) -> None:
     """403 for a product that is not the one concerned."""
     if call.bearer.role == "product" and call.bearer.id != product_id:

@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     """Run one action; exit 2 where there is no access."""
     from shimmy_vision import wiring
     from shimmy_vision.settings import read_settings
+    from shimmy_vision.use_cases.use_sound_state import use_sound_state
 
     settings = read_settings()
     order = wiring.LicenceOrder(_given_key(args), args.machine_id, getattr(args, "name", None))
@@ -51,7 +52,11 @@ def run(args: argparse.Namespace) -> int:
         if licensing.licensor.sandbox:
             print("shimmy: SANDBOX build: it accepts simulated licences only.", file=sys.stderr)
         try:
-            return _ACTIONS[args.action](args, _key(args, licensing), licensing)
+            return use_sound_state(
+                licensing,
+                lambda: _ACTIONS[args.action](args, _key(args, licensing), licensing),
+                key_at_hand=licensing.given_key is not None,
+            )
         except LicenceError as error:
             if args.json:
                 _print({"error": _error(error)}, as_json=True)
@@ -67,13 +72,13 @@ def _given_key(args: argparse.Namespace) -> str | None:
 
 def _key(args: argparse.Namespace, licensing: Licensing) -> str:
     """The key in use; ``activate`` also takes one that was activated on another machine."""
-    from shimmy_vision.use_cases.heal_state import heal_state
+    from shimmy_vision.use_cases.choose_key import choose_key
 
     if args.action == "activate" and licensing.given_key is None:
         foreign = licensing.state.foreign_key()
         if foreign is not None and licensing.key() is None:
             return foreign
-    return heal_state(licensing)
+    return choose_key(licensing)
 
 
 def _error(error: LicenceError) -> dict[str, str]:

@@ -39,14 +39,6 @@ class LicenceRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
-    """A licence key in use; ``kept`` when it was activated here and is kept in the state."""
-
-    text: str = field(repr=False)
-    kept: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Pages:
     """Pages of one analysis; ``at`` is when they were reserved."""
 

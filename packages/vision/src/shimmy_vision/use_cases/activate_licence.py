@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
 from shimmy_vision.domain.licence.certificate import LicenceProof
 from shimmy_vision.domain.licence.licence_facts import Denial
 from shimmy_vision.domain.licence.refusals import explain_denial
-from shimmy_vision.errors import LicenceError, LicenceServerError, LicenceStateError
+from shimmy_vision.errors import LicenceError, LicenceServerError
 from shimmy_vision.ports.licensing import Licensing
 from shimmy_vision.use_cases.confirm_licence import (
     Confirmation,
@@ -19,6 +18,7 @@ from shimmy_vision.use_cases.confirm_licence import (
 )
 from shimmy_vision.use_cases.refuse_access import refuse_access
 from shimmy_vision.use_cases.sync_pages import sync_pages
+from shimmy_vision.use_cases.use_sound_state import use_sound_state
 
 
 def activate_licence(key: str, licensing: Licensing) -> LicenceProof:
@@ -28,7 +28,7 @@ def activate_licence(key: str, licensing: Licensing) -> LicenceProof:
     ``deactivate`` work without typing it again; but it never takes the place of another one. A
     damaged state is set aside first. Raises LicenceError with reason and remedy.
     """
-    outcome = _healed(licensing, lambda: _confirm(key, licensing))
+    outcome = use_sound_state(licensing, lambda: _confirm(key, licensing), key_at_hand=True)
     match outcome:
         case Confirmed(proof=proof):
             _report_pages_of_another(key, licensing)
@@ -50,16 +50,6 @@ def activate_licence(key: str, licensing: Licensing) -> LicenceProof:
                 hint=error.hint,
                 sent=error.sent,
             )
-
-
-def _healed(licensing: Licensing, work: Callable[[], Confirmation]) -> Confirmation:
-    try:
-        return work()
-    except LicenceStateError as error:
-        if error.code != "licence-state-damaged":
-            raise
-        licensing.state.set_aside()
-        return work()
 
 
 def _check_that_it_can_be_kept(licensing: Licensing) -> None:

@@ -14,10 +14,11 @@ from shimmy_vision.domain.licence.refusals import Refused
 from shimmy_vision.errors import LicenceStateError
 from shimmy_vision.ports.licence_state import LicenceRecord, Pages
 from shimmy_vision.ports.licensing import OTHERS_WAIT, Licensing
+from shimmy_vision.use_cases.choose_key import choose_key
 from shimmy_vision.use_cases.confirm_licence import confirm_licence
-from shimmy_vision.use_cases.heal_state import heal_state
 from shimmy_vision.use_cases.read_standing import Standing, read_standing
 from shimmy_vision.use_cases.refuse_access import refuse_access
+from shimmy_vision.use_cases.use_sound_state import use_sound_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,14 @@ def admit_pages(count: int, licensing: Licensing) -> Admission:
     Asks the licence server only where ``decide_contact`` says so. Raises LicenceError with reason
     and remedy, LicenceStateError when what is kept cannot be read or written.
     """
-    key = heal_state(licensing)
+    return use_sound_state(
+        licensing,
+        lambda: _admit_on_any_disk(choose_key(licensing), count, licensing),
+        key_at_hand=licensing.given_key is not None,
+    )
+
+
+def _admit_on_any_disk(key: str, count: int, licensing: Licensing) -> Admission:
     try:
         return _admit(key, count, licensing)
     except LicenceStateError as error:

@@ -13,6 +13,7 @@ from shimmy_vision.domain.licence.certificate import (
     open_machine_file,
 )
 from shimmy_vision.domain.licence.licence_facts import Denial, Valid
+from shimmy_vision.domain.licence.proof import read_proof
 from shimmy_vision.domain.licence.refusals import NOT_ACTIVATED
 from shimmy_vision.errors import LicenceServerError
 from shimmy_vision.ports.licence_server import MachineToActivate
@@ -105,13 +106,16 @@ def _with_machines(key: str, licensing: Licensing, denial: Denial) -> Denial:
 
 def _check_out(key: str, licensing: Licensing, record: LicenceRecord) -> Confirmed | Denial:
     """Twice where the policy's grace turns out to be another one than the last known."""
-    known = _open(record.certificate, key, licensing) if record.certificate else None
+    fingerprint, public_key = licensing.fingerprint, licensing.licensor.public_key
+    known = read_proof(record.certificate, key, fingerprint, public_key)
     grace = known.grace if isinstance(known, LicenceProof) else DEFAULT_GRACE
     while True:
-        certificate = licensing.server.check_out(key, licensing.fingerprint, grace)
+        certificate = licensing.server.check_out(key, fingerprint, grace)
         if isinstance(certificate, Denial):
             return certificate
-        proof = _open(certificate, key, licensing)
+        proof = open_machine_file(
+            certificate, licence_key=key, fingerprint=fingerprint, public_key=public_key
+        )
         if isinstance(proof, NoProof):
             raise LicenceServerError(
                 "licence-server-not-genuine",
@@ -121,15 +125,6 @@ def _check_out(key: str, licensing: Licensing, record: LicenceRecord) -> Confirm
         if proof.grace <= grace:
             return Confirmed(certificate, proof)
         grace = proof.grace
-
-
-def _open(certificate: str, key: str, licensing: Licensing) -> LicenceProof | NoProof:
-    return open_machine_file(
-        certificate,
-        licence_key=key,
-        fingerprint=licensing.fingerprint,
-        public_key=licensing.licensor.public_key,
-    )
 
 
 def _keep(key: str, licensing: Licensing, outcome: Confirmation) -> None:

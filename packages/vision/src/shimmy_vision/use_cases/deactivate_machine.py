@@ -8,7 +8,7 @@ from shimmy_vision.domain.licence.certificate import LicenceProof
 from shimmy_vision.domain.licence.licence_facts import Denial, Machine
 from shimmy_vision.domain.licence.machine_choice import Ambiguous, choose_machine
 from shimmy_vision.domain.licence.proof import read_proof
-from shimmy_vision.domain.licence.refusals import explain_denial, list_machines_briefly
+from shimmy_vision.domain.licence.refusals import list_machines_briefly
 from shimmy_vision.errors import LicenceError, LicenceServerError
 from shimmy_vision.ports.licensing import OTHERS_WAIT, Licensing
 from shimmy_vision.use_cases.list_machines import list_machines
@@ -37,7 +37,7 @@ def deactivate_machine(wanted: str | None, key: str, licensing: Licensing) -> Ma
             hint="Try again; deactivating twice does no harm.",
         ) from error
     if isinstance(removed, Denial):
-        raise refuse_access(explain_denial(removed, licensing.licensor), licensing)
+        raise refuse_access(removed, licensing)
     if ours:
         _forget(key, licensing)
     return chosen

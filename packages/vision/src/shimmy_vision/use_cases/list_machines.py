@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from shimmy_vision.domain.licence.licence_facts import Denial, Machine
-from shimmy_vision.domain.licence.refusals import explain_denial
 from shimmy_vision.errors import LicenceServerError
 from shimmy_vision.ports.licensing import Licensing
 from shimmy_vision.use_cases.refuse_access import refuse_access
@@ -20,5 +19,5 @@ def list_machines(key: str, licensing: Licensing) -> tuple[Machine, ...]:
             hint=error.hint,
         ) from error
     if isinstance(machines, Denial):
-        raise refuse_access(explain_denial(machines, licensing.licensor), licensing)
+        raise refuse_access(machines, licensing)
     return machines

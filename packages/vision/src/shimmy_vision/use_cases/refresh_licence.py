@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import suppress
 
 from shimmy_vision.domain.licence.licence_facts import Denial
-from shimmy_vision.domain.licence.refusals import explain_denial
 from shimmy_vision.errors import LicenceError, LicenceServerError
 from shimmy_vision.ports.licensing import OTHERS_WAIT, Licensing
 from shimmy_vision.use_cases.confirm_licence import Unheard, confirm_licence
@@ -23,8 +22,7 @@ def refresh_licence(key: str, licensing: Licensing) -> Synced:
     if isinstance(outcome, Denial):
         with suppress(LicenceError):  # Pages of a machine that was removed are pages all the same.
             sync_pages(key, licensing, force=True, wait=OTHERS_WAIT)
-        refused = explain_denial(outcome, licensing.licensor, licensing.fingerprint)
-        raise refuse_access(refused, licensing)
+        raise refuse_access(outcome, licensing)
     if isinstance(outcome, Unheard):
         raise LicenceServerError(
             "refresh-unheard",
