@@ -25,6 +25,7 @@ from shimmy_sandbox.keygen.signing import (
 )
 from shimmy_sandbox.keygen.wire import MEDIA_TYPE, WireError, not_found, refusal
 from shimmy_sandbox.simulation.clock import SimulatedClock
+from shimmy_sandbox.simulation.exchange import Outgoing, read_body
 
 _API_VERSION = "1.8"
 _KNOWN_VERSIONS = ("1.7", "1.8")
@@ -60,15 +61,6 @@ class Incoming:
         return Exchange(self.method, target, self.headers.get("host", ""))
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A reply ready to send."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
 @dataclass(slots=True)
 class KeygenApp:
     """Answers in the event loop, one request after the other: the one connection is never shared.
@@ -82,13 +74,9 @@ class KeygenApp:
     limiter: RateLimiter = field(default_factory=RateLimiter)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body, more = b"", True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
+        body = await read_body(receive)
+        if body is None:
+            return
         answer = self.answer(_incoming(scope, body))
         headers = [
             (name.lower().encode(), value.encode("latin-1", "replace"))

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from shimmy_sandbox.simulation.exchange import Outgoing
 from shimmy_sandbox.stripe_api.books import Books
 from shimmy_sandbox.stripe_api.call import Call, expanded
 from shimmy_sandbox.stripe_api.forms import parse_form
@@ -38,15 +39,6 @@ class Incoming:
     def idempotency_key(self) -> str | None:
         """The key of a POST; other methods need none."""
         return self.headers.get("idempotency-key") if self.method == "POST" else None
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A reply ready to send."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 @dataclass(slots=True)

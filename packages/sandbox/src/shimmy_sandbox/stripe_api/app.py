@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from starlette.types import Receive, Scope, Send
 
 from shimmy_sandbox.simulation.clock import SimulatedClock
-from shimmy_sandbox.stripe_api.api import Api, Incoming, Outgoing
+from shimmy_sandbox.simulation.exchange import Outgoing, read_body
+from shimmy_sandbox.stripe_api.api import Api, Incoming
 from shimmy_sandbox.stripe_api.books import Books
 from shimmy_sandbox.stripe_api.deliveries import was_tried
 from shimmy_sandbox.stripe_api.hosted import answer_page
@@ -34,13 +35,9 @@ class StripeApp:
     thinking: float = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body, more = b"", True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
+        body = await read_body(receive)
+        if body is None:
+            return
         request = Incoming(
             method=scope["method"],
             path=scope["path"],
