@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shimmy_sandbox.simulation.exchange import read_body
+
 FaultKind: TypeAlias = Literal["status", "status-after", "no-request", "no-reply", "late", "slow"]
 
 
@@ -116,7 +118,9 @@ class FaultyApp:
         if fault is None:
             await self._app(scope, receive, send)
             return
-        body = await _whole_body(receive)
+        body = await read_body(receive)
+        if body is None:
+            return
         if fault.kind == "slow":
             await asyncio.sleep(fault.seconds)
             await self._app(scope, _replay(body), send)
@@ -136,15 +140,6 @@ class FaultyApp:
     async def _later(self, seconds: float, scope: Scope, body: bytes) -> None:
         await asyncio.sleep(seconds)
         await self._app(scope, _replay(body), _discard)
-
-
-async def _whole_body(receive: Receive) -> bytes:
-    body: bytes = b""
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if not message.get("more_body"):
-            return body
 
 
 def _replay(body: bytes) -> Receive:
