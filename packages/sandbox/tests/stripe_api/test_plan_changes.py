@@ -102,10 +102,91 @@ def test_cancelling_with_proration_leaves_credit_for_what_was_not_used(
         shop.v1.subscriptions.cancel(plans.subscription.id, wish)
 
 
-@pytest.mark.parametrize("wish", ["prorate", "invoice_now"])
-def test_half_of_that_is_not_simulated(shop: Shop, plans: Plans, wish: str) -> None:
-    with pytest.raises(stripe.InvalidRequestError, match="not simulated"):
-        shop.v1.subscriptions.cancel(plans.subscription.id, {wish: True})
+def lines_of(invoice: Any) -> list[int]:
+    return [line.amount for line in invoice.lines.data]
+
+
+def test_what_was_not_used_waits_for_the_customers_next_invoice(shop: Shop, plans: Plans) -> None:
+    customer = plans.subscription.customer
+    shop.v1.subscriptions.cancel(plans.subscription.id, {"prorate": True})
+    assert len(shop.v1.invoices.list().data) == 1
+    assert shop.v1.customers.retrieve(customer).balance == 0
+    other = shop.subscribe(plans.big, customer=customer)
+    first = shop.v1.invoices.retrieve(other.latest_invoice, {"expand": ["payments"]})
+    assert (lines_of(first), first.total, first.amount_paid) == ([-1450, 7900], 6450, 6450)
+    taken = shop.v1.payment_intents.retrieve(first.payments.data[0].payment.payment_intent)
+    assert (taken.amount_received, taken.status) == (6450, "succeeded")
+    gone, own = first.lines.data
+    assert gone.parent.subscription_item_details.subscription == plans.subscription.id
+    assert (gone.subscription, own.subscription) == (plans.subscription.id, other.id)
+    shop.advance(days=31, hours=1)
+    assert lines_of(shop.v1.invoices.list().data[0]) == [7900]
+
+
+def test_it_joins_the_renewal_of_another_subscription(shop: Shop, plans: Plans) -> None:
+    customer = plans.subscription.customer
+    other = shop.subscribe(plans.small, customer=customer)
+    update(shop, plans, plans.big, "create_prorations")
+    shop.v1.subscriptions.cancel(plans.subscription.id, {"prorate": True})
+    euros = shop.subscribe(shop.price(500, currency="eur"), customer=customer)
+    assert lines_of(shop.v1.invoices.retrieve(euros.latest_invoice)) == [500]
+    shop.v1.subscriptions.cancel(euros.id)
+    preview = shop.v1.invoices.create_preview({"subscription": other.id})
+    assert (lines_of(preview), preview.total) == ([-1450, 3950, -3950, 1200], -250)
+    shop.advance(days=31, hours=1)
+    (renewal, _) = shop.v1.invoices.list({"subscription": other.id}).data
+    assert (lines_of(renewal), renewal.amount_due, renewal.status) == (lines_of(preview), 0, "paid")
+    assert [line.invoice for line in renewal.lines.data] == [renewal.id] * 4
+    assert shop.v1.customers.retrieve(customer).balance == -250
+    shop.advance(days=31)
+    assert lines_of(shop.v1.invoices.list({"subscription": other.id}).data[0]) == [1200]
+
+
+def test_invoicing_now_bills_what_was_pending(shop: Shop, plans: Plans) -> None:
+    update(shop, plans, plans.big, "create_prorations")
+    ended = shop.v1.subscriptions.cancel(plans.subscription.id, {"invoice_now": True})
+    (last, _) = shop.v1.invoices.list({"subscription": ended.id}).data
+    assert (lines_of(last), last.amount_paid, last.status) == ([-1450, 3950], 2500, "paid")
+    assert ended.latest_invoice == last.id
+
+
+def test_invoicing_now_makes_no_empty_invoice(shop: Shop, plans: Plans) -> None:
+    ended = shop.v1.subscriptions.cancel(plans.subscription.id, {"invoice_now": True})
+    assert [one.id for one in shop.v1.invoices.list().data] == [ended.latest_invoice]
+    assert shop.v1.customers.retrieve(ended.customer).balance == 0
+
+
+def test_prorating_and_invoicing_settles_pending_items_too(shop: Shop, plans: Plans) -> None:
+    update(shop, plans, plans.big, "create_prorations")
+    wish = {"prorate": True, "invoice_now": True}
+    ended = shop.v1.subscriptions.cancel(plans.subscription.id, wish)
+    last = shop.v1.invoices.retrieve(ended.latest_invoice)
+    assert (lines_of(last), last.total, last.status) == ([-1450, 3950, -3950], -1450, "paid")
+    assert shop.v1.customers.retrieve(ended.customer).balance == -1450
+
+
+def test_with_neither_nothing_is_settled_any_more(shop: Shop, plans: Plans) -> None:
+    update(shop, plans, plans.big, "create_prorations")
+    shop.v1.subscriptions.cancel(plans.subscription.id)
+    assert len(shop.v1.invoices.list().data) == 1
+    other = shop.subscribe(plans.small, customer=plans.subscription.customer)
+    assert lines_of(shop.v1.invoices.retrieve(other.latest_invoice)) == [1200]
+
+
+def test_a_last_invoice_that_is_not_paid_stays_open(shop: Shop, plans: Plans) -> None:
+    update(shop, plans, plans.big, "create_prorations")
+    put_failing_card(shop, plans.subscription.customer)
+    before = len(shop.types())
+    ended = shop.v1.subscriptions.cancel(plans.subscription.id, {"invoice_now": True})
+    assert (ended.status, ended.cancellation_details.reason) == (
+        "canceled", "cancellation_requested",
+    )  # fmt: skip
+    shop.advance(days=20)
+    last = shop.v1.invoices.retrieve(ended.latest_invoice)
+    assert (last.status, last.attempt_count, last.amount_remaining) == ("open", 1, 2500)
+    assert last.next_payment_attempt is None
+    assert shop.types(before).count("customer.subscription.deleted") == 1
+    assert "customer.subscription.updated" not in shop.types(before)
 
 
 def test_another_interval_begins_a_new_period(shop: Shop, plans: Plans) -> None:

@@ -4,7 +4,10 @@ StoreError
 ├── CatalogError     contracts/plans.json contradicts itself
 ├── LedgerError      what the store remembers cannot be read or written
 ├── PaymentsError    Stripe cannot be heard, refuses, or says what makes no sense
-└── LicensingError   Keygen cannot be heard, refuses, or has what it should not
+├── LicensingError   Keygen cannot be heard, refuses, or has what it should not
+├── MailError        a mail cannot be handed over
+├── SettingsError    the environment does not say how to run
+└── VisitError       what a visitor asks cannot be done
 """
 
 from __future__ import annotations
@@ -35,3 +38,22 @@ class LedgerError(StoreError):
 
 class PaymentsError(StoreError):
     """Stripe cannot be heard, refuses, or says what makes no sense."""
+
+
+class MailError(StoreError):
+    """A mail cannot be handed over."""
+
+
+class SettingsError(StoreError):
+    """The environment does not say how to run."""
+
+
+class VisitError(StoreError):
+    """What a visitor asks cannot be done; the message is for them.
+
+    ``retry_after`` is in seconds, 0 where waiting does not help.
+    """
+
+    def __init__(self, code: str, message: str, *, hint: str = "", retry_after: int = 0) -> None:
+        super().__init__(code, message, hint=hint, retryable=retry_after > 0)
+        self.retry_after = retry_after

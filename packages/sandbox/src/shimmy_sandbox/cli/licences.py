@@ -15,12 +15,12 @@ from urllib.parse import quote
 
 import httpx
 
+from shimmy_sandbox.cli.plans_file import PlansError, read_plans
 from shimmy_sandbox.keygen.server import serve_keygen
 from shimmy_sandbox.keygen.shop import (
     Address,
     Counter,
     ShopError,
-    policy_settings,
     renew,
     sell,
     stock_shop,
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     """Do one action; 1 with one line on stderr when it cannot be done."""
     try:
         _ACTIONS[args.action](args)
-    except (CommandError, ShopError, StateError) as problem:
+    except (CommandError, PlansError, ShopError, StateError) as problem:
         return _failed(str(problem))
     except httpx.TransportError:
         start = "shimmy-sandbox licences serve --state FILE --plans contracts/plans.json"
@@ -106,7 +106,7 @@ def _failed(problem: str) -> int:
 
 
 def _serve(args: argparse.Namespace) -> None:
-    plans = _read_plans(args.plans)
+    plans = read_plans(args.plans).plans
     signal.signal(signal.SIGTERM, _interrupt)
     print(_WARNING, file=sys.stderr, flush=True)
     try:
@@ -125,19 +125,6 @@ def _serve(args: argparse.Namespace) -> None:
 
 def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
-
-
-def _read_plans(path: Path) -> list[dict[str, Any]]:
-    try:
-        plans: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["plans"]
-        for plan in plans:
-            policy_settings(plan)
-    except OSError as problem:
-        raise CommandError("plans-unreadable", f"cannot read the plans: {problem}") from problem
-    except (ValueError, LookupError, TypeError) as problem:
-        message = f"{path} holds no plans: give contracts/plans.json"
-        raise CommandError("plans-malformed", message) from problem
-    return plans
 
 
 def _sell(args: argparse.Namespace) -> None:

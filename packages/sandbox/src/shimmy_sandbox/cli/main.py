@@ -12,6 +12,8 @@ COMMANDS = {
     "synthetic-model": ("shimmy_sandbox.cli.synthetic_model", "write a random-weight model pair"),
     "licences": ("shimmy_sandbox.cli.licences", "serve a licence server, sell, suspend, break it"),
     "stripe": ("shimmy_sandbox.cli.stripe", "serve Stripe's API and pages, pay, let time pass"),
+    "mail": ("shimmy_sandbox.cli.mail", "serve a mailbox for SMTP and a mail API, read it"),
+    "town": ("shimmy_sandbox.cli.town", "serve Stripe, licences and mail together for a store"),
     "mirror": ("shimmy_sandbox.cli.mirror", "serve a folder of models, with faults on request"),
 }
 

@@ -29,6 +29,7 @@ _ECHOED = [
     "integration_identifier",
     "locale",
     "payment_method_collection",
+    "payment_method_options",
     "phone_number_collection",
     "submit_type",
     "success_url",

@@ -26,8 +26,29 @@ def draft(
     subscription: Document | None = None,
 ) -> Document:
     """A draft of ``lines``, announced; ``reason`` is its billing_reason."""
-    made = unsaved_draft(books, customer, reason, lines, subscription)
-    return books.add(made, "invoice.created")
+    return enter(books, unsaved_draft(books, customer, reason, lines, subscription))
+
+
+def enter(books: Books, invoice: Document) -> Document:
+    """A draft in the books and announced; what it collects waits no more."""
+    customer = books.store.get(invoice["customer"]) or {}
+    collected = waiting_lines(customer, invoice["currency"]) if invoice["parent"] else []
+    if collected:
+        left = [line for line in customer["_waiting"] if line not in collected]
+        books.change(customer, {"_waiting": left})
+    return books.add(invoice, "invoice.created")
+
+
+def wait(books: Books, subscription: Document, lines: Sequence[Document]) -> None:
+    """Leave ``lines`` of a subscription that ends to the customer's next invoice."""
+    customer = books.get("customer", subscription["customer"])
+    kept = [{**line, "subscription": subscription["id"]} for line in lines]
+    books.change(customer, {"_waiting": [*customer.get("_waiting", []), *kept]})
+
+
+def waiting_lines(customer: Document, currency: str) -> list[Document]:
+    """What the next invoice of one of the customer's subscriptions collects."""
+    return [line for line in customer.get("_waiting", []) if line["currency"] == currency]
 
 
 def unsaved_draft(
@@ -44,6 +65,8 @@ def unsaved_draft(
     entered = [{**line, "invoice": made["id"]} for line in lines]
     if subscription is not None:
         entered = [{**line, "subscription": subscription["id"]} for line in entered]
+        left = waiting_lines(owner, currency)
+        entered = [*({**line, "invoice": made["id"]} for line in left), *entered]
         details = {"metadata": subscription["metadata"], "subscription": subscription["id"]}
         made["parent"] = {
             "quote_details": None,

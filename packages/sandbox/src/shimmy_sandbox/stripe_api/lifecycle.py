@@ -114,7 +114,7 @@ def _renew(books: Books, subscription: Document) -> None:
     }
     previous = subscription["items"]["data"][0]
     invoice |= {"period_start": previous["current_period_start"], "period_end": books.now}
-    books.add(invoice, "invoice.created")
+    invoicing.enter(books, invoice)
     changes: Document = {
         **with_items(subscription, items),
         "latest_invoice": invoice["id"],

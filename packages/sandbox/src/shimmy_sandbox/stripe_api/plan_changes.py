@@ -105,13 +105,36 @@ def planned(now: int, subscription: Document, wanted: Sequence[Document]) -> Pla
 _CYCLE = ("interval", "interval_count")
 
 
-def credit_unused(books: Books, subscription: Document) -> Document:
-    """A last invoice that gives back, as the customer's credit, what was paid and not used."""
-    items = subscription["items"]["data"]
-    lines = [line for item in items for line in _credit(books.now, item)]
-    reason = "subscription_update"
-    drafted = invoicing.draft(books, subscription["customer"], reason, lines, subscription)
-    return invoicing.finalise(books, drafted)
+def close_account(
+    books: Books, subscription: Document, *, prorate: bool, invoice_now: bool
+) -> Document:
+    """What is still to be settled of a subscription that ends now; the subscription without it.
+
+    ``prorate`` gives back what was paid and not used, ``invoice_now`` settles it and what waited
+    in a last invoice; without the latter both wait for the customer's next one. With neither,
+    nothing is settled any more.
+    """
+    lines = list(subscription["_pending"])
+    if prorate and subscription["status"] == "active":
+        items = subscription["items"]["data"]
+        lines += [line for item in items for line in _credit(books.now, item)]
+    changes: Document = {"_pending": []}
+    if lines and invoice_now:
+        changes["latest_invoice"] = _last_invoice(books, subscription, lines)["id"]
+    elif lines and prorate:
+        invoicing.wait(books, subscription, lines)
+    return books.change(subscription, changes)
+
+
+def _last_invoice(books: Books, subscription: Document, lines: Sequence[Document]) -> Document:
+    customer, reason = subscription["customer"], "subscription_update"
+    drafted = invoicing.draft(books, customer, reason, lines, subscription)
+    invoice = invoicing.finalise(books, drafted)
+    if invoice["status"] == "open":
+        # A refusal changes nothing about the end: the invoice stays open and is not tried again.
+        method = invoicing.default_method(books, subscription)
+        invoice, _ = invoicing.charge_invoice(books, invoice, method, on_session=False)
+    return invoice
 
 
 def _changed(

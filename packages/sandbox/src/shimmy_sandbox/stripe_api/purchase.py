@@ -109,10 +109,13 @@ def _intent(books: Books, session: Document) -> tuple[Document, Document]:
 
 
 def _charged(books: Books, session: Document) -> int:
-    """What is taken from the card: a subscription's first invoice uses up the customer's credit."""
+    """What is taken from the card: a subscription's first invoice settles what was left open."""
     owner = books.store.get(session["customer"]) if session["customer"] else None
-    credit = (owner or {}).get("balance", 0) if session["mode"] == "subscription" else 0
-    return max(int(session["amount_total"]) + credit, 0)
+    total = int(session["amount_total"])
+    if owner is not None and session["mode"] == "subscription":
+        waiting = invoicing.waiting_lines(owner, session["currency"])
+        total += owner.get("balance", 0) + sum(line["amount"] for line in waiting)
+    return max(total, 0)
 
 
 def _bought(books: Books, session: Document, payer: Payer, method: Document | None) -> Document:
@@ -176,7 +179,7 @@ def _subscribed(
     invoice = invoicing.unsaved_draft(books, customer, reason, lines, subscription)
     subscription["latest_invoice"] = invoice["id"]
     books.add(subscription, "customer.subscription.created")
-    invoice = books.add(invoice, "invoice.created")
+    invoice = invoicing.enter(books, invoice)
     if intent is not None:
         invoicing.link_payment(books, invoice, intent)
     invoice = invoicing.finalise(books, invoice)

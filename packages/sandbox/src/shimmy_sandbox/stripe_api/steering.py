@@ -18,7 +18,7 @@ from shimmy_sandbox.stripe_api.books import Books, public
 from shimmy_sandbox.stripe_api.deliveries import Courier
 from shimmy_sandbox.stripe_api.passing_time import run_everything
 from shimmy_sandbox.stripe_api.store import Document
-from shimmy_sandbox.stripe_api.webhooks import OVERLAP_SECONDS, rotate_secret
+from shimmy_sandbox.stripe_api.webhooks import OVERLAP_SECONDS, rotate_secret, secrets_of
 from shimmy_sandbox.stripe_api.wire import RefusalError
 
 Check: TypeAlias = Callable[[Any], bool]
@@ -69,6 +69,7 @@ class Steering:
     ``POST disputes``           ``{"charge": id, "reason": text, "inquiry": bool}``
     ``POST disputes/{id}``      ``{"status": "under_review"|"won"|"lost"|"warning_closed"}``
     ``POST pause/{subscription}``, ``POST rotate/{endpoint}`` (``{"overlap_seconds": N}``)
+    ``GET secrets``             the secrets that sign for each endpoint now, newest first
     """
 
     app: StripeApp
@@ -88,6 +89,7 @@ class Steering:
             Route("/_sim/disputes/{id}", self._order(self._close), methods=["POST"]),
             Route("/_sim/pause/{id}", self._order(self._pause), methods=["POST"]),
             Route("/_sim/rotate/{id}", self._order(self._rotate), methods=["POST"]),
+            Route("/_sim/secrets", self._order(self._secrets), methods=["GET"]),
         )
 
     def _order(
@@ -206,6 +208,10 @@ class Steering:
         endpoint = books.get("webhook_endpoint", identifier)
         overlap = int(order.get("overlap_seconds", OVERLAP_SECONDS))
         return {"secret": rotate_secret(books, endpoint, overlap)}
+
+    def _secrets(self, books: Books, _order: Order, _id: str) -> Order:
+        endpoints = books.store.find("webhook_endpoint")
+        return {"secrets": {one["id"]: secrets_of(one, books.now) for one in endpoints}}
 
 
 def _settings(books: Books, order: Order, known: Mapping[str, Check], actions: set[str]) -> None:

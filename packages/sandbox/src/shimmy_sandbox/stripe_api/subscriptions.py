@@ -138,16 +138,17 @@ def _proration_date(books: Books, subscription: Document, given: Mapping[str, An
 
 
 def cancel_subscription(call: Call) -> Document:
-    """Cancel at once; with ``prorate`` and ``invoice_now`` what was not used becomes credit."""
+    """Cancel at once; ``prorate`` and ``invoice_now`` say what is still settled, and when."""
     subscription = call.named("subscription")
     if subscription["status"] == "canceled":
         raise invalid(f"No such subscription: {subscription['id']}", "id", "resource_missing", 404)
-    wished = [name for name in ("invoice_now", "prorate") if call.params.get(name)]
-    if len(wished) == 1:
-        raise unsimulated(f"{wished[0]}=true without the other one")
     books = call.books.for_customer(subscription["customer"])
-    if wished and subscription["status"] == "active":
-        plan_changes.credit_unused(books, subscription)
+    subscription = plan_changes.close_account(
+        books,
+        subscription,
+        prorate=call.params.get("prorate", False),
+        invoice_now=call.params.get("invoice_now", False),
+    )
     said = call.params.get("cancellation_details", {})
     details = {**subscription["cancellation_details"], **said}
     subscription = books.change(subscription, {"cancellation_details": details})

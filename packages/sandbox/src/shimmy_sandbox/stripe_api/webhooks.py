@@ -100,14 +100,19 @@ def rotate_secret(books: Books, endpoint: Document, overlap_seconds: int) -> str
     return fresh
 
 
+def secrets_of(endpoint: Document, now: int) -> list[str]:
+    """The secrets still good at ``now`` (simulated), newest first."""
+    held = endpoint["_secrets"]
+    return [one["secret"] for one in held if one["until"] is None or one["until"] > now]
+
+
 def signature_header(endpoint: Document, payload: bytes, now: int, timestamp: int) -> str:
     """``Stripe-Signature``: one ``v1`` for every secret still good at ``now`` (simulated)."""
     parts = [f"t={timestamp}"]
-    for held in endpoint["_secrets"]:
-        if held["until"] is None or held["until"] > now:
-            signed = f"{timestamp}.".encode() + payload
-            digest = hmac.new(held["secret"].encode(), signed, hashlib.sha256).hexdigest()
-            parts.append(f"v1={digest}")
+    signed = f"{timestamp}.".encode() + payload
+    for secret in secrets_of(endpoint, now):
+        digest = hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
+        parts.append(f"v1={digest}")
     return ",".join(parts)
 
 

@@ -1,7 +1,4 @@
-"""The ``Licences`` port over Keygen's API, with the token of a product or an admin.
-
-The only place that translates Keygen's errors and transport errors for the store.
-"""
+"""The ``Licences`` port over Keygen's API, with the token of a product or an admin."""
 
 from __future__ import annotations
 
@@ -13,6 +10,13 @@ from typing import Any, Literal, assert_never
 
 import httpx
 
+from shimmy_store.adapters.keygen_wire import (
+    KeygenWire,
+    checked,
+    document,
+    error_codes,
+    errors,
+)
 from shimmy_store.domain.catalog import PlanId
 from shimmy_store.domain.convergence import (
     ChangePlan,
@@ -23,24 +27,21 @@ from shimmy_store.domain.convergence import (
     ResetPages,
     Suspend,
 )
-from shimmy_store.errors import LicensingError
-
-_MEDIA_TYPE = "application/vnd.api+json"
 
 
 class KeygenLicences:
-    """``client`` speaks to ``…/v1/accounts/ID/`` and authenticates; ``policies`` by plan."""
+    """``policies`` are those of the plans."""
 
-    def __init__(self, client: httpx.AsyncClient, policies: Mapping[PlanId, str]) -> None:
-        self._client = client
+    def __init__(self, wire: KeygenWire, policies: Mapping[PlanId, str]) -> None:
+        self._wire = wire
         self._policies = policies
         self._plans = {policy: plan for plan, policy in policies.items()}
 
     async def find(self, identifier: uuid.UUID) -> IssuedLicence | None:
-        reply = await self._ask("GET", f"licenses/{identifier}")
+        reply = await self._wire.ask("GET", f"licenses/{identifier}")
         if reply.status_code == httpx.codes.NOT_FOUND:
             return None
-        return self._issued(_document(_checked(reply))["data"])
+        return self.read(document(checked(reply))["data"])
 
     async def create(self, step: Create) -> Literal["created", "exists"]:
         data = {
@@ -49,10 +50,10 @@ class KeygenLicences:
             "attributes": {"expiry": _time(step.expiry), "metadata": dict(step.metadata)},
             "relationships": {"policy": _policy(self._policies[step.plan])},
         }
-        reply = await self._ask("POST", "licenses", {"data": data})
-        if reply.status_code == httpx.codes.CONFLICT or "ID_CONFLICT" in _codes(reply):
+        reply = await self._wire.ask("POST", "licenses", {"data": data})
+        if reply.status_code == httpx.codes.CONFLICT or "ID_CONFLICT" in error_codes(reply):
             return "exists"
-        _checked(reply)
+        checked(reply)
         return "created"
 
     async def change(
@@ -64,13 +65,13 @@ class KeygenLicences:
         match step:
             case ChangePlan(plan=plan):
                 body = _policy(self._policies[plan])
-                _checked(await self._ask("PUT", f"{place}/policy", body))
+                checked(await self._wire.ask("PUT", f"{place}/policy", body))
             case Describe(expiry=expiry, metadata=metadata):
                 attributes = {"expiry": _time(expiry), "metadata": dict(metadata)}
                 body = {"data": {"type": "licenses", "attributes": attributes}}
-                _checked(await self._ask("PATCH", place, body))
+                checked(await self._wire.ask("PATCH", place, body))
             case ResetPages():
-                _checked(await self._ask("POST", f"{place}/actions/reset-usage"))
+                checked(await self._wire.ask("POST", f"{place}/actions/reset-usage"))
             case Suspend():
                 await self._toggle(place, "suspend")
             case Reinstate():
@@ -80,26 +81,13 @@ class KeygenLicences:
 
     async def _toggle(self, place: str, action: str) -> None:
         """Keygen refuses to do either twice, with no code: then it is as it should be."""
-        reply = await self._ask("POST", f"{place}/actions/{action}")
-        at = [error.get("source", {}).get("pointer") for error in _errors(reply)]
+        reply = await self._wire.ask("POST", f"{place}/actions/{action}")
+        at = [error.get("source", {}).get("pointer") for error in errors(reply)]
         if at != ["/data/attributes/suspended"]:
-            _checked(reply)
+            checked(reply)
 
-    async def _ask(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None
-    ) -> httpx.Response:
-        headers = {"Accept": _MEDIA_TYPE, "Content-Type": _MEDIA_TYPE}
-        try:
-            return await self._client.request(method, path, json=body, headers=headers)
-        except httpx.HTTPError as error:
-            raise LicensingError(
-                "licensing-unreachable",
-                f"Keygen was not reached: {type(error).__name__}.",
-                hint="It is tried again later.",
-                retryable=True,
-            ) from error
-
-    def _issued(self, data: Mapping[str, Any]) -> IssuedLicence:
+    def read(self, data: Mapping[str, Any]) -> IssuedLicence:
+        """A licence from its resource."""
         attributes, relations = data["attributes"], data["relationships"]
         expiry = attributes["expiry"]
         return IssuedLicence(
@@ -110,54 +98,6 @@ class KeygenLicences:
             metadata={_snake(name): value for name, value in attributes["metadata"].items()},
             key=attributes["key"],
         )
-
-
-def _checked(reply: httpx.Response) -> httpx.Response:
-    if reply.is_success:
-        return reply
-    later = (
-        reply.status_code
-        in (
-            httpx.codes.CONFLICT,
-            httpx.codes.TOO_MANY_REQUESTS,
-        )
-        or reply.is_server_error
-    )
-    codes = ", ".join(_codes(reply)) or "no code"
-    raise LicensingError(
-        "licensing-failing" if later else "licensing-refused",
-        f"Keygen answers {reply.status_code} ({codes}).",
-        hint="It is tried again later." if later else "Check token, policies and their scheme.",
-        retryable=later,
-    )
-
-
-def _document(reply: httpx.Response) -> Mapping[str, Any]:
-    try:
-        document = reply.json()
-    except ValueError:
-        document = None
-    if isinstance(document, dict) and isinstance(document.get("data"), dict):
-        return document
-    raise LicensingError(
-        "licensing-malformed",
-        "Keygen's reply is no licence.",
-        hint="Something else may be answering at Keygen's address.",
-        retryable=True,
-    )
-
-
-def _errors(reply: httpx.Response) -> list[Mapping[str, Any]]:
-    try:
-        document = reply.json() if reply.content else {}
-    except ValueError:
-        return []
-    listed = document.get("errors") if isinstance(document, dict) else None
-    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
-
-
-def _codes(reply: httpx.Response) -> list[str]:
-    return [str(error["code"]) for error in _errors(reply) if error.get("code")]
 
 
 def _policy(identifier: str) -> dict[str, Any]:

@@ -1,49 +1,83 @@
 """The ledger's tables, as steps that only ever go forward.
 
-In the SQL that SQLite and D1 share. Times are microseconds since 1970.
+In SQL that SQLite, D1 and PostgreSQL share, but for ``{number}``: a column that numbers rows by
+itself. Times are microseconds since 1970.
 """
 
 from __future__ import annotations
 
-from shimmy_store.ports.database import Database, Statement
+from collections.abc import Mapping
+
+from shimmy_store.errors import LedgerError
+from shimmy_store.ports.database import Database, Dialect, Statement
+
+_NUMBER: Mapping[Dialect, str] = {
+    "sqlite": "INTEGER PRIMARY KEY",
+    "postgresql": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+}
+_TRIES = 20
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
-        "CREATE TABLE events (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,"
+        "CREATE TABLE events (number {number}, id TEXT NOT NULL UNIQUE,"
         " type TEXT NOT NULL, customer TEXT NOT NULL, payment TEXT NOT NULL,"
         " created BIGINT NOT NULL, received BIGINT NOT NULL, state TEXT NOT NULL,"
-        " attempts INTEGER NOT NULL DEFAULT 0,"
+        " attempts INTEGER NOT NULL DEFAULT 0, known_to TEXT NOT NULL DEFAULT '',"
         " again BIGINT NOT NULL, error TEXT, body TEXT NOT NULL)",
         "CREATE INDEX events_due ON events (state, again)",
-        "CREATE INDEX events_of_customers ON events (customer, state, number)",
+        "CREATE INDEX events_of_customers ON events (customer, state)",
         "CREATE TABLE customers (customer TEXT PRIMARY KEY, origin TEXT, settled BIGINT,"
-        " lease_owner TEXT NOT NULL DEFAULT '', lease_until BIGINT NOT NULL DEFAULT 0)",
-        "CREATE TABLE outbox (number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE,"
-        " customer TEXT NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL, sent BIGINT,"
+        " email TEXT NOT NULL DEFAULT '', email_folded TEXT NOT NULL DEFAULT '', plan TEXT,"
+        " changes INTEGER NOT NULL DEFAULT 0, merged_into TEXT NOT NULL DEFAULT '',"
+        " given_up TEXT NOT NULL DEFAULT '',"
+        " lease_token TEXT NOT NULL DEFAULT '', lease_until BIGINT NOT NULL DEFAULT 0)",
+        "CREATE INDEX customers_by_email ON customers (email_folded)",
+        "CREATE INDEX customers_merged ON customers (merged_into)",
+        "CREATE TABLE outbox (number {number}, key TEXT NOT NULL UNIQUE,"
+        " customer TEXT NOT NULL, kind TEXT NOT NULL, facts TEXT NOT NULL, added BIGINT NOT NULL,"
+        " state TEXT NOT NULL DEFAULT 'waiting', sent BIGINT,"
         " attempts INTEGER NOT NULL DEFAULT 0, again BIGINT NOT NULL DEFAULT 0, error TEXT)",
-        "CREATE TABLE alarms (number INTEGER PRIMARY KEY, code TEXT NOT NULL,"
+        "CREATE INDEX outbox_due ON outbox (state, again)",
+        "CREATE TABLE alarms (number {number}, code TEXT NOT NULL,"
         " subject TEXT NOT NULL, raised BIGINT NOT NULL, acknowledged BIGINT,"
         " UNIQUE (code, subject))",
+        "CREATE TABLE links (id TEXT PRIMARY KEY, kind TEXT NOT NULL, customers TEXT NOT NULL,"
+        " browser TEXT NOT NULL, expires BIGINT NOT NULL, used BIGINT)",
+        "CREATE TABLE tries (name TEXT NOT NULL, period BIGINT NOT NULL,"
+        " count INTEGER NOT NULL, PRIMARY KEY (name, period))",
     ),
 )
 
 
 async def migrate_ledger(database: Database) -> int:
-    """Bring the tables up to date; how many steps that took.
+    """Bring the tables up to date; how many steps that took. Raises LedgerError.
 
-    Each step and the note that it is done are one batch, so that two programs starting at once
-    cannot both take it: the second one's note is refused, and its batch with it.
+    Each step and the note that it is done are one batch, so that of two programs starting at once
+    only one takes it: the other's note is refused, and its batch with it. It looks again then.
     """
-    await database.batch(
-        [Statement("CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY)")]
-    )
+    taken, problem = 0, None
+    for _ in range(_TRIES):
+        try:
+            done = await _count(database)
+            for number, statements in enumerate(MIGRATIONS[done:], done + 1):
+                await _step(database, number, statements)
+                taken += 1
+        except LedgerError as error:
+            problem = error
+        else:
+            return taken
+    raise problem or LedgerError("ledger-unusable", "The ledger's tables could not be made.")
+
+
+async def _count(database: Database) -> int:
+    create = Statement("CREATE TABLE IF NOT EXISTS migrations (number BIGINT PRIMARY KEY)")
+    await database.batch([create])
     (rows,) = await database.batch([Statement("SELECT COUNT(*) FROM migrations")])
-    done = int(rows[0][0])
-    for number, statements in enumerate(MIGRATIONS[done:], done + 1):
-        await database.batch(
-            [
-                Statement("INSERT INTO migrations (number) VALUES (?)", (number,)),
-                *(Statement(one) for one in statements),
-            ]
-        )
-    return len(MIGRATIONS) - done
+    return int(rows[0][0])
+
+
+async def _step(database: Database, number: int, statements: tuple[str, ...]) -> None:
+    note = Statement("INSERT INTO migrations (number) VALUES (?)", (number,))
+    numbered = _NUMBER[database.dialect]
+    steps = [Statement(one.replace("{number}", numbered)) for one in statements]
+    await database.batch([note, *steps])

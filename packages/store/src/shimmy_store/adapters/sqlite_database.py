@@ -10,13 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from shimmy_store.errors import LedgerError
-from shimmy_store.ports.database import Row, Statement
+from shimmy_store.ports.database import Dialect, Row, Statement
 
 _BUSY_SECONDS = 10
 
 
 class SqliteDatabase:
     """One connection, on a thread of its own so that a disk never holds up the event loop."""
+
+    dialect: Dialect = "sqlite"
 
     def __init__(self, path: Path | str) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
@@ -27,9 +29,9 @@ class SqliteDatabase:
         # Shielded: a caller that goes away does not leave a batch half understood.
         return await asyncio.shield(loop.run_in_executor(self._thread, self._run, statements))
 
-    def close(self) -> None:
-        """Wait for the batch in progress and close the file."""
-        self._thread.submit(self._connection.close).result()
+    async def close(self) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, self._connection.close)
         self._thread.shutdown()
 
     def _run(self, statements: Sequence[Statement]) -> list[list[Row]]:

@@ -1,19 +1,19 @@
-"""The ``Payments`` port over Stripe's own client. The only place that translates its errors."""
+"""The ``Payments`` port over Stripe's own client."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import stripe
 
+from shimmy_store.adapters.stripe_errors import NOT_FOUND, stripe_errors
 from shimmy_store.domain.purchases import Purchases
 from shimmy_store.domain.stripe_purchases import StripeObjects, read_purchases
-from shimmy_store.errors import PaymentsError
 
 _PAGE = 100
-_NOT_FOUND = 404
 
 
 class StripePayments:
@@ -24,7 +24,8 @@ class StripePayments:
 
     async def fetch(self, customer: str) -> Purchases:
         of = {"customer": customer, "limit": _PAGE}
-        with _errors():
+        with stripe_errors():
+            found = (await self._v1.customers.retrieve_async(customer)).to_dict()
             charges = await _all(self._v1.charges, of)
             objects = StripeObjects(
                 customer,
@@ -41,51 +42,35 @@ class StripePayments:
                     for dispute in await _all(self._v1.disputes, {"charge": charge["id"]})
                 ],
             )
-            return read_purchases(objects)
+            return replace(read_purchases(objects), email=found.get("email") or "")
 
     async def customer_of(self, payment: str) -> str:
-        with _errors():
+        with stripe_errors():
             found = (await self._v1.payment_intents.retrieve_async(payment)).to_dict()
         customer = found["customer"]
         return str(customer) if customer else ""
 
     async def cancel(self, subscription: str) -> None:
-        with _errors():
+        with stripe_errors():
             try:
                 await self._v1.subscriptions.cancel_async(
-                    subscription, {"prorate": True, "invoice_now": True}
+                    subscription,
+                    {"prorate": True, "invoice_now": True},
+                    # One an attempt: under a lasting one a failure would be replayed for a day.
+                    {"idempotency_key": str(uuid.uuid4())},
                 )
             except stripe.InvalidRequestError as error:
                 # A subscription that has ended is not found by this call any more.
-                if error.http_status != _NOT_FOUND:
+                if error.http_status != NOT_FOUND:
                     raise
+
+    async def customers(self) -> AsyncIterator[str]:
+        with stripe_errors():
+            listed = await self._v1.customers.list_async({"limit": _PAGE})
+            async for one in listed.auto_paging_iter():
+                yield one.id
 
 
 async def _all(resource: Any, params: dict[str, Any]) -> list[dict[str, Any]]:
     listed = await resource.list_async(params)
     return [one.to_dict() async for one in listed.auto_paging_iter()]
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    try:
-        yield
-    except (stripe.APIConnectionError, stripe.RateLimitError, stripe.APIError) as error:
-        raise PaymentsError(
-            "payments-unreachable",
-            f"Stripe was not reached or is failing: {type(error).__name__}.",
-            hint="It is tried again later.",
-            retryable=True,
-        ) from error
-    except stripe.StripeError as error:
-        raise PaymentsError(
-            "payments-refused",
-            f"Stripe refuses: {error.code or type(error).__name__}.",
-            hint="Check the key, its mode and its permissions.",
-        ) from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise PaymentsError(
-            "payments-malformed",
-            f"Stripe's objects are of another shape than expected: {error}.",
-            hint="Compare the account's API version with the one this store pins.",
-        ) from error

@@ -1,44 +1,49 @@
-"""``shimmy-store``: one function a command."""
+"""``shimmy-store``: one module a command, imported when it is asked for."""
 
 from __future__ import annotations
 
 import argparse
-import json
+import importlib
 import sys
-from dataclasses import asdict
 
-from shimmy_store import __version__, wiring
-from shimmy_store.domain.catalog import Plan
-from shimmy_store.errors import StoreError
+from shimmy_store import __version__
+from shimmy_store.errors import CatalogError, SettingsError, StoreError
+
+COMMANDS = {
+    "plans": ("shimmy_store.cli.plans", "print the plans on sale"),
+    "serve": ("shimmy_store.cli.serve", "serve the store's pages and webhook until Ctrl-C"),
+    "sweep": ("shimmy_store.cli.work", "settle events and send mail once, without a server"),
+    "reconcile": ("shimmy_store.cli.work", "look at customers whatever events were heard"),
+    "alarms": ("shimmy_store.cli.work", "list what a person should look at, or tick it off"),
+}
+# What to do about them differs: mend the set-up, or try again.
+_EXIT = {"set-up": 2, "later": 75, "failed": 1}
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
+    """Run one command; returns the exit code: 0, 1, 2 for the set-up, 75 to try again later."""
     parser = argparse.ArgumentParser(prog="shimmy-store", description="The store.")
     parser.add_argument("--version", action="version", version=f"shimmy-store {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
-    plans = commands.add_parser("plans", help="print the plans on sale")
-    plans.add_argument("--json", action="store_true", help="machine-readable")
+    given = sys.argv[1:] if argv is None else argv
+    for name, (module, summary) in COMMANDS.items():
+        command = commands.add_parser(name, help=summary)
+        if name in given:
+            importlib.import_module(module).add_arguments(name, command)
+    args = parser.parse_args(given)
     try:
-        return show_plans(as_json=parser.parse_args(argv).json)
+        return int(importlib.import_module(COMMANDS[args.command][0]).run(args))
     except StoreError as error:
         print(f"shimmy-store: {error.message} [{error.code}]", file=sys.stderr)
-        return 1
+        if error.hint:
+            print(f"shimmy-store: {error.hint}", file=sys.stderr)
+        return _exit_code(error)
+    except KeyboardInterrupt:
+        print("shimmy-store: stopped; what was begun is taken up again later.", file=sys.stderr)
+        return 130
 
 
-def show_plans(*, as_json: bool) -> int:
-    """Print the catalog."""
-    plans = wiring.catalog().plans
-    if as_json:
-        print(json.dumps([asdict(plan) for plan in plans], indent=2))
-        return 0
-    for plan in plans:
-        print(_row(plan))
-    return 0
-
-
-def _row(plan: Plan) -> str:
-    price = f"${plan.unit_amount / 100:,.0f}{'/month' if plan.interval == 'month' else ' once'}"
-    pages = "unlimited" if plan.pages_per_month is None else f"{plan.pages_per_month:,}"
-    machines = "unlimited" if plan.machines is None else str(plan.machines)
-    return f"{plan.name:<13}{price:>12}  {pages:>9} pages  {machines:>9} machines"
+def _exit_code(error: StoreError) -> int:
+    if isinstance(error, SettingsError | CatalogError):
+        return _EXIT["set-up"]
+    return _EXIT["later" if error.retryable else "failed"]

@@ -22,15 +22,19 @@ NAMESPACE = uuid.UUID("7f0a3d9e-57a1-5d0e-9b1c-6a4f0c2f6d11")
 # What a customer loses by going from the right to the left. Lifetime has no cap but one machine.
 _RANKS: tuple[PlanId, ...] = ("developer", "professional", "lifetime", "startup", "enterprise")
 _BILLING = frozenset({"trialing", "active", "past_due"})
-_COLLECTING = _BILLING | {"unpaid", "paused"}
+# Stripe takes, or may yet take, money for these.
+COLLECTING = _BILLING | {"unpaid", "paused"}
 
-Reason: TypeAlias = Literal["refunded", "disputed", "unpaid", "ended"]
+Reason: TypeAlias = Literal["refunded", "disputed", "unpaid", "ended", "merged"]
 AlarmCode: TypeAlias = Literal[
     "double-purchase",
     "partial-refund",
     "dispute-open",
     "dispute-lost",
     "event-parked",
+    "message-parked",
+    "merge-credit",
+    "price-differs",
     "wrong-mode",
 ]
 
@@ -94,18 +98,21 @@ def decide_fulfilment(purchases: Purchases, now: datetime, origin: str | None = 
     a merge of two customers it may be another one's.
     """
     claims = sorted(_claims(purchases, now), key=lambda one: one.order)
-    alarms = tuple(_alarms(purchases))
+    given_up = tuple(_given_up(purchases))
+    # The credit lies with a customer who has no subscription left: a person pays it back.
+    credited = tuple(Alarm("merge-credit", one) for one in given_up)
+    alarms = (*credited, *_alarms(purchases))
     if not claims:
-        return Decision(None, alarms=alarms)
+        return Decision(None, given_up, alarms)
     origin = origin or claims[0].purchase.id
     identity = licence_id(origin)
     granting = [one for one in claims if one.refused is None]
     if not granting:
-        return Decision(_licence(identity, claims[-1]), alarms=alarms, origin=origin)
+        return Decision(_licence(identity, claims[-1]), given_up, alarms, origin)
     chosen = _choose(granting)
-    cancel = tuple(_paid_in_vain(purchases, chosen))
-    doubles = tuple(Alarm("double-purchase", one) for one in cancel)
-    return Decision(_licence(identity, chosen), cancel, (*doubles, *alarms), origin)
+    doubled = tuple(_paid_in_vain(purchases, chosen))
+    doubles = tuple(Alarm("double-purchase", one) for one in doubled)
+    return Decision(_licence(identity, chosen), (*doubled, *given_up), (*doubles, *alarms), origin)
 
 
 def licence_id(origin: str) -> uuid.UUID:
@@ -114,12 +121,23 @@ def licence_id(origin: str) -> uuid.UUID:
 
 
 def _claims(purchases: Purchases, now: datetime) -> Iterator[_Claim]:
-    for subscription in purchases.subscriptions:
+    for subscription in _kept(purchases):
         if subscription.paid_through is not None:
             yield _claim_of_subscription(subscription, subscription.paid_through, now)
     for payment in purchases.payments:
         if payment.status == "paid":
             yield _Claim(payment, None, _reversed(payment))
+
+
+def _kept(purchases: Purchases) -> Iterator[Subscription]:
+    return (one for one in purchases.subscriptions if one.id not in purchases.given_up)
+
+
+def _given_up(purchases: Purchases) -> Iterator[str]:
+    """What a merge ended and Stripe still collects for."""
+    for one in purchases.subscriptions:
+        if one.id in purchases.given_up and one.status in COLLECTING:
+            yield one.id
 
 
 def _claim_of_subscription(one: Subscription, paid_through: datetime, now: datetime) -> _Claim:
@@ -146,7 +164,7 @@ def _choose(granting: list[_Claim]) -> _Claim:
     """
     subscriptions = [one for one in granting if isinstance(one.purchase, Subscription)]
     kept = [one for one in granting if isinstance(one.purchase, Payment)]
-    return max((*subscriptions[-1:], *kept), key=lambda one: (_rank(one), one.order))
+    return max((*subscriptions[-1:], *kept), key=lambda one: (rank(one.purchase.plan), one.order))
 
 
 def _paid_in_vain(purchases: Purchases, chosen: _Claim) -> Iterator[str]:
@@ -156,7 +174,7 @@ def _paid_in_vain(purchases: Purchases, chosen: _Claim) -> Iterator[str]:
     the newest of them is what the licence will rest on next.
     """
     collecting = sorted(
-        (one for one in purchases.subscriptions if one.status in _COLLECTING),
+        (one for one in _kept(purchases) if one.status in COLLECTING),
         key=lambda one: (one.created, one.id),
     )
     runs_out = isinstance(chosen.purchase, Subscription) and not _is_billing(chosen)
@@ -169,8 +187,9 @@ def _is_billing(one: _Claim) -> bool:
     return isinstance(purchase, Subscription) and purchase.status in _BILLING
 
 
-def _rank(one: _Claim) -> int:
-    return _RANKS.index(one.purchase.plan)
+def rank(plan: PlanId) -> int:
+    """How much a plan is worth beside another."""
+    return _RANKS.index(plan)
 
 
 def _licence(identity: uuid.UUID, claim: _Claim) -> Licence:

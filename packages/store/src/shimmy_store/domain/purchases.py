@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeAlias
 
@@ -69,8 +70,25 @@ class Payment:
 
 @dataclass(frozen=True, slots=True)
 class Purchases:
-    """Everything one Stripe customer has bought. The customer is the id, never the email."""
+    """Everything one Stripe customer has bought. The customer is the id, never the email.
+
+    ``email`` is the address Stripe has, empty for none. ``given_up`` names subscriptions that ended
+    with a merge of two customers: they give nothing any more and must not go on taking money.
+    """
 
     customer: str
     subscriptions: tuple[Subscription, ...] = ()
     payments: tuple[Payment, ...] = ()
+    email: str = field(repr=False, default="")
+    given_up: frozenset[str] = frozenset()
+
+
+def combine_purchases(own: Purchases, merged: Sequence[Purchases]) -> Purchases:
+    """What ``own``'s licence stands for: also the purchases of customers merged into it."""
+    return Purchases(
+        own.customer,
+        tuple(bought for one in (own, *merged) for bought in one.subscriptions),
+        tuple(bought for one in (own, *merged) for bought in one.payments),
+        own.email,
+        own.given_up.union(*(one.given_up for one in merged)),
+    )

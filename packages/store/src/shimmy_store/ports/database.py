@@ -6,9 +6,10 @@ That is what Cloudflare's D1 offers, so it is all the store asks of SQLite and P
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 Row: TypeAlias = tuple[Any, ...]
+Dialect: TypeAlias = Literal["sqlite", "postgresql"]
 
 
 class Statement(NamedTuple):
@@ -21,6 +22,15 @@ class Statement(NamedTuple):
 class Database(Protocol):
     """Raises LedgerError."""
 
+    @property
+    def dialect(self) -> Dialect:
+        """Which SQL it understands, where that differs."""
+        ...
+
     async def batch(self, statements: Sequence[Statement]) -> Sequence[Sequence[Row]]:
         """Run all or none, in order; what each returned."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is under way and let go."""
         ...

@@ -1,4 +1,4 @@
-"""What the store remembers: events heard, customers looked after, messages to send, alarms."""
+"""What the store remembers: events, customers, messages to send, links, tries, alarms."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol, TypeAlias
 
+from shimmy_store.domain.catalog import PlanId
 from shimmy_store.domain.fulfilment import Alarm
+from shimmy_store.domain.notices import Notice
 
 EventState: TypeAlias = Literal["pending", "done", "unknown", "parked"]
+LinkKind: TypeAlias = Literal["sign-in", "merge"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,31 +42,68 @@ class PendingEvent:
 
 @dataclass(frozen=True, slots=True)
 class CustomerRecord:
-    """One Stripe customer, as last settled. ``origin`` named the licence when it was first made."""
+    """One Stripe customer, as last settled.
+
+    ``origin`` named the licence when it was first made; ``plan`` is the last one settled and
+    ``changes`` counts how often it changed. ``merged_into`` is the customer whose licence stands
+    for this one's purchases too, empty for nobody's; ``given_up`` are subscriptions that ended with
+    that merge. ``email`` is as Stripe has it.
+    """
 
     customer: str
     origin: str | None = None
+    email: str = field(repr=False, default="")
+    plan: PlanId | None = None
+    changes: int = 0
+    merged_into: str = ""
+    given_up: tuple[str, ...] = ()
     settled: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """This customer is ours until ``until``; ``horizon`` bounds the events heard before that."""
+    """This customer is ours until ``until``; ``token`` marks the events known by then."""
 
     record: CustomerRecord
-    owner: str
+    token: str
     until: datetime
-    horizon: int
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A mail to send once; ``key`` is the same whoever decides to send it."""
+    """A mail to send, with how often that has failed."""
 
-    key: str
+    notice: Notice
     customer: str
-    kind: str
-    body: str = field(repr=False)
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A single-use right to be mailed.
+
+    ``id`` is no secret: what is mailed is signed. ``browser`` is a digest of what the asking
+    browser holds, empty where any browser may use it.
+    """
+
+    id: str
+    kind: LinkKind
+    customers: tuple[str, ...]
+    browser: str
+    expires: datetime
+    used: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """What lies in the ledger now."""
+
+    events: dict[EventState, int]
+    oldest_event: datetime | None
+    messages_waiting: int
+    oldest_message: datetime | None
+    messages_parked: int
+    alarms: int
 
 
 class Ledger(Protocol):
@@ -83,17 +123,17 @@ class Ledger(Protocol):
     async def lease_customer(
         self, customer: str, owner: str, now: datetime, until: datetime
     ) -> Lease | None:
-        """Take a customer; None while somebody else has it. A lease that ran out is anybody's."""
+        """Take a customer; None while somebody else has it. A lease that ran out is anybody's.
+
+        Events of the customer that are pending now will be done when the lease is settled; those
+        that come later tell of something Stripe may not have known when it was asked.
+        """
         ...
 
     async def settle_customer(
-        self,
-        lease: Lease,
-        record: CustomerRecord,
-        messages: Sequence[Message],
-        now: datetime,
+        self, lease: Lease, record: CustomerRecord, notices: Sequence[Notice], now: datetime
     ) -> bool:
-        """All at once: the record, the messages, and events up to the horizon done.
+        """All at once: the record, the messages, and the events known at the lease done.
 
         False, and nothing happened, if the lease is not ours any more.
         """
@@ -101,6 +141,28 @@ class Ledger(Protocol):
 
     async def release_customer(self, lease: Lease) -> None:
         """Give a customer back unsettled."""
+        ...
+
+    async def merge_customers(
+        self, keeper: Lease, loser: Lease, given_up: Sequence[str], link: str, now: datetime
+    ) -> bool:
+        """All at once: the link is used, the loser and whoever was merged into it belong to the
+        keeper, an event tells to look at the keeper, and both leases are given back.
+
+        False, and nothing happened, if a lease is not ours or the link is used.
+        """
+        ...
+
+    async def customer(self, customer: str) -> CustomerRecord | None:
+        """What is on record."""
+        ...
+
+    async def merged_into(self, customer: str) -> Sequence[CustomerRecord]:
+        """Those for whose purchases this customer's licence stands, too."""
+        ...
+
+    async def customers_of(self, email: str) -> Sequence[CustomerRecord]:
+        """Candidates: customers whose address differs from this one at most in letter case."""
         ...
 
     async def assign_event(self, event: str, customer: str) -> None:
@@ -111,16 +173,36 @@ class Ledger(Protocol):
         """Note a failure; ``again`` None parks the event and raises an alarm."""
         ...
 
-    async def due_messages(self, now: datetime, most: int) -> Sequence[Message]:
-        """Messages not sent yet whose time has come, oldest first."""
+    async def add_message(self, notice: Notice, customer: str, now: datetime) -> None:
+        """Send this, once, however often it is added."""
+        ...
+
+    async def take_messages(self, now: datetime, until: datetime, most: int) -> Sequence[Message]:
+        """Unsent messages whose time has come, oldest first; nobody else's until ``until``."""
         ...
 
     async def mark_sent(self, key: str, now: datetime) -> None:
-        """The message went out."""
+        """The message went out, or there is nobody to send it to."""
         ...
 
-    async def postpone_message(self, key: str, error: str, again: datetime) -> None:
-        """The message did not go out."""
+    async def postpone_message(self, key: str, error: str, again: datetime | None) -> None:
+        """The message did not go out; ``again`` None parks it and raises an alarm."""
+        ...
+
+    async def add_link(self, link: Link) -> None:
+        """Keep a link; added again unused, it is good for longer."""
+        ...
+
+    async def link(self, identifier: str) -> Link | None:
+        """A link, used or not."""
+        ...
+
+    async def use_link(self, identifier: str, browser: str, now: datetime) -> bool:
+        """Use it up: True for one caller only, and only in time and in the right browser."""
+        ...
+
+    async def count_try(self, name: str, period: int) -> int:
+        """How many tries of this name there have been in this period, this one included."""
         ...
 
     async def raise_alarms(self, alarms: Sequence[Alarm], now: datetime) -> None:
@@ -131,6 +213,14 @@ class Ledger(Protocol):
         """Alarms that nobody has acknowledged, oldest first."""
         ...
 
-    async def oldest_pending(self) -> datetime | None:
-        """When the oldest event that is not done was received."""
+    async def acknowledge_alarm(self, alarm: Alarm, now: datetime) -> bool:
+        """Somebody has looked; False if no such alarm is open."""
+        ...
+
+    async def take_stock(self) -> Stock:
+        """Counts for health and metrics."""
+        ...
+
+    async def forget(self, before: datetime, period: int) -> int:
+        """Drop bodies of events done before, links that ran out and tries of earlier periods."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Protocol
 
 from shimmy_store.domain.purchases import Purchases
@@ -20,4 +21,8 @@ class Payments(Protocol):
 
     async def cancel(self, subscription: str) -> None:
         """End a subscription now, with credit for what is left; ending it twice does no harm."""
+        ...
+
+    def customers(self) -> AsyncIterator[str]:
+        """Every customer there is, newest first."""
         ...

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from shimmy_store.domain.retry import decide_retry
@@ -11,6 +12,8 @@ from shimmy_store.ports.ledger import PendingEvent
 from shimmy_store.use_cases.fulfil_customer import Fulfilment, fulfil_customer
 
 _MOST = 100
+# Each waits on Stripe and Keygen most of the time; both allow for many more.
+_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,36 +26,43 @@ class Swept:
 
 async def sweep_events(fulfilment: Fulfilment, chance: Callable[[], float]) -> Swept:
     """One round over what is due. Raises LedgerError; other failures are noted on their event."""
-    settled = waiting = 0
-    done: set[str] = set()
-    for event in await fulfilment.ledger.due_events(fulfilment.now(), _MOST):
-        if event.customer and event.customer in done:
-            settled += 1
-            continue
-        try:
-            customer = event.customer or await _find_customer(event, fulfilment)
-            outcome = await fulfil_customer(customer, fulfilment) if customer else "settled"
-        except StoreError as error:
-            await _postpone(event, error, fulfilment, chance())
-            waiting += 1
-            continue
-        if outcome == "settled":
-            done.add(customer)
-            settled += 1
-        else:
-            waiting += 1
-    return Swept(settled, waiting)
+    due = await fulfilment.ledger.due_events(fulfilment.now(), _MOST)
+    known: dict[str, list[PendingEvent]] = {}
+    for event in due:
+        # Events that name no customer are each looked up for themselves.
+        known.setdefault(event.customer or f"event {event.id}", []).append(event)
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(events: Sequence[PendingEvent]) -> bool:
+        async with gate:
+            return await _settle(events, fulfilment, chance)
+
+    # All are let finish before a failure is told: none is left running behind our back.
+    outcomes = await asyncio.gather(*map(one, known.values()), return_exceptions=True)
+    settled = 0
+    for events, outcome in zip(known.values(), outcomes, strict=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
+        settled += len(events) if outcome else 0
+    return Swept(settled, len(due) - settled)
+
+
+async def _settle(
+    events: Sequence[PendingEvent], fulfilment: Fulfilment, chance: Callable[[], float]
+) -> bool:
+    """Events of one customer, or one event of nobody known yet."""
+    try:
+        customer = events[0].customer or await _find_customer(events[0], fulfilment)
+        return not customer or await fulfil_customer(customer, fulfilment) == "settled"
+    except StoreError as error:
+        for event in events:
+            wait = decide_retry(event.attempts + 1, chance(), retryable=error.retryable)
+            again = None if wait is None else fulfilment.now() + wait
+            await fulfilment.ledger.postpone_event(event.id, error.code, again)
+        return False
 
 
 async def _find_customer(event: PendingEvent, fulfilment: Fulfilment) -> str:
     customer = await fulfilment.payments.customer_of(event.payment) if event.payment else ""
     await fulfilment.ledger.assign_event(event.id, customer)
     return customer
-
-
-async def _postpone(
-    event: PendingEvent, error: StoreError, fulfilment: Fulfilment, chance: float
-) -> None:
-    wait = decide_retry(event.attempts + 1, chance, retryable=error.retryable)
-    again = None if wait is None else fulfilment.now() + wait
-    await fulfilment.ledger.postpone_event(event.id, error.code, again)

@@ -1,0 +1,177 @@
+"""``shimmy-sandbox town``: Stripe, the licence server and the mailbox together, on one clock."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NoReturn
+
+import httpx
+
+from shimmy_sandbox.cli.plans_file import PlansError, PlansFile, read_plans
+from shimmy_sandbox.keygen.server import KeygenServer, serve_keygen
+from shimmy_sandbox.keygen.shop import ShopError, policy_id, stock_shop
+from shimmy_sandbox.mailbox.server import MailboxServer, serve_mailbox
+from shimmy_sandbox.simulation.clock import SimulatedClock
+from shimmy_sandbox.simulation.controls import Controls
+from shimmy_sandbox.simulation.state_file import StateError
+from shimmy_sandbox.stripe_api.server import StripeServer, serve_stripe
+from shimmy_sandbox.stripe_api.shop import StockingError, stock_stripe
+
+_STORE_URL: Final = "http://127.0.0.1:8400"
+_STORE_SECRET: Final = "sandbox-store-secret-that-is-published-and-worth-nothing"  # noqa: S105 - so it is
+_MAIL_FROM: Final = "Shimmy Vision <licences@shimmy.example>"
+_WARNING = """\
+shimmy-sandbox: THIS TOWN IS A SANDBOX, NOT FOR PRODUCTION. No money moves and no mail leaves it.
+shimmy-sandbox: Its keys are published; its licences are worth nothing.
+shimmy-sandbox: It listens on 127.0.0.1 only. Stop it with Ctrl-C."""
+
+
+class TownError(Exception):
+    """The town cannot be served; the message says why and what to do."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the town listens; 0 is any free port."""
+
+    stripe: int = 7420
+    keygen: int = 7410
+    mail: int = 7430
+    smtp: int = 7431
+
+
+_PORTS: Mapping[str, Ports] = {"fixed": Ports(), "auto": Ports(0, 0, 0, 0)}
+
+
+@dataclass(frozen=True, slots=True)
+class Town:
+    """The servers that run together."""
+
+    stripe: StripeServer
+    keygen: KeygenServer
+    mail: MailboxServer
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """One subcommand: serve."""
+    actions = parser.add_subparsers(dest="action", required=True)
+    serving = actions.add_parser(
+        "serve", help="serve until Ctrl-C; prints the URLs, then `ready` when all is stocked"
+    )
+    serving.add_argument(
+        "--state", type=Path, required=True, metavar="FOLDER", help="made if missing"
+    )
+    serving.add_argument("--plans", type=Path, required=True, help="contracts/plans.json")
+    serving.add_argument(
+        "--store-url", default=_STORE_URL, help=f"where the store will be (default {_STORE_URL})"
+    )
+    serving.add_argument(
+        "--ports", default="fixed", choices=tuple(_PORTS), help="auto: any that are free"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve; 1 with one line on stderr when it cannot be done."""
+    try:
+        _serve(args)
+    except (PlansError, ShopError, StateError, StockingError, TownError) as problem:
+        return _failed(str(problem))
+    except httpx.HTTPError as problem:
+        return _failed(f"the town did not answer while it was stocked: {problem}")
+    return 0
+
+
+def _failed(problem: str) -> int:
+    print(f"shimmy-sandbox: {problem}", file=sys.stderr)
+    return 1
+
+
+def _serve(args: argparse.Namespace) -> None:
+    offer = read_plans(args.plans)
+    signal.signal(signal.SIGTERM, _interrupt)
+    print(_WARNING, file=sys.stderr, flush=True)
+    try:
+        folder = args.state.resolve()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _serving(folder, _PORTS[args.ports]) as town:
+            for name, server in (("stripe", town.stripe), ("keygen", town.keygen)):
+                print(name, server.url, flush=True)
+            print("mail", town.mail.url, flush=True)
+            settings = _stocked(town, offer, folder, args.store_url.rstrip("/"))
+            _write_settings(folder / "store.env", settings)
+            print("ready", flush=True)
+            town.stripe.wait()
+    except OSError as problem:
+        if problem.errno != errno.EADDRINUSE:
+            raise TownError("town-not-served", f"cannot serve: {problem}") from problem
+        fixed = _PORTS["fixed"]
+        taken = f"{fixed.stripe}, {fixed.keygen}, {fixed.mail} and {fixed.smtp}"
+        advice = "stop what listens there or give --ports auto"
+        message = f"one of the ports {taken} is in use: {advice}"
+        raise TownError("town-port-in-use", message) from problem
+    except KeyboardInterrupt:
+        return
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _serving(folder: Path, ports: Ports) -> Iterator[Town]:
+    # One clock, whoever moves it; faults and requests seen are each server's own.
+    clock = SimulatedClock()
+    with (
+        serve_stripe(folder / "stripe.sqlite", ports.stripe, Controls(clock)) as stripe,
+        serve_keygen(folder / "keygen.sqlite", ports.keygen, Controls(clock)) as keygen,
+        serve_mailbox(ports.mail, ports.smtp, Controls(clock)) as mail,
+    ):
+        yield Town(stripe, keygen, mail)
+
+
+def _stocked(town: Town, offer: PlansFile, folder: Path, store_url: str) -> dict[str, str]:
+    """Both shops stocked, and what a store must be told to work with them."""
+    stock_shop(town.keygen, offer.plans)
+    stocked = stock_stripe(town.stripe, offer.plans, store_url, offer.currency)
+    policies = [f"{plan['id']}={policy_id(plan['id'])}" for plan in offer.plans]
+    return {
+        "SHIMMY_STORE_MODE": "test",
+        "SHIMMY_STORE_URL": store_url,
+        "SHIMMY_STORE_STRIPE_KEY": town.stripe.api_key,
+        "SHIMMY_STORE_STRIPE_URL": town.stripe.url,
+        "SHIMMY_STORE_WEBHOOK_SECRETS": stocked.webhook_secret,
+        "SHIMMY_STORE_KEYGEN_URL": town.keygen.url,
+        "SHIMMY_STORE_KEYGEN_ACCOUNT": town.keygen.account,
+        "SHIMMY_STORE_KEYGEN_TOKEN": town.keygen.admin_token,
+        "SHIMMY_STORE_KEYGEN_POLICIES": ",".join(policies),
+        "SHIMMY_STORE_MAIL": town.mail.smtp_url,
+        "SHIMMY_STORE_MAIL_FROM": _MAIL_FROM,
+        # The path is absolute, so that a fourth slash begins it.
+        "SHIMMY_STORE_LEDGER": f"sqlite:///{folder / 'ledger.sqlite'}",
+        "SHIMMY_STORE_SECRET": _STORE_SECRET,
+        "SHIMMY_LICENSE_URL": town.keygen.url,
+    }
+
+
+def _write_settings(path: Path, settings: Mapping[str, str]) -> None:
+    """``settings`` for a shell, whole or not at all, for their owner's eyes only."""
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in settings.items()]
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.writelines(lines)
+    fresh.replace(path)

@@ -1,0 +1,80 @@
+"""Asking Keygen and understanding its refusals: the one place that translates its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+from shimmy_store.errors import LicensingError
+
+_MEDIA_TYPE = "application/vnd.api+json"
+
+
+class KeygenWire:
+    """``client`` speaks to ``…/v1/accounts/ID/`` and authenticates."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    async def ask(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None
+    ) -> httpx.Response:
+        """A reply of any status. Raises LicensingError where none comes."""
+        headers = {"Accept": _MEDIA_TYPE, "Content-Type": _MEDIA_TYPE}
+        try:
+            return await self._client.request(method, path, json=body, headers=headers)
+        except httpx.HTTPError as error:
+            raise LicensingError(
+                "licensing-unreachable",
+                f"Keygen was not reached: {type(error).__name__}.",
+                hint="It is tried again later.",
+                retryable=True,
+            ) from error
+
+
+def checked(reply: httpx.Response) -> httpx.Response:
+    """The reply, if it is no refusal. Raises LicensingError."""
+    if reply.is_success:
+        return reply
+    busy = (httpx.codes.CONFLICT, httpx.codes.TOO_MANY_REQUESTS)
+    later = reply.status_code in busy or reply.is_server_error
+    codes = ", ".join(error_codes(reply)) or "no code"
+    raise LicensingError(
+        "licensing-failing" if later else "licensing-refused",
+        f"Keygen answers {reply.status_code} ({codes}).",
+        hint="It is tried again later." if later else "Check token, policies and their scheme.",
+        retryable=later,
+    )
+
+
+def document(reply: httpx.Response) -> Mapping[str, Any]:
+    """The JSON:API document of one resource or of several. Raises LicensingError."""
+    try:
+        read = reply.json()
+    except ValueError:
+        read = None
+    if isinstance(read, dict) and isinstance(read.get("data"), dict | list):
+        return read
+    raise LicensingError(
+        "licensing-malformed",
+        "Keygen's reply is no licence.",
+        hint="Something else may be answering at Keygen's address.",
+        retryable=True,
+    )
+
+
+def errors(reply: httpx.Response) -> list[Mapping[str, Any]]:
+    """What a refusal lists."""
+    try:
+        read = reply.json() if reply.content else {}
+    except ValueError:
+        return []
+    listed = read.get("errors") if isinstance(read, dict) else None
+    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+
+
+def error_codes(reply: httpx.Response) -> list[str]:
+    """The codes of a refusal; some of Keygen's have none."""
+    return [str(error["code"]) for error in errors(reply) if error.get("code")]

@@ -1,0 +1,69 @@
+"""``shimmy-store serve``: the store on uvicorn."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+
+import uvicorn
+
+from shimmy_store.errors import SettingsError
+from shimmy_store.server.app import create_app
+from shimmy_store.server.logs import start_logging
+from shimmy_store.settings import Settings, read_settings
+from shimmy_store.wiring import open_shop
+
+_PORT = 8400
+# More at once than this are told 503 and to come back: it keeps those that are let in fast.
+_AT_ONCE = 400
+_DRAIN_SECONDS = 10
+
+
+def add_arguments(_name: str, parser: argparse.ArgumentParser) -> None:
+    """Where to listen, and whom to believe."""
+    parser.add_argument("--host", default="127.0.0.1", help="default 127.0.0.1")
+    parser.add_argument("--port", type=int, default=_PORT, help=f"default {_PORT}")
+    parser.add_argument(
+        "--proxies",
+        default="127.0.0.1",
+        metavar="ADDRESSES",
+        help="whose X-Forwarded-For is believed (default 127.0.0.1)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until SIGINT or SIGTERM; requests under way are finished."""
+    settings = read_settings()
+    asyncio.run(_check(settings))
+    start_logging()
+    config = uvicorn.Config(
+        create_app(settings, open_shop),
+        host=args.host,
+        port=args.port,
+        log_config=None,
+        # Uvicorn's own lines hold addresses with tokens in them; the app writes its own.
+        access_log=False,
+        server_header=False,
+        proxy_headers=True,
+        forwarded_allow_ips=args.proxies,
+        limit_concurrency=_AT_ONCE,
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
+        ws="none",
+    )
+    server = uvicorn.Server(config)
+    print(f"shimmy-store: {settings.mode} mode, {settings.url}", file=sys.stderr, flush=True)
+    server.run()
+    if not server.started:
+        raise SettingsError(
+            "not-served",
+            f"The store cannot listen on {args.host}:{args.port}.",
+            hint="Stop what listens there, or choose another --port.",
+        )
+    return 0
+
+
+async def _check(settings: Settings) -> None:
+    """The ledger, before anything listens: its errors are for the operator, in words."""
+    async with open_shop(settings) as shop:
+        await shop.ledger.take_stock()

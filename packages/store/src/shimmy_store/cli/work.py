@@ -1,0 +1,95 @@
+"""``shimmy-store sweep``, ``reconcile`` and ``alarms``: the work without the pages."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+from shimmy_store.domain.fulfilment import Alarm
+from shimmy_store.settings import read_settings
+from shimmy_store.use_cases.fulfil_customer import fulfil_customer
+from shimmy_store.use_cases.reconcile_customers import reconcile_customers
+from shimmy_store.use_cases.send_messages import send_messages
+from shimmy_store.use_cases.sweep_events import sweep_events
+from shimmy_store.wiring import Shop, open_shop
+
+
+def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
+    """What each of the three takes."""
+    if name == "reconcile":
+        whom = parser.add_mutually_exclusive_group(required=True)
+        whom.add_argument("--all", action="store_true", help="every customer at Stripe")
+        whom.add_argument("--customer", metavar="ID", help="one customer: cus_…")
+    if name == "alarms":
+        parser.add_argument("--json", action="store_true", help="machine-readable")
+        parser.add_argument(
+            "--done", nargs=2, metavar=("CODE", "SUBJECT"), help="somebody has looked at this one"
+        )
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 when everything is settled, 1 when something is left."""
+    work = {"sweep": _sweep, "reconcile": _reconcile, "alarms": _alarms}[args.command]
+    return asyncio.run(_in_shop(work, args))
+
+
+async def _in_shop(
+    work: Callable[[Shop, argparse.Namespace], Awaitable[int]], args: argparse.Namespace
+) -> int:
+    async with open_shop(read_settings()) as shop:
+        return await work(shop, args)
+
+
+async def _sweep(shop: Shop, _args: argparse.Namespace) -> int:
+    chance = random.SystemRandom().random
+    settled = sent = 0
+    while True:
+        swept = await sweep_events(shop.fulfilment, chance)
+        posted = await send_messages(shop.office, chance)
+        settled, sent = settled + swept.settled, sent + posted.sent
+        if not swept.settled and not posted.sent:
+            break
+    stock = await shop.ledger.take_stock()
+    left = stock.events.get("pending", 0) + stock.events.get("parked", 0)
+    waiting = stock.messages_waiting + stock.messages_parked
+    print(f"events settled {settled}, left {left}; messages sent {sent}, left {waiting}")
+    return 1 if left or waiting else 0
+
+
+async def _reconcile(shop: Shop, args: argparse.Namespace) -> int:
+    if args.customer:
+        outcome = await fulfil_customer(args.customer, shop.fulfilment)
+        print(f"{args.customer} {outcome}")
+        return 0 if outcome == "settled" else 1
+    counts: Counter[str] = Counter()
+    async for looked in reconcile_customers(shop.fulfilment):
+        counts[looked.outcome] += 1
+        if looked.outcome != "settled":
+            print(f"{looked.customer} {looked.outcome} {looked.error}".rstrip(), flush=True)
+        if sys.stderr.isatty():
+            print(f"\r{counts.total()} looked at", end="", file=sys.stderr, flush=True)
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    names = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+    print(f"customers {counts.total()}" + (f": {names}" if names else ""))
+    return 0 if counts.total() == counts["settled"] else 1
+
+
+async def _alarms(shop: Shop, args: argparse.Namespace) -> int:
+    if args.done:
+        code, subject = args.done
+        known = await shop.ledger.acknowledge_alarm(Alarm(code, subject), shop.now())
+        print("done" if known else "no such alarm is open")
+        return 0 if known else 1
+    alarms = await shop.ledger.open_alarms()
+    if args.json:
+        print(json.dumps([{"code": one.code, "subject": one.subject} for one in alarms]))
+    else:
+        for one in alarms:
+            print(f"{one.code:<16} {one.subject}")
+    return 1 if alarms else 0

@@ -1,0 +1,83 @@
+"""The store as an ASGI app."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from shimmy_store.errors import StoreError
+from shimmy_store.server import health, licence_pages, selling, webhook
+from shimmy_store.server.guard import Guard
+from shimmy_store.server.health import HealthDesk
+from shimmy_store.server.meters import Meters
+from shimmy_store.server.pages import show_asset
+from shimmy_store.server.problems import answer_error, answer_unknown
+from shimmy_store.server.visit import Handler, page
+from shimmy_store.server.workroom import Workroom
+from shimmy_store.settings import Settings
+from shimmy_store.wiring import Shop
+
+
+def create_app(
+    settings: Settings,
+    open_shop: Callable[[Settings], AbstractAsyncContextManager[Shop]],
+    *,
+    works: bool = True,
+) -> Starlette:
+    """``works``: looks at events and sends mail beside answering; a Worker does that on a clock."""
+    meters = Meters()
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with open_shop(settings) as shop:
+            app.state.shop = shop
+            app.state.meters = meters
+            app.state.health = HealthDesk(shop)
+            app.state.workroom = Workroom(shop, meters)
+            if works:
+                app.state.workroom.start()
+            try:
+                yield
+            finally:
+                await app.state.workroom.stop()
+
+    return Starlette(
+        routes=_routes(),
+        middleware=[Middleware(Guard, settings=settings, meters=meters)],
+        exception_handlers={
+            StoreError: answer_error,
+            HTTPException: answer_unknown,
+        },
+        lifespan=lifespan,
+    )
+
+
+def _routes() -> list[Route]:
+    def at(path: str, handler: Handler, method: str = "GET") -> Route:
+        return Route(path, page(handler), methods=[method])
+
+    return [
+        at("/", selling.pricing),
+        at("/pricing", selling.pricing),
+        at("/buy", selling.buy),
+        at("/create-checkout-session", selling.create_checkout_session, "POST"),
+        at("/success", selling.success),
+        at("/cancel", selling.cancel),
+        at("/view-license", licence_pages.view_license),
+        at("/view-license", licence_pages.prove_licence, "POST"),
+        at("/sign-in", licence_pages.sign_in),
+        at("/sign-out", licence_pages.sign_out, "POST"),
+        at("/create-portal-session", licence_pages.create_portal_session, "POST"),
+        at("/free-machine", licence_pages.free_machine, "POST"),
+        at("/merge", licence_pages.ask_to_merge),
+        at("/merge", licence_pages.merge, "POST"),
+        Route("/stripe-webhook", webhook.stripe_webhook, methods=["POST"]),
+        Route("/health", health.health),
+        Route("/metrics", health.metrics),
+        Route("/assets/{digest}/{name}", show_asset),
+    ]

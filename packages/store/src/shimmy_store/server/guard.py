@@ -1,0 +1,154 @@
+"""What holds for every request: headers, sizes, patience, no other site's forms, one log line."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shimmy_store.errors import VisitError
+from shimmy_store.server.logs import log_event
+from shimmy_store.server.meters import Meters
+from shimmy_store.server.problems import answer_crash, answer_error
+from shimmy_store.settings import Settings
+
+_MOST_BYTES = 64 * 1024
+# Stripe's events stay far below; refusing one would lose it.
+_MOST_EVENT_BYTES = 2 * 1024 * 1024
+_PATIENCE_SECONDS = 15.0
+_WEBHOOK = "/stripe-webhook"
+# Nobody was there any more to take the answer.
+_GONE = 499
+_SAFE = ("GET", "HEAD", "OPTIONS")
+
+
+class Guard:
+    """ASGI middleware, outermost."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, meters: Meters) -> None:
+        self._app = app
+        self._meters = meters
+        self._origin = settings.url
+        self._headers = _headers(settings)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        answer = _Answer(send, self._headers)
+        try:
+            self._check_site(scope)
+            await self._app(scope, _Measured(scope, receive), answer)
+        except VisitError as error:
+            await answer.instead(await answer_error(Request(scope), error), scope, receive)
+        except ClientDisconnect:
+            answer.status = _GONE
+        except Exception as error:  # noqa: BLE001 - whatever it is, the visitor gets an answer
+            await answer.instead(await answer_crash(Request(scope), error), scope, receive)
+        finally:
+            self._note(scope, answer.status, time.perf_counter() - began)
+
+    def _check_site(self, scope: Scope) -> None:
+        """Forms of other sites are known by what browsers add to every request."""
+        if scope["method"] in _SAFE or scope["path"] == _WEBHOOK:
+            return
+        headers = Headers(scope=scope)
+        site = headers.get("sec-fetch-site", "same-origin")
+        origin = headers.get("origin", self._origin)
+        if site not in ("same-origin", "none") or origin != self._origin:
+            raise VisitError(
+                "other-site",
+                "This was sent by a page of another site.",
+                hint="Open the store itself and try there.",
+            )
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        # The endpoint's name, never the path or query: they hold ids and tokens.
+        endpoint = getattr(scope.get("endpoint"), "__name__", "none")
+        self._meters.requests.labels(endpoint, status).inc()
+        self._meters.seconds.labels(endpoint).observe(seconds)
+        log_event(
+            logging.getLogger("shimmy_store.requests"),
+            "request",
+            endpoint=endpoint,
+            method=scope["method"],
+            status=status,
+            milliseconds=round(seconds * 1000, 1),
+        )
+
+
+class _Answer:
+    """What goes out: with our headers, and its status remembered."""
+
+    def __init__(self, send: Send, headers: Mapping[str, str]) -> None:
+        self._send = send
+        self._headers = headers
+        self._started = False
+        self.status = _GONE
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status, self._started = message["status"], True
+            headers = MutableHeaders(scope=message)
+            for name, value in self._headers.items():
+                headers.setdefault(name, value)
+        await self._send(message)
+
+    async def instead(self, response: Response, scope: Scope, receive: Receive) -> None:
+        """Another answer, unless one has begun."""
+        if not self._started:
+            await response(scope, receive, self)
+
+
+class _Measured:
+    """A body that may be neither too long nor too slow."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._receive = receive
+        self._left = _MOST_EVENT_BYTES if scope["path"] == _WEBHOOK else _MOST_BYTES
+        self._whole = False
+
+    async def __call__(self) -> Message:
+        if self._whole:
+            return await self._receive()
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                message = await self._receive()
+        except TimeoutError as error:
+            raise VisitError("body-too-slow", "The body did not arrive in time.") from error
+        if message["type"] == "http.request":
+            self._left -= len(message.get("body", b""))
+            self._whole = not message.get("more_body", False)
+            if self._left < 0:
+                raise VisitError("body-too-large", "The body is too long.")
+        return message
+
+
+def _headers(settings: Settings) -> Mapping[str, str]:
+    pay = " ".join(settings.pay_origins)
+    policy = (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
+        # Browsers hold the redirect after a form to this as well.
+        f"connect-src 'self'; form-action 'self' {pay}; base-uri 'none'; frame-ancestors 'none'"
+    )
+    headers = {
+        "Content-Security-Policy": policy,
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+        # Not "no-referrer": with it browsers call the origin of our own forms "null".
+        "Referrer-Policy": "same-origin",
+        "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+    }
+    if urlsplit(settings.url).scheme == "https":
+        headers["Strict-Transport-Security"] = "max-age=63072000; includeSubDomains"
+    return headers

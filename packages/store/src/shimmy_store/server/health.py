@@ -1,0 +1,114 @@
+"""Is the store well, and what does it count?"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Awaitable
+from datetime import datetime, timedelta
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from shimmy_store import __version__
+from shimmy_store.errors import StoreError, VisitError
+from shimmy_store.ports.ledger import Stock
+from shimmy_store.server.logs import log_event
+from shimmy_store.wiring import Shop
+
+_PATIENCE_SECONDS = 5
+# Asking is not free for Stripe and Keygen: an answer is good for so long.
+_FRESH = timedelta(seconds=5)
+# An event that waits longer than this has failed several times.
+_TOO_OLD = timedelta(minutes=10)
+_LOOPBACK = ("127.0.0.1", "::1")
+
+
+class HealthDesk:
+    """Asks everybody the store depends on, seldom enough."""
+
+    def __init__(self, shop: Shop) -> None:
+        self._shop = shop
+        self._lock = asyncio.Lock()
+        self._last: tuple[datetime, dict[str, Any]] | None = None
+
+    async def report(self) -> dict[str, Any]:
+        """What works and what does not; codes only."""
+        async with self._lock:
+            now = self._shop.now()
+            if self._last is None or not timedelta(0) <= now - self._last[0] < _FRESH:
+                self._last = now, await self._ask(now)
+            return self._last[1]
+
+    async def _ask(self, now: datetime) -> dict[str, Any]:
+        shop = self._shop
+        (ledger, stock), (stripe, _), (keygen, _) = await asyncio.gather(
+            _try(shop.ledger.take_stock()),
+            _try(shop.counter.checkout.reach()),
+            _try(shop.holdings.reach()),
+        )
+        checks = {"ledger": ledger, "stripe": stripe, "keygen": keygen}
+        report: dict[str, Any] = {"checks": checks}
+        if isinstance(stock, Stock):
+            age = None if stock.oldest_event is None else now - stock.oldest_event
+            late = age is not None and age > _TOO_OLD
+            checks["events"] = "late" if late else "ok"
+            report["oldest_event_seconds"] = None if age is None else round(age.total_seconds(), 3)
+            report["messages_waiting"] = stock.messages_waiting
+            report["alarms"] = stock.alarms
+        well = all(one == "ok" for one in checks.values())
+        return {
+            "status": "ok" if well else "failing",
+            "version": __version__,
+            "mode": shop.settings.mode,
+            **report,
+        }
+
+
+async def _try(asked: Awaitable[Any]) -> tuple[str, Any]:
+    try:
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            return "ok", await asked
+    except StoreError as error:
+        return error.code, None
+    except TimeoutError:
+        return "too-slow", None
+
+
+async def health(request: Request) -> Response:
+    """503 unless the ledger, Stripe and Keygen answer and no event waits too long."""
+    report = await request.app.state.health.report()
+    status = 200 if report["status"] == "ok" else 503
+    if status != 200:
+        log_event(logging.getLogger(__name__), "unwell", **report["checks"])
+    return JSONResponse(report, status, headers={"Cache-Control": "no-store"})
+
+
+async def metrics(request: Request) -> Response:
+    """For Prometheus: with the token, or from this machine where none is set."""
+    shop: Shop = request.app.state.shop
+    token, client = shop.settings.metrics_token, request.client
+    given = request.headers.get("authorization", "")
+    if token:
+        allowed = hmac.compare_digest(given.encode(), f"Bearer {token}".encode())
+    else:
+        allowed = client is not None and client.host in _LOOPBACK
+    if not allowed:
+        raise VisitError("metrics-refused", "These figures are not public.")
+    meters = request.app.state.meters
+    stock, now = await shop.ledger.take_stock(), shop.now()
+    for state, count in stock.events.items():
+        meters.events.labels(state).set(count)
+    meters.oldest_event.set(_age(stock.oldest_event, now))
+    meters.messages.labels("waiting").set(stock.messages_waiting)
+    meters.messages.labels("parked").set(stock.messages_parked)
+    meters.oldest_message.set(_age(stock.oldest_message, now))
+    meters.alarms.set(stock.alarms)
+    return Response(generate_latest(meters.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _age(since: datetime | None, now: datetime) -> float:
+    return 0.0 if since is None else (now - since).total_seconds()

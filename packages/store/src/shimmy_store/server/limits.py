@@ -1,0 +1,64 @@
+"""How often the same address, or the same mailbox, may try something."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from shimmy_store.domain.mailboxes import mailbox_of
+from shimmy_store.errors import VisitError
+from shimmy_store.server.visit import Visit
+
+PERIOD: Final = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """So many tries in ten minutes."""
+
+    name: str
+    most: int
+
+
+CHECKOUTS = Limit("checkout", 30)
+LOOK_UPS = Limit("look-up", 200)
+KEYS = Limit("key", 20)
+LINKS = Limit("link", 30)
+MAILS = Limit("mail", 20)
+MAILS_TO_ONE = Limit("mail-to", 4)
+
+
+async def count_visitor(visit: Visit, limit: Limit) -> None:
+    """One more try from this address. Raises VisitError."""
+    client = visit.request.client
+    await _count(visit, limit, client.host if client else "")
+
+
+async def count_mailbox(visit: Visit, limit: Limit, email: str) -> None:
+    """One more try for this mailbox, whoever asks and whether anybody has it."""
+    await _count(visit, limit, mailbox_of(email))
+
+
+async def _count(visit: Visit, limit: Limit, who: str) -> None:
+    # A digest under our secret: the ledger is no list of addresses.
+    key = visit.shop.settings.secrets[-1].encode()
+    name = hmac.new(key, f"{limit.name} {who}".encode(), hashlib.sha256).hexdigest()
+    now = visit.shop.now()
+    period = period_of(now)
+    if await visit.shop.ledger.count_try(name, period) > limit.most:
+        end = (period + 1) * PERIOD.total_seconds()
+        seconds = max(int(end - now.timestamp()), 1)
+        raise VisitError(
+            "too-many-requests",
+            "That was tried too often.",
+            hint=f"Try again in {max(seconds // 60, 1)} minutes.",
+            retry_after=seconds,
+        )
+
+
+def period_of(moment: datetime) -> int:
+    """The number of the ten minutes that this moment lies in."""
+    return int(moment.timestamp() // PERIOD.total_seconds())

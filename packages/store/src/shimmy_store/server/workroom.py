@@ -1,0 +1,100 @@
+"""What goes on behind the pages: events are looked at and mail is sent, at once and again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from shimmy_store.errors import StoreError
+from shimmy_store.server.limits import period_of
+from shimmy_store.server.logs import log_event
+from shimmy_store.server.meters import Meters
+from shimmy_store.use_cases.send_messages import send_messages
+from shimmy_store.use_cases.sweep_events import sweep_events
+from shimmy_store.wiring import Shop
+
+# Nobody has to wake us: this finds what another process heard and what is due again.
+_PAUSE_SECONDS = 2.0
+_CLEANING_SECONDS = 3600.0
+_KEEP = timedelta(days=30)
+
+
+class Workroom:
+    """Three loops that end with the app. A failed round is told and tried again."""
+
+    def __init__(self, shop: Shop, meters: Meters) -> None:
+        self._shop = shop
+        self._meters = meters
+        self._chance = random.SystemRandom().random
+        self._bells = (asyncio.Event(), asyncio.Event())
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin to work."""
+        events, mail = self._bells
+        rounds = (
+            self._keep_at("events", self._sweep, _PAUSE_SECONDS, events),
+            self._keep_at("mail", self._send, _PAUSE_SECONDS, mail),
+            self._keep_at("cleaning", self._clean, _CLEANING_SECONDS, asyncio.Event()),
+        )
+        self._tasks = [asyncio.create_task(one) for one in rounds]
+
+    def wake(self) -> None:
+        """There is something to do now."""
+        for bell in self._bells:
+            bell.set()
+
+    async def stop(self) -> None:
+        """Stop wherever it is: every step may be cut off and begun again."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _keep_at(
+        self, name: str, work: Callable[[], Awaitable[bool]], pause: float, bell: asyncio.Event
+    ) -> None:
+        while True:
+            bell.clear()
+            more = False
+            try:
+                more = await work()
+            except StoreError as error:
+                self._meters.rounds.labels(name).inc()
+                log_event(logging.getLogger(__name__), "round-failed", work=name, code=error.code)
+            except Exception as error:  # noqa: BLE001 - a bug must not end the loop for good
+                self._meters.rounds.labels(name).inc()
+                kind = type(error).__name__
+                log_event(logging.getLogger(__name__), "round-crashed", work=name, error=kind)
+            if not more:
+                await _wait(bell, pause)
+
+    async def _sweep(self) -> bool:
+        swept = await sweep_events(self._shop.fulfilment, self._chance)
+        self._meters.settled.inc(swept.settled)
+        self._meters.postponed.inc(swept.waiting)
+        if swept.settled:
+            # What was settled may have put messages into the outbox.
+            self._bells[1].set()
+        return swept.settled > 0
+
+    async def _send(self) -> bool:
+        posted = await send_messages(self._shop.office, self._chance)
+        self._meters.mails.labels("sent").inc(posted.sent)
+        self._meters.mails.labels("postponed").inc(posted.waiting)
+        return posted.sent > 0
+
+    async def _clean(self) -> bool:
+        now = self._shop.now()
+        await self._shop.ledger.forget(now - _KEEP, period_of(now) - 1)
+        return False
+
+
+async def _wait(bell: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await bell.wait()
+    except TimeoutError:
+        return

@@ -1,0 +1,160 @@
+"""How this store runs, from the environment: the only module that reads it.
+
+Every secret may also stand in a file that ``NAME_FILE`` names, as containers hand them out. All
+that is wrong is said at once; no value of a secret is ever repeated.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from shimmy_store.domain.catalog import PLAN_IDS, PlanId
+from shimmy_store.errors import SettingsError
+
+Mode: TypeAlias = Literal["test", "live"]
+
+_PREFIX = "SHIMMY_STORE_"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_STRIPE_PAGES = ("https://checkout.stripe.com", "https://billing.stripe.com")
+_SHORTEST_SECRET = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """``url`` has no slash at its end. ``secrets``: the first signs, all are believed."""
+
+    mode: Mode
+    url: str
+    stripe_key: str = field(repr=False)
+    webhook_secrets: tuple[str, ...] = field(repr=False)
+    keygen_account: str
+    keygen_token: str = field(repr=False)
+    policies: Mapping[PlanId, str]
+    mail: str = field(repr=False)
+    mail_from: str
+    ledger: str = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
+    stripe_url: str = ""
+    keygen_url: str = "https://api.keygen.sh"
+    portal: str = ""
+    metrics_token: str = field(repr=False, default="")
+    pay_origins: tuple[str, ...] = _STRIPE_PAGES
+
+    @property
+    def livemode(self) -> bool:
+        """Whether real money moves."""
+        return self.mode == "live"
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Raises SettingsError that lists everything missing or wrong."""
+    reading = _Reading(os.environ if environ is None else environ)
+    mode = reading.text("MODE", pattern=r"test|live", example="test or live")
+    url = reading.address("URL", example="https://store.example.com")
+    stripe_url = reading.address("STRIPE_URL", optional=True)
+    keys = r"(sk|rk)_live_\w+" if mode == "live" else r"(sk|rk)_test_\w+"
+    settings = Settings(
+        mode="live" if mode == "live" else "test",
+        url=url,
+        stripe_key=reading.text("STRIPE_KEY", pattern=keys, example=f"a key of {mode} mode"),
+        webhook_secrets=reading.several("WEBHOOK_SECRETS", pattern=r"whsec_\S+"),
+        keygen_account=reading.text("KEYGEN_ACCOUNT", pattern=r"[\w-]+", example="its id"),
+        keygen_token=reading.text("KEYGEN_TOKEN", pattern=r"\S+", example="a product's token"),
+        policies=reading.policies("KEYGEN_POLICIES"),
+        mail=reading.text("MAIL", pattern=r"(smtps?|resend)(\+http)?://\S+", example=_MAIL),
+        mail_from=reading.text("MAIL_FROM", pattern=r"[^\r\n]+@[^\r\n]+", example=_FROM),
+        ledger=reading.text("LEDGER", pattern=r"(sqlite|postgresql)://.+", example=_LEDGER),
+        secrets=reading.several("SECRET", pattern=rf"\S{{{_SHORTEST_SECRET},}}"),
+        stripe_url=stripe_url,
+        keygen_url=reading.address("KEYGEN_URL", optional=True) or "https://api.keygen.sh",
+        portal=reading.text("PORTAL", pattern=r"bpc_\w+", optional=True),
+        metrics_token=reading.text("METRICS_TOKEN", pattern=r"\S{16,}", optional=True),
+        pay_origins=(stripe_url,) if stripe_url else _STRIPE_PAGES,
+    )
+    if mode == "live":
+        reading.check_live(url, stripe_url)
+    reading.finish()
+    return settings
+
+
+_MAIL = "smtp://user:password@host:587, smtps://… or resend://KEY@api.resend.com"
+_FROM = "Shimmy Vision <licences@example.com>"
+_LEDGER = "sqlite:///path/ledger.sqlite or postgresql://user@host/name"
+
+
+class _Reading:
+    """One pass over the environment that remembers what was wrong."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._problems: list[str] = []
+
+    def _value(self, name: str) -> str:
+        path = self._environ.get(f"{_PREFIX}{name}_FILE")
+        if not path:
+            return self._environ.get(f"{_PREFIX}{name}", "").strip()
+        try:
+            return Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            self._problems.append(f"{_PREFIX}{name}_FILE cannot be read: {type(error).__name__}")
+            return ""
+
+    def text(self, name: str, *, pattern: str, example: str = "", optional: bool = False) -> str:
+        value = self._value(name)
+        if not value and optional:
+            return ""
+        if not value:
+            self._problems.append(f"{_PREFIX}{name} is not set ({example})")
+        elif not re.fullmatch(pattern, value):
+            self._problems.append(
+                f"{_PREFIX}{name} is not of the right form ({example or pattern})"
+            )
+        return value
+
+    def several(self, name: str, *, pattern: str) -> tuple[str, ...]:
+        """Separated by commas; the first is the newest."""
+        values = tuple(one.strip() for one in self._value(name).split(",") if one.strip())
+        if not values:
+            self._problems.append(f"{_PREFIX}{name} is not set")
+        if any(not re.fullmatch(pattern, one) for one in values):
+            self._problems.append(f"{_PREFIX}{name} is not of the right form ({pattern})")
+        return values
+
+    def address(self, name: str, *, example: str = "", optional: bool = False) -> str:
+        value = self.text(
+            name, pattern=r"https?://[\w.\-\[\]:]+(:\d+)?", example=example, optional=optional
+        )
+        plain = value.startswith("http://")
+        if plain and urlsplit(value).hostname not in _LOOPBACK:
+            self._problems.append(f"{_PREFIX}{name} must be https unless it is on loopback")
+        return value
+
+    def policies(self, name: str) -> dict[PlanId, str]:
+        pairs = [one.strip().partition("=") for one in self._value(name).split(",")]
+        found = {plan.strip(): policy.strip() for plan, _, policy in pairs if policy.strip()}
+        missing = [plan for plan in PLAN_IDS if plan not in found]
+        if missing:
+            self._problems.append(
+                f"{_PREFIX}{name} names no policy for {', '.join(missing)} (developer=ID,…)"
+            )
+        return {plan: found.get(plan, "") for plan in PLAN_IDS}
+
+    def check_live(self, url: str, stripe_url: str) -> None:
+        if urlsplit(url).hostname in _LOOPBACK:
+            self._problems.append(f"{_PREFIX}URL is on loopback: live customers cannot come there")
+        if stripe_url:
+            self._problems.append(f"{_PREFIX}STRIPE_URL must not be set in live mode")
+
+    def finish(self) -> None:
+        if self._problems:
+            raise SettingsError(
+                "settings-incomplete",
+                "The store is not set up:\n  " + "\n  ".join(self._problems),
+                hint="docs/store.md lists them; `shimmy-sandbox town serve` writes a set.",
+            )

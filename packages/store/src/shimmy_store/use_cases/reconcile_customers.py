@@ -1,0 +1,32 @@
+"""Look at every customer there is, whatever events were heard: heals what webhooks missed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from shimmy_store.errors import StoreError
+from shimmy_store.use_cases.fulfil_customer import Fulfilled, Fulfilment, fulfil_customer
+
+Reconciled: TypeAlias = Fulfilled | Literal["failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """One customer looked at; ``error`` is the code of what failed."""
+
+    customer: str
+    outcome: Reconciled
+    error: str = ""
+
+
+async def reconcile_customers(fulfilment: Fulfilment) -> AsyncIterator[Looked]:
+    """One after the other, so that it may be watched and stopped. Raises PaymentsError, LedgerError
+    where the list itself or the ledger fails; a customer that fails is told of and passed over.
+    """
+    async for customer in fulfilment.payments.customers():
+        try:
+            yield Looked(customer, await fulfil_customer(customer, fulfilment))
+        except StoreError as error:
+            yield Looked(customer, "failed", error.code)

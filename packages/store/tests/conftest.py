@@ -1,0 +1,36 @@
+"""Ledgers on everything they may lie on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ledger_places import Place, in_file, in_memory, on_server
+from postgres_server import PostgresServer, find_programs, running_server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One server for all tests of this process, from the first that asks for it to the last."""
+    programs = find_programs()
+    if programs is None:
+        absent = (
+            "PostgreSQL is not installed, but the ledger runs on it: apt-get install postgresql"
+        )
+        if os.environ.get("SHIMMY_TEST_POSTGRESQL") == "required":
+            pytest.fail(absent)
+        pytest.skip(absent)
+    with running_server(programs) as server:
+        yield server
+
+
+@pytest.fixture(params=["memory", "file", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Somewhere for a ledger: what it promises, it promises everywhere."""
+    if request.param == "memory":
+        return in_memory()
+    if request.param == "file":
+        return in_file(tmp_path / "ledger.sqlite")
+    return on_server(request.getfixturevalue("postgres").create_database())

@@ -1,0 +1,271 @@
+"""A shop at Stripe, licences at Keygen and the store between them, over real sockets.
+
+Customers act through Stripe's own client and its hosted pages. Events are signed and received as
+they would be, in any order and number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sqlite3
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import stripe
+
+from shimmy_sandbox.keygen.server import KeygenServer, serve_keygen
+from shimmy_sandbox.keygen.shop import policy_id, stock_shop
+from shimmy_sandbox.simulation.controls import Controls
+from shimmy_sandbox.stripe_api.server import StripeServer, serve_stripe
+from shimmy_store.adapters.keygen_licences import KeygenLicences
+from shimmy_store.adapters.keygen_wire import KeygenWire
+from shimmy_store.adapters.ledger_schema import migrate_ledger
+from shimmy_store.adapters.sql_ledger import SqlLedger
+from shimmy_store.adapters.sqlite_database import SqliteDatabase
+from shimmy_store.adapters.stripe_payments import StripePayments
+from shimmy_store.domain.catalog import PLAN_IDS
+from shimmy_store.domain.convergence import IssuedLicence
+from shimmy_store.domain.fulfilment import licence_id
+from shimmy_store.use_cases.fulfil_customer import Fulfilment
+from shimmy_store.use_cases.receive_event import Endpoint, receive_event
+from shimmy_store.use_cases.sweep_events import Swept, sweep_events
+
+CATALOG = json.loads((Path(__file__).resolve().parents[4] / "contracts/plans.json").read_text())
+START = datetime(2027, 1, 15, 12, tzinfo=UTC)
+GOOD, REFUSED_LATER, DISPUTED = "4242424242424242", "4000000000000341", "4000000000000259"
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+class PowerCut(BaseException):
+    """The process ends here, and does nothing more."""
+
+
+@dataclass
+class Fuse:
+    """Blows before or after the call of this number; nothing gets through afterwards."""
+
+    number: int | None
+    after: bool = False
+    calls: int = 0
+    blown: bool = False
+
+    def guard(self, port: Any, unguarded: tuple[str, ...] = ()) -> Any:
+        return _Guarded(port, self, unguarded)
+
+    async def call(self, method: Any, args: Any) -> Any:
+        if self.blown:
+            raise PowerCut
+        self.calls += 1
+        self.blown = self.calls == self.number
+        if self.blown and self.after:
+            await method(*args)
+        if self.blown:
+            raise PowerCut
+        return await method(*args)
+
+
+class _Guarded:
+    def __init__(self, port: Any, fuse: Fuse, unguarded: tuple[str, ...]) -> None:
+        self._port, self._fuse, self._unguarded = port, fuse, unguarded
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._port, name)
+        if name in self._unguarded:
+            return method
+        return lambda *args: self._fuse.call(method, args)
+
+
+@dataclass
+class Town:
+    """A shop at Stripe, licences at Keygen, and the store between them."""
+
+    payments: StripeServer
+    keygen: KeygenServer
+    ledger: Path
+    sdk: Any
+    browser: httpx.Client
+    prices: dict[str, str] = field(default_factory=dict)
+    heard: set[str] = field(default_factory=set)
+
+    def now(self) -> datetime:
+        return self.payments.controls.clock.now()
+
+    def control(self, path: str, order: Any = None) -> Any:
+        reply = self.browser.post(f"/_sim/{path}", json=order or {})
+        assert reply.status_code == 200, reply.text
+        return reply.json()
+
+    def open(self) -> None:
+        self.payments.controls.clock.freeze(START)
+        for plan in CATALOG["plans"]:
+            product = self.sdk.v1.products.create({"name": plan["name"]})
+            recurring = {"interval": "month"} if plan["interval"] == "month" else None
+            price = {
+                "product": product.id,
+                "currency": "usd",
+                "unit_amount": plan["unit_amount"],
+                "lookup_key": plan["id"],
+                **({"recurring": recurring} if recurring else {}),
+            }
+            self.prices[plan["id"]] = self.sdk.v1.prices.create(price).id
+
+    def pass_time(self, **span: float) -> None:
+        step = timedelta(**span).total_seconds()
+        self.control("clock", {"advance_seconds": step})
+        self.control("tick")
+
+    def customer(self, email: str = "buyer@example.com") -> str:
+        return str(self.sdk.v1.customers.create({"email": email}).id)
+
+    def buy(self, plan: str, customer: str, card: str = GOOD) -> Any:
+        once = plan == "lifetime"
+        metadata = {"plan": plan}
+        session = self.sdk.v1.checkout.sessions.create(
+            {
+                "mode": "payment" if once else "subscription",
+                "customer": customer,
+                "line_items": [{"price": self.prices[plan], "quantity": 1}],
+                "success_url": "http://127.0.0.1:9/thanks",
+                **({"payment_intent_data": {"metadata": metadata}} if once else {}),
+            }
+        )
+        page = self.browser.get(session.url)
+        assert page.status_code == 200
+        form = {"email": "b@example.com", "name": "Ada", "card_number": card}
+        done = self.browser.post(
+            session.url, data={**form, "card_expiry": "12/34", "card_cvc": "123"}
+        )
+        assert done.status_code == 303, done.text
+        return self.sdk.v1.checkout.sessions.retrieve(session.id)
+
+    def work(
+        self, *, seed: int = 0, rounds: int = 1, listen: bool = True, fuse: Fuse | None = None
+    ) -> Swept:
+        """Hear what is new, some of it twice and in any order, and sweep."""
+        fuse = fuse or Fuse(None)
+        return asyncio.run(self._work(random.Random(seed), rounds, fuse, listen=listen))
+
+    async def _work(self, chance: random.Random, rounds: int, fuse: Fuse, *, listen: bool) -> Swept:
+        swept = Swept(0, 0)
+        async with self.fulfilment(fuse) as fulfilment:
+            if listen:
+                await self._hear(fulfilment.ledger, chance)
+            with suppress(PowerCut):
+                for _ in range(rounds):
+                    swept = await sweep_events(fulfilment, chance.random)
+                    if not swept.waiting:
+                        break
+                    self.payments.controls.clock.advance(timedelta(minutes=1))
+        return swept
+
+    @asynccontextmanager
+    async def fulfilment(self, fuse: Fuse | None = None) -> AsyncIterator[Fulfilment]:
+        """What the store works with; the fuse guards every call but those that hear events."""
+        fuse = fuse or Fuse(None)
+        database = SqliteDatabase(self.ledger)
+        http = stripe.HTTPXClient(timeout=10)
+        try:
+            await migrate_ledger(database)
+            async with self._keygen() as wire:
+                yield Fulfilment(
+                    fuse.guard(StripePayments(_sdk(self.payments, http))),
+                    fuse.guard(KeygenLicences(wire, self.policies)),
+                    fuse.guard(SqlLedger(database), unguarded=("add_event",)),
+                    f"worker {fuse.number}",
+                    self.now,
+                )
+        finally:
+            await http.close_async()  # type: ignore[no-untyped-call]
+            await database.close()
+
+    @property
+    def policies(self) -> dict[Any, str]:
+        return {plan: policy_id(plan) for plan in PLAN_IDS}
+
+    @asynccontextmanager
+    async def _keygen(self) -> AsyncIterator[KeygenWire]:
+        async with httpx.AsyncClient(
+            base_url=f"{self.keygen.url}/v1/accounts/{self.keygen.account}/",
+            headers={"Authorization": f"Bearer {self.keygen.admin_token}"},
+            trust_env=False,
+            verify=NO_TLS,
+        ) as client:
+            yield KeygenWire(client)
+
+    async def _hear(self, ledger: Any, chance: random.Random) -> None:
+        listed = self.browser.get(
+            "/v1/events?limit=100", headers={"Authorization": f"Bearer {self.payments.api_key}"}
+        ).json()["data"]
+        new = [one for one in listed if one["id"] not in self.heard]
+        self.heard |= {one["id"] for one in new}
+        again = [one for one in new if chance.random() < 0.3]
+        for event in chance.sample(new + again, len(new + again)):
+            body, at = json.dumps(event).encode(), int(self.now().timestamp())
+            header = stripe.WebhookSignature.generate_signature_header(body.decode(), "whsec_x", at)
+            endpoint = Endpoint(["whsec_x"], livemode=False)
+            answer = await receive_event(body, str(header), endpoint, ledger, self.now())
+            assert isinstance(answer, str)
+
+    def licence(self, origin: str) -> IssuedLicence:
+        async def find() -> IssuedLicence | None:
+            async with self._keygen() as wire:
+                return await KeygenLicences(wire, self.policies).find(licence_id(origin))
+
+        found = asyncio.run(find())
+        assert found is not None
+        return found
+
+    def count_licences(self) -> int:
+        headers = {"Authorization": f"Bearer {self.keygen.admin_token}"}
+        base = f"{self.keygen.url}/v1/accounts/{self.keygen.account}/licenses?limit=100"
+        return len(httpx.get(base, headers=headers, trust_env=False).json()["data"])
+
+    def ask(self, method: str, *args: Any) -> Any:
+        """One question to the ledger."""
+
+        async def ask() -> Any:
+            database = SqliteDatabase(self.ledger)
+            try:
+                return await getattr(SqlLedger(database), method)(*args)
+            finally:
+                await database.close()
+
+        return asyncio.run(ask())
+
+    def messages(self, customer: str) -> list[str]:
+        """The keys of all messages to a customer, sent or not, oldest first."""
+        with closing(sqlite3.connect(self.ledger)) as file:
+            sql = "SELECT key FROM outbox WHERE customer = ? ORDER BY number"
+            return [str(row[0]) for row in file.execute(sql, (customer,))]
+
+
+@contextmanager
+def open_town(ledger: Path) -> Iterator[Town]:
+    """Both simulators on one clock, stocked with the plans."""
+    with ExitStack() as stack:
+        controls = Controls()
+        keygen = stack.enter_context(serve_keygen(":memory:", controls=Controls(controls.clock)))
+        stock_shop(keygen, CATALOG["plans"])
+        payments = stack.enter_context(serve_stripe(":memory:", controls=controls))
+        browser = stack.enter_context(
+            httpx.Client(base_url=payments.url, trust_env=False, verify=NO_TLS)
+        )
+        http = stripe.HTTPXClient(timeout=10, allow_sync_methods=True)
+        stack.callback(http.close)
+        opened = Town(payments, keygen, ledger, _sdk(payments, http), browser)
+        opened.open()
+        yield opened
+
+
+def _sdk(payments: StripeServer, http: stripe.HTTPXClient) -> stripe.StripeClient:
+    return stripe.StripeClient(
+        payments.api_key, base_addresses={"api": payments.url}, http_client=http
+    )

@@ -1,0 +1,85 @@
+"""What becomes of a webhook: kept once, if it is Stripe's and says something."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import stripe
+from ledger_places import NOW, due, in_memory
+
+from shimmy_store.adapters.sql_ledger import SqlLedger
+from shimmy_store.domain.fulfilment import Alarm
+from shimmy_store.use_cases.receive_event import Endpoint, Rejected, receive_event
+
+LIVE, TEST = Endpoint(["whsec_a"], livemode=True), Endpoint(["whsec_a"], livemode=False)
+
+
+def body(**changes: Any) -> bytes:
+    shown = {"object": "invoice", "id": "in_1", "customer": "cus_1"}
+    basis = {
+        "id": "evt_1",
+        "type": "invoice.paid",
+        "created": 1_764_000_000,
+        "livemode": False,
+        "data": {"object": shown},
+    }
+    return json.dumps({**basis, **changes}).encode()
+
+
+def signed(data: bytes) -> str:
+    at = int(NOW.timestamp())
+    header = stripe.WebhookSignature.generate_signature_header(data.decode(), "whsec_a", at)
+    return str(header)
+
+
+@pytest.mark.parametrize(
+    ("data", "endpoint", "answer"),
+    [
+        (body(), TEST, "new"),
+        (body(type="product.created"), TEST, "unknown-type"),
+        (body(), LIVE, Rejected("wrong-mode")),
+        (b"[]", TEST, Rejected("no-event")),
+        (b"{}", TEST, Rejected("no-event")),
+        (body(data={"object": None}), TEST, Rejected("no-event")),
+        (body(livemode="false"), TEST, Rejected("no-event")),
+        (body(created=1e300), TEST, Rejected("no-event")),
+    ],
+)
+def test_what_is_received(data: bytes, endpoint: Endpoint, answer: object) -> None:
+    async def story(ledger: SqlLedger) -> None:
+        assert await receive_event(data, signed(data), endpoint, ledger, NOW) == answer
+        if not isinstance(answer, Rejected):
+            again = await receive_event(data, signed(data), endpoint, ledger, NOW)
+            assert again == "heard-before"
+        heard = await ledger.due_events(NOW, 10)
+        assert [one.customer for one in heard] == (["cus_1"] if answer == "new" else [])
+        alarmed = answer == Rejected("wrong-mode")
+        assert await ledger.open_alarms() == ([Alarm("wrong-mode", "evt_1")] if alarmed else [])
+
+    in_memory().tell(story)
+
+
+def test_a_dispute_names_its_payment() -> None:
+    shown = {"object": "dispute", "id": "dp_1", "payment_intent": "pi_1", "charge": "ch_1"}
+    data = body(type="charge.dispute.created", data={"object": shown})
+
+    async def story(ledger: SqlLedger) -> None:
+        assert await receive_event(data, signed(data), TEST, ledger, NOW) == "new"
+        (heard,) = await ledger.due_events(NOW, 10)
+        assert (heard.customer, heard.payment) == ("", "pi_1")
+
+    in_memory().tell(story)
+
+
+def test_a_forged_event_is_not_kept() -> None:
+    data = body()
+    forged = signed(body(id="evt_2"))
+
+    async def story(ledger: SqlLedger) -> None:
+        answer = await receive_event(data, forged, TEST, ledger, NOW)
+        assert answer == Rejected("wrong-signature")
+        assert await due(ledger) == []
+
+    in_memory().tell(story)
