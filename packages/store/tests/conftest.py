@@ -26,6 +26,12 @@ def postgres() -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.fixture
+def url(postgres: PostgresServer) -> str:
+    """An empty database of that server."""
+    return postgres.create_database()
+
+
 @pytest.fixture(params=["memory", "file", "postgresql"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """Somewhere for a ledger: what it promises, it promises everywhere."""
@@ -33,4 +39,4 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
         return in_memory()
     if request.param == "file":
         return in_file(tmp_path / "ledger.sqlite")
-    return on_server(request.getfixturevalue("postgres").create_database())
+    return on_server(request.getfixturevalue("url"))

@@ -101,6 +101,38 @@ def test_a_second_subscription_takes_the_place_of_the_first(town: Town) -> None:
     assert town.count_licences() == 1
 
 
+def test_a_price_that_was_superseded_goes_on_being_its_plan(town: Town) -> None:
+    bought = town.buy("developer", town.customer())
+    town.work()
+    dearer = {
+        "product": "developer",
+        "currency": "usd",
+        "unit_amount": 1500,
+        "recurring": {"interval": "month"},
+        "lookup_key": "developer",
+        "transfer_lookup_key": True,
+    }
+    town.sdk.v1.prices.create(dearer)
+    assert town.sdk.v1.prices.retrieve(town.prices["developer"]).lookup_key is None
+    town.pass_time(days=31, hours=2)
+    town.work()
+    licence = town.licence(bought.subscription)
+    assert (licence.plan, licence.suspended) == ("developer", False)
+    assert licence.expiry is not None
+    assert licence.expiry > town.now()
+
+
+def test_lifetime_paid_twice_is_one_licence_and_an_alarm(town: Town) -> None:
+    customer = town.customer()
+    first = town.buy("lifetime", customer)
+    town.pass_time(minutes=1)
+    second = town.buy("lifetime", customer)
+    town.work()
+    assert not town.licence(first.payment_intent).suspended
+    assert town.count_licences() == 1
+    assert town.ask("open_alarms") == [Alarm("double-purchase", second.payment_intent)]
+
+
 @pytest.mark.parametrize("side", ["payments", "keygen"])
 @pytest.mark.parametrize("kind", ["status", "status-after", "no-reply", "no-request"])
 def test_faults_on_either_side_only_delay(town: Town, side: str, kind: str) -> None:

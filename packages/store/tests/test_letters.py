@@ -28,6 +28,7 @@ LINKS: dict[LinkName, str] = {
     "sign-in": f"{HOME}/sign-in?token=abc.DEF-_&x=1",
     "merge": f"{HOME}/merge?token=ghi.JKL-_&x=1",
 }
+LIMITED: tuple[NoticeKind, ...] = ("licence", "plan-changed")
 REASONS = ("cancelled", "refunded", "disputed", "unpaid")
 CASES: list[tuple[NoticeKind, str]] = [
     *((kind, "") for kind in get_args(NoticeKind) if kind != "cancelled"),
@@ -99,7 +100,7 @@ def test_a_letter_is_plain(kind: NoticeKind, reason: str) -> None:
     assert "\n\n\n" not in written.text
     assert not written.text.startswith((" ", "\n"))
     assert written.text.endswith("Shimmy Vision\n")
-    assert max(map(len, re.sub(r"https?://\S+", "", written.text).splitlines())) <= 130
+    assert max(map(len, re.sub(r"https?://\S+", "", written.text).splitlines())) <= 80
 
 
 def text_of(one: Letter) -> str:
@@ -117,8 +118,8 @@ def text_of(one: Letter) -> str:
     ],
 )
 def test_limits_and_renewal_are_told(plan: PlanId, limits: str) -> None:
-    for kind in ("licence", "plan-changed"):
-        text = text_of(letter(kind, plan=plan))  # type: ignore[arg-type]
+    for kind in LIMITED:
+        text = text_of(letter(kind, plan=plan))
         assert limits in text
         assert ("once" in text) is (plan == "lifetime")
     renews = "renews every month" in text_of(letter("licence", plan=plan))

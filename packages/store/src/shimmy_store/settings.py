@@ -67,7 +67,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         keygen_account=reading.text("KEYGEN_ACCOUNT", pattern=r"[\w-]+", example="its id"),
         keygen_token=reading.text("KEYGEN_TOKEN", pattern=r"\S+", example="a product's token"),
         policies=reading.policies("KEYGEN_POLICIES"),
-        mail=reading.text("MAIL", pattern=r"(smtps?|resend)(\+http)?://\S+", example=_MAIL),
+        mail=reading.mail("MAIL"),
         mail_from=reading.text("MAIL_FROM", pattern=r"[^\r\n]+@[^\r\n]+", example=_FROM),
         ledger=reading.text("LEDGER", pattern=r"(sqlite|postgresql)://.+", example=_LEDGER),
         secrets=reading.several("SECRET", pattern=rf"\S{{{_SHORTEST_SECRET},}}"),
@@ -130,8 +130,17 @@ class _Reading:
         value = self.text(
             name, pattern=r"https?://[\w.\-\[\]:]+(:\d+)?", example=example, optional=optional
         )
-        plain = value.startswith("http://")
-        if plain and urlsplit(value).hostname not in _LOOPBACK:
+        return self._place(name, value, plain="http://")
+
+    def mail(self, name: str) -> str:
+        value = self.text(name, pattern=r"(smtps?|resend|resend\+http)://\S+", example=_MAIL)
+        return self._place(name, value, plain="resend+http://")
+
+    def _place(self, name: str, value: str, *, plain: str) -> str:
+        host = _host(value)
+        if host is None:
+            self._problems.append(f"{_PREFIX}{name} names no host and port that could be")
+        elif value.startswith(plain) and host not in _LOOPBACK:
             self._problems.append(f"{_PREFIX}{name} must be https unless it is on loopback")
         return value
 
@@ -143,10 +152,12 @@ class _Reading:
             self._problems.append(
                 f"{_PREFIX}{name} names no policy for {', '.join(missing)} (developer=ID,…)"
             )
+        if len(set(found.values())) < len(found):
+            self._problems.append(f"{_PREFIX}{name} names one policy for two plans")
         return {plan: found.get(plan, "") for plan in PLAN_IDS}
 
     def check_live(self, url: str, stripe_url: str) -> None:
-        if urlsplit(url).hostname in _LOOPBACK:
+        if _host(url) in _LOOPBACK:
             self._problems.append(f"{_PREFIX}URL is on loopback: live customers cannot come there")
         if stripe_url:
             self._problems.append(f"{_PREFIX}STRIPE_URL must not be set in live mode")
@@ -158,3 +169,13 @@ class _Reading:
                 "The store is not set up:\n  " + "\n  ".join(self._problems),
                 hint="docs/store.md lists them; `shimmy-sandbox town serve` writes a set.",
             )
+
+
+def _host(address: str) -> str | None:
+    """Empty where it names none; None where what it names cannot be."""
+    try:
+        place = urlsplit(address)
+        possible = place.port != 0 and bool(place.hostname) == bool(place.netloc)
+    except ValueError:
+        return None
+    return (place.hostname or "") if possible else None

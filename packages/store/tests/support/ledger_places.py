@@ -85,6 +85,17 @@ def on_server(url: str) -> Place:
     return Place(connect)
 
 
+@asynccontextmanager
+async def open_on_server(url: str) -> AsyncIterator[PostgresDatabase]:
+    """The same, for what only a server does."""
+    database = await PostgresDatabase.open(url)
+    try:
+        await migrate_ledger(database)
+        yield database
+    finally:
+        await database.close()
+
+
 def event(name: str, customer: str = "cus_1", payment: str = "") -> HeardEvent:
     """An event as it might be heard."""
     return HeardEvent(name, "invoice.paid", customer, NOW, NOW, "{}", payment)

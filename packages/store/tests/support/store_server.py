@@ -107,11 +107,11 @@ class Store:
         read = answer.json()
         return list(read["messages"] if isinstance(read, dict) else read)
 
-    def mail(self, to: str, subject: str) -> str:
-        """The text of the newest mail with these words in its subject, once it is there."""
+    def mail(self, to: str, words: str) -> str:
+        """The text of the newest mail with these words in it, once it is there."""
 
         def look() -> str | None:
-            found = [one["text"] for one in self.mails(to) if subject in one["subject"]]
+            found = [one["text"] for one in self.mails(to) if words in one["text"]]
             return found[-1] if found else None
 
         return eventually(look)

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,17 @@ class _Guarded:
         method = getattr(self._port, name)
         if name in self._unguarded:
             return method
-        return lambda *args: self._fuse.call(method, args)
+        return lambda *args, **named: self._fuse.call(partial(method, **named), args)
+
+
+@dataclass(frozen=True)
+class Bought:
+    """``running`` goes on, ``collects`` money or may; ``kept``: none went back, ``gone``: all."""
+
+    running: bool
+    collects: bool
+    kept: bool
+    gone: bool
 
 
 @dataclass
@@ -106,7 +117,7 @@ class Town:
     def open(self) -> None:
         self.payments.controls.clock.freeze(START)
         for plan in CATALOG["plans"]:
-            product = self.sdk.v1.products.create({"name": plan["name"]})
+            product = self.sdk.v1.products.create({"id": plan["id"], "name": plan["name"]})
             recurring = {"interval": "month"} if plan["interval"] == "month" else None
             price = {
                 "product": product.id,
@@ -174,9 +185,10 @@ class Town:
         http = stripe.HTTPXClient(timeout=10)
         try:
             await migrate_ledger(database)
+            payments = StripePayments(_sdk(self.payments, http))
             async with self._keygen() as wire:
                 yield Fulfilment(
-                    fuse.guard(StripePayments(_sdk(self.payments, http))),
+                    fuse.guard(payments, unguarded=("customers",)),
                     fuse.guard(KeygenLicences(wire, self.policies)),
                     fuse.guard(SqlLedger(database), unguarded=("add_event",)),
                     f"worker {fuse.number}",
@@ -239,6 +251,34 @@ class Town:
                 await database.close()
 
         return asyncio.run(ask())
+
+    def bought(self, customer: str) -> list[Bought]:
+        """What a customer has paid for, from Stripe's objects alone."""
+        of = {"customer": customer, "limit": 100}
+        charges = [one for one in self.sdk.v1.charges.list(of).data if one.paid]
+        gone = {one.payment_intent for one in charges if one.refunded}
+        for charge in charges:
+            for dispute in self.sdk.v1.disputes.list({"charge": charge.id}).data:
+                if dispute.status in ("needs_response", "under_review", "lost"):
+                    gone.add(charge.payment_intent)
+        found = []
+        for one in self.sdk.v1.subscriptions.list({**of, "status": "all"}).data:
+            invoice = self.sdk.v1.invoices.list(
+                {**of, "subscription": one.id, "status": "paid", "expand": ["data.payments"]}
+            ).data
+            intents = {
+                paid.payment.payment_intent for each in invoice for paid in each.payments.data
+            }
+            running = one.status == "active" and not one.cancel_at and not one.cancel_at_period_end
+            collects = one.status in ("active", "trialing", "past_due", "unpaid", "paused")
+            kept = bool(invoice) and not intents & gone
+            lost = not invoice or (bool(intents) and intents <= gone)
+            found.append(Bought(running, collects, kept, lost))
+        for charge in charges:
+            if "plan" in charge.metadata.to_dict():
+                lost = charge.payment_intent in gone
+                found.append(Bought(running=True, collects=False, kept=not lost, gone=lost))
+        return found
 
     def messages(self, customer: str) -> list[str]:
         """The keys of all messages to a customer, sent or not, oldest first."""

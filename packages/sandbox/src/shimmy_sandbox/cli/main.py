@@ -14,6 +14,7 @@ COMMANDS = {
     "stripe": ("shimmy_sandbox.cli.stripe", "serve Stripe's API and pages, pay, let time pass"),
     "mail": ("shimmy_sandbox.cli.mail", "serve a mailbox for SMTP and a mail API, read it"),
     "town": ("shimmy_sandbox.cli.town", "serve Stripe, licences and mail together for a store"),
+    "buy": ("shimmy_sandbox.cli.buy", "buy a plan at a store that runs against the town"),
     "mirror": ("shimmy_sandbox.cli.mirror", "serve a folder of models, with faults on request"),
 }
 

@@ -71,13 +71,14 @@ class JinjaLetters:
         self._templates.filters |= {"pages": _pages, "machines": _machines}
 
     def write(self, letter: Letter) -> Written:
+        wording = _wording(letter)
         facts = {
             "plan": letter.plan,
             "before": letter.before,
             "date": letter.date,
             "key": letter.key,
             "links": letter.links,
-            **_wording(letter),
+            **wording,
         }
         try:
             text, html = (
@@ -86,7 +87,7 @@ class JinjaLetters:
             )
         except TemplateError as error:
             raise _unwritable(letter, type(error).__name__) from error
-        return Written(facts["subject"], text, html)
+        return Written(wording["subject"], text, html)
 
 
 def _wording(letter: Letter) -> dict[str, str]:

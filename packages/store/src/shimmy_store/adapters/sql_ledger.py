@@ -370,7 +370,7 @@ class SqlLedger:
         )
 
     async def forget(self, before: datetime, period: int) -> int:
-        emptied, links, tries = await self._database.batch(
+        dropped = await self._database.batch(
             [
                 Statement(
                     "UPDATE events SET body = '' WHERE state IN ('done', 'unknown')"
@@ -379,6 +379,12 @@ class SqlLedger:
                 ),
                 Statement("DELETE FROM links WHERE expires < ? RETURNING id", (stamp(before),)),
                 Statement("DELETE FROM tries WHERE period < ? RETURNING name", (period,)),
+                # Their facts name an address that somebody typed.
+                Statement(
+                    "DELETE FROM outbox WHERE kind = 'sign-in' AND state = 'sent'"
+                    " AND sent < ? RETURNING key",
+                    (stamp(before),),
+                ),
             ]
         )
-        return len(emptied) + len(links) + len(tries)
+        return sum(map(len, dropped))

@@ -50,12 +50,12 @@ class StripePayments:
         customer = found["customer"]
         return str(customer) if customer else ""
 
-    async def cancel(self, subscription: str) -> None:
+    async def cancel(self, subscription: str, *, credit: bool) -> None:
         with stripe_errors():
             try:
                 await self._v1.subscriptions.cancel_async(
                     subscription,
-                    {"prorate": True, "invoice_now": True},
+                    {"prorate": credit, "invoice_now": credit},
                     # One an attempt: under a lasting one a failure would be replayed for a day.
                     {"idempotency_key": str(uuid.uuid4())},
                 )

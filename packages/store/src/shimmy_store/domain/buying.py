@@ -52,7 +52,8 @@ def decide_way(plan: PlanId, purchases: Purchases) -> ToPortal | Literal["checko
     One that is about to end, or owes money, is put in order in the portal first.
     """
     if plan == "lifetime":
-        owned = (one for one in purchases.payments if one.plan == plan and one.status == "paid")
+        # One that the bank has not confirmed yet may still become paid.
+        owned = (one for one in purchases.payments if one.plan == plan and one.status != "failed")
         return "licence" if any(not one.reversal.takes_access for one in owned) else "checkout"
     running = [one for one in purchases.subscriptions if one.status in COLLECTING]
     if not running:

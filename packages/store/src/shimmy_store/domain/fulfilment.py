@@ -66,8 +66,9 @@ class Licence:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """``licence`` None: nothing was ever paid. ``cancel``: subscriptions to end with proration.
+    """``licence`` None: nothing was ever paid. ``cancel``: subscriptions to end now.
 
+    What is left of them is credited, but for those in ``uncredited``, whose money went back.
     ``origin`` is the purchase that the licence's id comes from, to be kept on record.
     """
 
@@ -75,6 +76,7 @@ class Decision:
     cancel: tuple[str, ...] = ()
     alarms: tuple[Alarm, ...] = ()
     origin: str | None = None
+    uncredited: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +104,23 @@ def decide_fulfilment(purchases: Purchases, now: datetime, origin: str | None = 
     # The credit lies with a customer who has no subscription left: a person pays it back.
     credited = tuple(Alarm("merge-credit", one) for one in given_up)
     alarms = (*credited, *_alarms(purchases))
+    uncredited = frozenset(one.id for one in purchases.subscriptions if one.reversal.takes_access)
     if not claims:
-        return Decision(None, given_up, alarms)
+        return Decision(None, given_up, alarms, uncredited=uncredited)
     origin = origin or claims[0].purchase.id
     identity = licence_id(origin)
     granting = [one for one in claims if one.refused is None]
-    if not granting:
-        return Decision(_licence(identity, claims[-1]), given_up, alarms, origin)
-    chosen = _choose(granting)
+    # Where nothing gives access the newest tells why; no more than one goes on being collected.
+    chosen = _choose(granting) if granting else claims[-1]
     doubled = tuple(_paid_in_vain(purchases, chosen))
     doubles = tuple(Alarm("double-purchase", one) for one in doubled)
-    return Decision(_licence(identity, chosen), (*doubled, *given_up), (*doubles, *alarms), origin)
+    return Decision(
+        _licence(identity, chosen),
+        (*doubled, *given_up),
+        (*doubles, *alarms),
+        origin,
+        uncredited,
+    )
 
 
 def licence_id(origin: str) -> uuid.UUID:
@@ -177,14 +185,15 @@ def _paid_in_vain(purchases: Purchases, chosen: _Claim) -> Iterator[str]:
         (one for one in _kept(purchases) if one.status in COLLECTING),
         key=lambda one: (one.created, one.id),
     )
-    runs_out = isinstance(chosen.purchase, Subscription) and not _is_billing(chosen)
-    needed = collecting[-1].id if collecting and runs_out else chosen.purchase.id
+    # What was refused, runs out or is over needs nobody's money: the newest goes on.
+    over = chosen.refused is not None or _runs_out(chosen)
+    needed = collecting[-1].id if collecting and over else chosen.purchase.id
     return (one.id for one in collecting if one.id != needed)
 
 
-def _is_billing(one: _Claim) -> bool:
+def _runs_out(one: _Claim) -> bool:
     purchase = one.purchase
-    return isinstance(purchase, Subscription) and purchase.status in _BILLING
+    return isinstance(purchase, Subscription) and purchase.status not in _BILLING
 
 
 def rank(plan: PlanId) -> int:
@@ -199,7 +208,18 @@ def _licence(identity: uuid.UUID, claim: _Claim) -> Licence:
     return Licence(identity, purchase.plan, purchase.id, claim.expiry, month, claim.refused)
 
 
+def _bought_again(purchases: Purchases) -> Iterator[Alarm]:
+    """Plans bought once and paid twice: only a person can pay one back."""
+    sound = [
+        one
+        for one in sorted(purchases.payments, key=lambda one: (one.created, one.id))
+        if one.status == "paid" and not one.reversal.takes_access
+    ]
+    return (Alarm("double-purchase", one.id) for one in sound[1:])
+
+
 def _alarms(purchases: Purchases) -> Iterator[Alarm]:
+    yield from _bought_again(purchases)
     bought: tuple[Subscription | Payment, ...] = (*purchases.subscriptions, *purchases.payments)
     for one in bought:
         if one.reversal.refunded == "partly":

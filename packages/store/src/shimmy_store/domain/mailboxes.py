@@ -20,6 +20,6 @@ def mailbox_of(address: str) -> str:
 
 def looks_like_address(text: str) -> bool:
     """Whether mail could go there; no more than a guess, the mail is the proof."""
-    return len(text) <= _LONGEST and bool(
-        re.fullmatch(r"[^@\s\x00-\x1f<>]+@[^@\s\x00-\x1f<>]+", text)
-    )
+    if len(text) > _LONGEST or not text.isprintable():
+        return False
+    return bool(re.fullmatch(r"[^@\s<>]+@[^@\s<>]+", text))

@@ -62,9 +62,10 @@ def _worth(licence: Licence) -> tuple[bool, int]:
 
 
 def _age(purchases: Purchases, now: datetime) -> tuple[float, str]:
+    """Since what was first paid: a try that came to nothing gave no licence."""
     created = [
-        *(one.created for one in purchases.subscriptions),
-        *(one.created for one in purchases.payments),
+        *(one.created for one in purchases.subscriptions if one.paid_through is not None),
+        *(one.created for one in purchases.payments if one.status == "paid"),
     ]
     oldest = min(created, default=now)
     return (now - oldest).total_seconds(), purchases.customer

@@ -55,6 +55,9 @@ def _notices(purchases: Purchases, licence: Licence, told: Told) -> Iterator[Not
     source = next((one for one in purchases.subscriptions if one.id == licence.source), None)
     if licence.suspended in ("refunded", "disputed"):
         key = f"cancelled/{licence.source}/{licence.suspended}"
+        if licence.suspended == "refunded" and licence.month is not None:
+            # A later month may be refunded, too; a dispute is one, however many months it takes.
+            key += f"/{licence.month[0].isoformat()}"
         yield Notice(key, "cancelled", {**facts, "reason": licence.suspended})
     elif source is not None:
         yield from _about_subscription(source, licence, facts)
@@ -63,12 +66,14 @@ def _notices(purchases: Purchases, licence: Licence, told: Told) -> Iterator[Not
 def _about_subscription(
     source: Subscription, licence: Licence, facts: Mapping[str, str]
 ) -> Iterator[Notice]:
-    ends = _end(source)
+    ends, through = _end(source), source.paid_through
     if ends is not None:
         told = {**facts, "reason": "cancelled", "ends": ends.isoformat()}
         yield Notice(f"cancelled/{source.id}/{ends.isoformat()}", "cancelled", told)
-    elif source.status in ("past_due", "unpaid") and source.paid_through is not None:
-        month = source.paid_through.isoformat()
+    owing = source.status in ("past_due", "unpaid")
+    # An end set for a later month does not save this one: access goes sooner than was told.
+    if owing and through is not None and (ends is None or ends > through):
+        month = through.isoformat()
         until = "" if licence.expiry is None else licence.expiry.isoformat()
         yield Notice(
             f"renewal-failed/{source.id}/{month}", "renewal-failed", {**facts, "until": until}

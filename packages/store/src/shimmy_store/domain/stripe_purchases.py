@@ -55,7 +55,7 @@ def read_purchases(objects: StripeObjects) -> Purchases:
 def _subscription(one: Json, objects: StripeObjects) -> Subscription | None:
     """None for a subscription to something that is no plan of ours."""
     (item, *_) = one["items"]["data"]
-    plan = _plan(item["price"].get("lookup_key"))
+    plan = _plan_of_price(item["price"])
     if plan is None:
         return None
     paid = [invoice for invoice in objects.invoices if _pays_for(invoice, one["id"])]
@@ -93,6 +93,15 @@ def _payment_status(one: Json) -> PaymentStatus:
             return "processing"
         case _:
             return "failed"
+
+
+def _plan_of_price(price: Json) -> PlanId | None:
+    """A price that was superseded has lost its lookup key to the new one; its product is the same.
+
+    Never the subscription's own metadata: a change of plan in the portal leaves that as it was.
+    """
+    names = (price.get("lookup_key"), price["metadata"].get("plan"), _id(price["product"]))
+    return next((plan for plan in map(_plan, names) if plan is not None), None)
 
 
 def _plan(name: object) -> PlanId | None:

@@ -222,5 +222,7 @@ class Ledger(Protocol):
         ...
 
     async def forget(self, before: datetime, period: int) -> int:
-        """Drop bodies of events done before, links that ran out and tries of earlier periods."""
+        """Drop bodies of events done before, links that ran out, tries of earlier periods, and
+        requests to sign in that were answered before.
+        """
         ...

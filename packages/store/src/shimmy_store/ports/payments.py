@@ -19,8 +19,8 @@ class Payments(Protocol):
         """Whose payment intent this is; empty where it is nobody's."""
         ...
 
-    async def cancel(self, subscription: str) -> None:
-        """End a subscription now, with credit for what is left; ending it twice does no harm."""
+    async def cancel(self, subscription: str, *, credit: bool) -> None:
+        """End a subscription now, with or without credit for what is left; twice does no harm."""
         ...
 
     def customers(self) -> AsyncIterator[str]:

@@ -46,7 +46,7 @@ def create_app(
             finally:
                 await app.state.workroom.stop()
 
-    return Starlette(
+    app = Starlette(
         routes=_routes(),
         middleware=[Middleware(Guard, settings=settings, meters=meters)],
         exception_handlers={
@@ -55,6 +55,9 @@ def create_app(
         },
         lifespan=lifespan,
     )
+    # It would lead to the host that the request names, which may be anybody's.
+    app.router.redirect_slashes = False
+    return app
 
 
 def _routes() -> list[Route]:

@@ -32,9 +32,16 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 class Guard:
     """ASGI middleware, outermost."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, meters: Meters) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        meters: Meters,
+        patience: float = _PATIENCE_SECONDS,
+    ) -> None:
         self._app = app
         self._meters = meters
+        self._patience = patience
         self._origin = settings.url
         self._headers = _headers(settings)
 
@@ -43,10 +50,11 @@ class Guard:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        answer = _Answer(send, self._headers)
+        body = _Measured(scope, receive, self._patience)
+        answer = _Answer(send, self._headers, body)
         try:
             self._check_site(scope)
-            await self._app(scope, _Measured(scope, receive), answer)
+            await self._app(scope, body, answer)
         except VisitError as error:
             await answer.instead(await answer_error(Request(scope), error), scope, receive)
         except ClientDisconnect:
@@ -88,9 +96,10 @@ class Guard:
 class _Answer:
     """What goes out: with our headers, and its status remembered."""
 
-    def __init__(self, send: Send, headers: Mapping[str, str]) -> None:
+    def __init__(self, send: Send, headers: Mapping[str, str], body: _Measured) -> None:
         self._send = send
         self._headers = headers
+        self._body = body
         self._started = False
         self.status = _GONE
 
@@ -100,6 +109,9 @@ class _Answer:
             headers = MutableHeaders(scope=message)
             for name, value in self._headers.items():
                 headers.setdefault(name, value)
+            if not self._body.whole:
+                # Else whoever sends on and on keeps the connection after the answer.
+                headers["Connection"] = "close"
         await self._send(message)
 
     async def instead(self, response: Response, scope: Scope, receive: Receive) -> None:
@@ -111,22 +123,26 @@ class _Answer:
 class _Measured:
     """A body that may be neither too long nor too slow."""
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
+    def __init__(self, scope: Scope, receive: Receive, patience: float) -> None:
         self._receive = receive
+        # For the whole of it: a byte now and then would hold a connection for days.
+        self._end = asyncio.get_running_loop().time() + patience
         self._left = _MOST_EVENT_BYTES if scope["path"] == _WEBHOOK else _MOST_BYTES
-        self._whole = False
+        headers = Headers(scope=scope)
+        length = headers.get("content-length", "0")
+        self.whole = length == "0" and "transfer-encoding" not in headers
 
     async def __call__(self) -> Message:
-        if self._whole:
+        if self.whole:
             return await self._receive()
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout_at(self._end):
                 message = await self._receive()
         except TimeoutError as error:
             raise VisitError("body-too-slow", "The body did not arrive in time.") from error
         if message["type"] == "http.request":
             self._left -= len(message.get("body", b""))
-            self._whole = not message.get("more_body", False)
+            self.whole = not message.get("more_body", False)
             if self._left < 0:
                 raise VisitError("body-too-large", "The body is too long.")
         return message
@@ -140,6 +156,8 @@ def _headers(settings: Settings) -> Mapping[str, str]:
         f"connect-src 'self'; form-action 'self' {pay}; base-uri 'none'; frame-ancestors 'none'"
     )
     headers = {
+        # Where nothing else is said: caches keep a refusal otherwise, too.
+        "Cache-Control": "no-store",
         "Content-Security-Policy": policy,
         "X-Content-Type-Options": "nosniff",
         "X-Frame-Options": "DENY",

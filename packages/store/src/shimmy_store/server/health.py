@@ -40,7 +40,10 @@ class HealthDesk:
         async with self._lock:
             now = self._shop.now()
             if self._last is None or not timedelta(0) <= now - self._last[0] < _FRESH:
-                self._last = now, await self._ask(now)
+                report = await self._ask(now)
+                # Good from here on: else a slow answer is old at once, and everybody in the queue
+                # asks again and waits as long.
+                self._last = self._shop.now(), report
             return self._last[1]
 
     async def _ask(self, now: datetime) -> dict[str, Any]:

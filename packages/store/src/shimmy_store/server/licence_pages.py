@@ -82,7 +82,8 @@ async def prove_licence(visit: Visit) -> Response:
 
 async def _prove_by_key(visit: Visit, key: str) -> Response:
     await count_visitor(visit, KEYS)
-    found = await visit.shop.holdings.find_key(key) if len(key) <= _LONGEST_KEY else None
+    written = len(key) <= _LONGEST_KEY and key.isascii() and key.isprintable()
+    found = await visit.shop.holdings.find_key(key) if written else None
     customer = None if found is None else found.metadata.get("customer")
     if not isinstance(customer, str) or not customer:
         raise VisitError(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from shimmy_store.domain.mailboxes import mailbox_of
 from shimmy_store.errors import VisitError
 from shimmy_store.server.visit import Visit
 
@@ -34,12 +34,25 @@ MAILS_TO_ONE = Limit("mail-to", 4)
 async def count_visitor(visit: Visit, limit: Limit) -> None:
     """One more try from this address. Raises VisitError."""
     client = visit.request.client
-    await _count(visit, limit, client.host if client else "")
+    await _count(visit, limit, _network(client.host if client else ""))
 
 
 async def count_mailbox(visit: Visit, limit: Limit, email: str) -> None:
     """One more try for this mailbox, whoever asks and whether anybody has it."""
-    await _count(visit, limit, mailbox_of(email))
+    # Folded as the search for customers is: every spelling that finds one counts as one.
+    await _count(visit, limit, email.strip().casefold())
+
+
+def _network(host: str) -> str:
+    """Whoever has one IPv6 address has 2**64 of them."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    inner = address.ipv4_mapped
+    return str(inner or ipaddress.ip_network((address, 64), strict=False))
 
 
 async def _count(visit: Visit, limit: Limit, who: str) -> None:

@@ -9,7 +9,15 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 # These write addresses of requests, and with them ids and keys, into their logs.
-_TALKATIVE = ("httpx", "httpcore", "stripe", "uvicorn.access", "aiosmtplib", "multipart")
+_TALKATIVE = (
+    "httpx",
+    "httpcore",
+    "stripe",
+    "uvicorn.access",
+    "uvicorn.asgi",
+    "aiosmtplib",
+    "python_multipart",
+)
 
 
 class JsonFormatter(logging.Formatter):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime
+from http import HTTPStatus
 from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -34,6 +36,11 @@ def _asset(name: str) -> bytes:
     return (resources.files("shimmy_store.server") / "assets" / name).read_bytes()
 
 
+_ADDRESSES = {
+    name: f"/assets/{hashlib.sha256(_asset(name)).hexdigest()[:12]}/{name}" for name in _ASSETS
+}
+
+
 def _environment() -> Environment:
     made = Environment(
         loader=PackageLoader("shimmy_store.server"),
@@ -43,9 +50,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"number": _number, "price": _price, "day": _day}
-    made.globals["assets"] = {
-        name: f"/assets/{hashlib.sha256(_asset(name)).hexdigest()[:12]}/{name}" for name in _ASSETS
-    }
+    made.globals["assets"] = _ADDRESSES
     return made
 
 
@@ -79,6 +84,9 @@ async def show_asset(request: Request) -> Response:
     """A style sheet or script; its address changes with its content."""
     name = request.path_params["name"]
     if name not in _ASSETS:
-        return Response(status_code=404)
-    headers = {"Cache-Control": "public, max-age=31536000, immutable"}
+        raise HTTPException(HTTPStatus.NOT_FOUND)
+    # Under another address, of an older or a coming version, nobody may keep it.
+    current = request.url.path == _ADDRESSES[name]
+    keep = "public, max-age=31536000, immutable" if current else "no-store"
+    headers = {"Cache-Control": keep}
     return Response(_asset(name), media_type=_ASSETS[name], headers=headers)

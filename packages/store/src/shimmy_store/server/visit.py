@@ -147,7 +147,14 @@ async def _read_json(visit: Visit) -> Any:
 def _texts(read: Any) -> Mapping[str, str]:
     if not isinstance(read, dict) or not all(isinstance(one, str) for one in read.values()):
         raise VisitError("body-malformed", "Send a JSON object of texts.")
+    # JSON can spell halves of characters, which nothing behind us can write.
+    if not all(one.isascii() or _is_whole(one) for one in read.values()):
+        raise VisitError("body-malformed", "A text is no Unicode.")
     return read
+
+
+def _is_whole(text: str) -> bool:
+    return not any("\ud800" <= sign <= "\udfff" for sign in text)
 
 
 def go(visit: Visit, url: str) -> Response:

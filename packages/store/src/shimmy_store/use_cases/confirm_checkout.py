@@ -48,16 +48,22 @@ async def confirm_checkout(
 async def _made(customer: str, paid_at: datetime, fulfilment: Fulfilment) -> bool:
     """Whether the licence is there; most often the webhook's worker is just making it."""
     for _ in range(_TRIES):
-        record = await fulfilment.ledger.customer(customer)
-        settled = None if record is None or record.origin is None else record.settled
+        settled = await _settled(customer, fulfilment)
         if settled is not None and settled >= paid_at:
             return True
         try:
             if await fulfil_customer(customer, fulfilment) == "settled":
-                return True
+                # Without a licence Stripe does not tell of the purchase yet: its event will.
+                return await _settled(customer, fulfilment) is not None
         except StoreError as error:
             if not error.retryable:
                 raise
             return False
         await asyncio.sleep(_PAUSE_SECONDS)
     return False
+
+
+async def _settled(customer: str, fulfilment: Fulfilment) -> datetime | None:
+    """When a customer with a licence was last settled; None for one without."""
+    record = await fulfilment.ledger.customer(customer)
+    return None if record is None or record.origin is None else record.settled

@@ -63,7 +63,8 @@ async def _settle(lease: Lease, fulfilment: Fulfilment) -> Fulfilled:
     # Before anything is done about them: afterwards the reason may be gone from Stripe.
     await ledger.raise_alarms(decision.alarms, fulfilment.now())
     for subscription in decision.cancel:
-        await fulfilment.payments.cancel(subscription)
+        credit = subscription not in decision.uncredited
+        await fulfilment.payments.cancel(subscription, credit=credit)
     for member, bought in merged:
         await _end_licence(member, bought, fulfilment)
     record, notices = await _converge(record, purchases, decision, fulfilment)

@@ -42,6 +42,9 @@ async def merge_customers(
             if lease is None:
                 return "busy"
             leases.append(lease)
+            if lease.record.merged_into:
+                # Another merge came in between the look and the lease.
+                return "busy"
         if len(leases) < 2:
             return "same-customer"
         return await _merge(leases[0], leases[1], link, fulfilment)

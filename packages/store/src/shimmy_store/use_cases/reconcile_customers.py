@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from shimmy_store.errors import StoreError
+from shimmy_store.errors import LedgerError, StoreError
 from shimmy_store.use_cases.fulfil_customer import Fulfilled, Fulfilment, fulfil_customer
 
 Reconciled: TypeAlias = Fulfilled | Literal["failed"]
@@ -28,5 +28,8 @@ async def reconcile_customers(fulfilment: Fulfilment) -> AsyncIterator[Looked]:
     async for customer in fulfilment.payments.customers():
         try:
             yield Looked(customer, await fulfil_customer(customer, fulfilment))
+        except LedgerError:
+            # Of all the others nothing could be noted, either.
+            raise
         except StoreError as error:
             yield Looked(customer, "failed", error.code)

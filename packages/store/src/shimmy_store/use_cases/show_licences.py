@@ -12,7 +12,7 @@ from shimmy_store.ports.ledger import Ledger
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """``holding`` None: nothing has been paid for yet, or the licence is not made yet."""
+    """``holding`` None: nothing is paid for, or not made yet, or it went into somebody else's."""
 
     customer: str
     holding: Holding | None
@@ -21,16 +21,18 @@ class Shown:
 async def show_licences(
     customers: Sequence[str], ledger: Ledger, holdings: Holdings
 ) -> Sequence[Shown]:
-    """One of each: customers that were merged share one. Raises LedgerError, LicensingError."""
-    shown: dict[str, Shown] = {}
-    for name in customers:
+    """One of each; a customer that was merged into another of them is not shown any more.
+
+    Proof of one customer is none of the customer that it was merged into: an outsider may have paid
+    with somebody's address, and the holder of the address merged them. Raises LedgerError,
+    LicensingError.
+    """
+    shown = []
+    for name in dict.fromkeys(customers):
         record = await ledger.customer(name)
-        if record is not None and record.merged_into:
-            record = await ledger.customer(record.merged_into)
-        customer = name if record is None else record.customer
-        if customer in shown:
+        if record is not None and record.merged_into in customers:
             continue
-        origin = None if record is None else record.origin
+        origin = None if record is None or record.merged_into else record.origin
         holding = None if origin is None else await holdings.show(licence_id(origin))
-        shown[customer] = Shown(customer, holding)
-    return list(shown.values())
+        shown.append(Shown(name, holding))
+    return shown

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, TypeAlias
 
 from shimmy_store.domain.buying import check_price, decide_way
 from shimmy_store.domain.catalog import Catalog, PlanId
 from shimmy_store.domain.fulfilment import Alarm
+from shimmy_store.domain.purchases import Purchases, combine_purchases
 from shimmy_store.errors import PaymentsError
 from shimmy_store.ports.checkout import Checkout, Order, PlanChange
 from shimmy_store.ports.ledger import Ledger
@@ -49,8 +50,7 @@ async def start_checkout(plan_id: PlanId, customer: str, attempt: str, counter: 
     price = await _price(plan_id, counter)
     licence_page = f"{counter.url}/view-license"
     if customer:
-        purchases = await counter.payments.fetch(customer)
-        way = decide_way(plan_id, purchases)
+        way = decide_way(plan_id, await _held(customer, counter))
         if way == "licence":
             return Way("licence", licence_page)
         if way != "checkout":
@@ -68,6 +68,14 @@ async def start_checkout(plan_id: PlanId, customer: str, attempt: str, counter: 
         cancel_url=f"{counter.url}/cancel",
     )
     return Way("checkout", await counter.checkout.begin(order))
+
+
+async def _held(customer: str, counter: Counter) -> Purchases:
+    """Also what came with a merge; but the portal shows only one's own subscriptions."""
+    own = await counter.payments.fetch(customer)
+    members = await counter.ledger.merged_into(customer)
+    merged = [await counter.payments.fetch(one.customer) for one in members]
+    return replace(own, payments=combine_purchases(own, merged).payments)
 
 
 async def _price(plan_id: PlanId, counter: Counter) -> str:

@@ -1,0 +1,253 @@
+"""What lies in the outbox goes out: to whom, with what in it, and again where that failed."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from outbox import BUSY, MINUTE, REFUSED, SECOND, URL, Postman, PowerCut, Store, in_store, links_of
+
+from shimmy_store.domain.fulfilment import Alarm, licence_id
+from shimmy_store.domain.notices import NoticeKind
+from shimmy_store.domain.retry import MOST_ATTEMPTS
+from shimmy_store.errors import LicensingError
+from shimmy_store.ports.database import Statement
+from shimmy_store.use_cases.send_messages import Posted
+
+# What is in them
+
+
+def test_a_licence_mail_carries_the_key_as_it_is_when_it_is_sent() -> None:
+    async def work(store: Store) -> None:
+        await store.licensed("cus_1", "ada@example.com")
+        store.keys.keys[licence_id("sub_cus_1")] = "KEY-MADE-ANEW"
+        assert await store.send() == Posted(1, 0)
+        (mail,) = store.postman.mails
+        assert (mail.key, mail.to) == (f"licence/{licence_id('sub_cus_1')}", "ada@example.com")
+        assert mail.written.subject == "Your Shimmy Developer licence"
+        for part in (mail.written.text, mail.written.html):
+            assert "KEY-MADE-ANEW" in part
+            assert f"{URL}/view-license" in part
+            assert "merge" not in part
+        assert await store.send() == Posted(0, 0)
+        assert len(store.postman.mails) == 1
+
+    in_store(work)
+
+
+@pytest.mark.parametrize(
+    ("kind", "facts", "told"),
+    [
+        ("renewal-failed", {"until": "2027-05-03T12:00:00+00:00"}, "good until 3 May 2027."),
+        ("renewal-failed", {"until": ""}, "could not be charged"),
+        ("plan-changed", {"before": "startup"}, "Before: Startup, 50,000 pages a month"),
+        ("cancelled", {"reason": "refunded"}, "was refunded"),
+        ("cancelled", {"reason": "disputed"}, "is disputed"),
+        (
+            "cancelled",
+            {"reason": "cancelled", "ends": "2027-05-03T12:00:00+00:00"},
+            "The last day of your Developer plan is 3 May 2027.",
+        ),
+        ("cancelled", {"reason": "unpaid", "ends": "2027-05-13T12:00:00+00:00"}, "13 May 2027."),
+    ],
+)
+def test_other_notices_tell_their_facts(kind: NoticeKind, facts: dict[str, str], told: str) -> None:
+    async def work(store: Store) -> None:
+        identifier = await store.customer("cus_1", "ada@example.com", "sub_1")
+        await store.notice(kind, "cus_1", plan="developer", licence=str(identifier), **facts)
+        assert await store.send() == Posted(1, 0)
+        (mail,) = store.postman.mails
+        assert (mail.key, mail.to) == ("n1", "ada@example.com")
+        assert told in " ".join(mail.written.text.split())
+        assert "KEY-OF" not in mail.written.text
+
+    in_store(work)
+
+
+@pytest.mark.parametrize(
+    ("other", "origin", "address", "offered"),
+    [
+        ("ada@example.com", "sub_0", "ada@example.com", True),
+        ("ADA@Example.com", "sub_0", "ada@example.com", True),
+        ("eve@example.com", "sub_0", "ada@example.com", False),
+        ("ada@example.com", None, "ada@example.com", False),
+        ("strasse@example.com", "sub_0", "straße@example.com", False),
+    ],
+)
+def test_merging_is_offered_to_one_mailbox_with_two_licences(
+    other: str, origin: str | None, address: str, offered: bool
+) -> None:
+    async def work(store: Store) -> None:
+        await store.customer("cus_0", other, origin)
+        await store.licensed("cus_1", address)
+        store.postman.problems = [BUSY, None]
+        assert await store.send() == Posted(0, 1)
+        store.time += MINUTE
+        assert await store.send() == Posted(1, 0)
+        (mail,) = store.postman.mails
+        assert ("/merge?token=" in mail.written.text) is offered
+        assert ("/merge?token=" in mail.written.html) is offered
+        assert await links_of(store) == ([("merge", ("cus_0", "cus_1"), "")] if offered else [])
+
+    in_store(work)
+
+
+def test_an_offer_is_good_for_a_week_from_the_mail_that_arrives() -> None:
+    async def work(store: Store) -> None:
+        await store.licensed("cus_0", "ada@example.com")
+        await store.licensed("cus_1", "ada@example.com")
+        store.postman.problems = [BUSY]
+        assert await store.send() == Posted(1, 1)
+        store.time += timedelta(days=2)
+        await store.send()
+        # Each mail offers the other one's licence: two links, and no third from trying again.
+        rows = await links_of(store)
+        assert sorted(rows) == [
+            ("merge", ("cus_0", "cus_1"), ""),
+            ("merge", ("cus_1", "cus_0"), ""),
+        ]
+        late = store.postman.mails[1].written.text.partition("/merge?token=")[2].split()[0]
+        link = await store.ledger.link(store.office.signer.read(late) or "")
+        assert link is not None
+        assert link.expires == store.time + timedelta(days=7)
+
+    in_store(work)
+
+
+@pytest.mark.parametrize("sent_first", ["cus_0", "cus_1"])
+def test_nobody_who_is_merged_is_offered_a_merge(sent_first: str) -> None:
+    async def work(store: Store) -> None:
+        await store.customer("cus_0", "ada@example.com", "sub_cus_0")
+        await store.customer("cus_1", "ada@example.com", "sub_cus_1")
+        merged = "UPDATE customers SET merged_into = 'cus_0' WHERE customer = 'cus_1'"
+        await store.database.batch([Statement(merged)])
+        await store.licensed(sent_first, "ada@example.com")
+        assert await store.send() == Posted(1, 0)
+        assert "/merge" not in store.postman.mails[0].written.text
+
+    in_store(work)
+
+
+# What goes wrong
+
+
+def test_failures_are_tried_again_ever_later() -> None:
+    async def work(store: Store) -> None:
+        await store.licensed("cus_1", "ada@example.com")
+        store.postman.problems = [BUSY, BUSY, BUSY]
+        for seconds in (5, 10, 20):
+            assert await store.send() == Posted(0, 1)
+            store.time += timedelta(seconds=seconds) - SECOND
+            assert await store.send() == Posted(0, 0)
+            store.time += SECOND
+        assert await store.send() == Posted(1, 0)
+        assert await store.ledger.open_alarms() == []
+
+    in_store(work)
+
+
+def test_what_cannot_be_sent_is_parked_and_others_go_on() -> None:
+    async def work(store: Store) -> None:
+        await store.licensed("cus_1", "ada@example.com")
+        await store.licensed("cus_2", "eve@example.com")
+        store.postman.problems = [REFUSED]
+        assert await store.send() == Posted(1, 1)
+        parked = f"licence/{licence_id('sub_cus_1')}"
+        assert await store.ledger.open_alarms() == [Alarm("message-parked", parked)]
+        store.time += timedelta(days=9)
+        assert await store.send() == Posted(0, 0)
+        assert [to for to, _ in store.sent] == ["eve@example.com"]
+
+    in_store(work)
+
+
+def test_what_fails_for_days_is_parked() -> None:
+    async def work(store: Store) -> None:
+        await store.licensed("cus_1", "ada@example.com")
+        store.postman.problems = [BUSY] * 1000
+        for _ in range(MOST_ATTEMPTS):
+            assert await store.send() == Posted(0, 1)
+            store.time += timedelta(hours=1)
+        assert await store.send() == Posted(0, 0)
+        assert len(await store.ledger.open_alarms()) == 1
+
+    in_store(work)
+
+
+def test_a_customer_without_address_is_for_a_person() -> None:
+    async def work(store: Store) -> None:
+        await store.licensed("cus_1", "")
+        assert await store.send() == Posted(0, 1)
+        assert len(await store.ledger.open_alarms()) == 1
+
+    in_store(work)
+
+
+def test_a_licence_that_cannot_be_looked_up_waits() -> None:
+    async def work(store: Store) -> None:
+        await store.licensed("cus_1", "ada@example.com")
+        key = store.keys.keys.pop(licence_id("sub_cus_1"))
+        assert await store.send() == Posted(0, 1)
+        store.keys.problem = LicensingError("licensing-unreachable", "gone", retryable=True)
+        store.time += MINUTE
+        assert await store.send() == Posted(0, 1)
+        store.keys.problem, store.keys.keys = None, {licence_id("sub_cus_1"): key}
+        store.time += MINUTE
+        assert await store.send() == Posted(1, 0)
+
+    in_store(work)
+
+
+def test_two_workers_do_not_send_one_message_twice() -> None:
+    async def work(store: Store) -> None:
+        for number in range(6):
+            await store.licensed(f"cus_{number}", f"{number}@example.com")
+        store.postman.lasts = lambda: asyncio.sleep(0.01)
+        posted = await asyncio.gather(store.send(), store.send(), store.send())
+        assert sum(one.sent for one in posted) == 6
+        assert len({one.key for one in store.postman.mails}) == len(store.postman.mails) == 6
+
+    in_store(work)
+
+
+def test_slow_mails_do_not_let_others_wait_out_their_turn() -> None:
+    """Each mail takes half a minute: all together last longer than one is anybody's alone."""
+
+    async def work(store: Store) -> None:
+        for number in range(8):
+            await store.licensed(f"cus_{number}", f"{number}@example.com")
+        other = replace(store, postman=Postman())
+
+        async def lasts() -> None:
+            store.time += 30 * SECOND
+            other.time = store.time
+            if len(store.postman.mails) == 5:
+                await other.send()
+
+        store.postman.lasts = lasts
+        await store.send()
+        keys = [one.key for one in (*store.postman.mails, *other.postman.mails)]
+        assert len(keys) == len(set(keys)) == 8
+        assert len(other.postman.mails) == 2
+
+    in_store(work)
+
+
+def test_after_a_crash_it_is_sent_again_under_the_same_key() -> None:
+    async def work(store: Store) -> None:
+        await store.licensed("cus_0", "ada@example.com")
+        await store.licensed("cus_1", "ada@example.com")
+        store.postman.problems = [None, PowerCut()]
+        with pytest.raises(PowerCut):
+            await store.send()
+        # Whoever took it is thought to be at it for a while.
+        store.time += MINUTE
+        assert await store.send() == Posted(0, 0)
+        store.time += MINUTE
+        assert await store.send() == Posted(1, 0)
+        _, before, again = store.postman.mails
+        assert again == before
+
+    in_store(work)
