@@ -42,7 +42,7 @@ await town.out '^ready'
 mailbox=$(sed -n 's/^mail //p' "$work/town.out")
 shimmy-store serve --port "$port" >"$work/store" 2>"$work/store.log" &
 programs+=($!)
-await store.log 'Uvicorn running'
+await store.log 'Application startup complete'
 
 step shimmy-sandbox buy developer --store "$SHIMMY_STORE_URL" --email "$buyer" 2>/dev/null
 step shimmy-sandbox mail read --url "$mailbox" --to "$buyer" --match licence --wait 30 2>/dev/null \

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
+import socket
 import sys
 
 import uvicorn
@@ -35,12 +37,11 @@ def add_arguments(_name: str, parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM; requests under way are finished."""
     settings = read_settings()
+    listener = _listen(args.host, args.port)
     asyncio.run(_check(settings))
     start_logging()
     config = uvicorn.Config(
         create_app(settings, open_shop),
-        host=args.host,
-        port=args.port,
         log_config=None,
         # Uvicorn's own lines hold addresses with tokens in them; the app writes its own.
         access_log=False,
@@ -51,16 +52,31 @@ def run(args: argparse.Namespace) -> int:
         timeout_graceful_shutdown=_DRAIN_SECONDS,
         ws="none",
     )
-    server = uvicorn.Server(config)
-    print(f"shimmy-store: {settings.mode} mode, {settings.url}", file=sys.stderr, flush=True)
-    server.run()
-    if not server.started:
+    # Uvicorn sends itself the signal again once it has stopped in good order: that is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    told = f"{settings.mode} mode, {settings.url}, on {args.host}:{args.port}"
+    print(f"shimmy-store: {told}", file=sys.stderr, flush=True)
+    with listener:
+        uvicorn.Server(config).run(sockets=[listener])
+    return 0
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Before anything starts, so that a port in use is one sentence."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Named, since asyncio switches off Nagle's delay only where the protocol is.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
         raise SettingsError(
             "not-served",
-            f"The store cannot listen on {args.host}:{args.port}.",
+            f"The store cannot listen on {host}:{port}: {error}.",
             hint="Stop what listens there, or choose another --port.",
-        )
-    return 0
+        ) from error
+    return listener
 
 
 async def _check(settings: Settings) -> None:
