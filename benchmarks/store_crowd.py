@@ -82,7 +82,7 @@ class Crowd:
         return self._signed(name, identifier, body)
 
     def _signed(self, name: str, identifier: str, body: str) -> Shot:
-        signature = stripe.WebhookSignature.generate_signature_header(body, self._secret)  # type: ignore[no-untyped-call]
+        signature = stripe.WebhookSignature.generate_signature_header(body, self._secret)
         headers = {"Content-Type": "application/json", "Stripe-Signature": str(signature)}
         return Shot(name, "POST", "/stripe-webhook", (200,), headers, body.encode(), identifier)
 

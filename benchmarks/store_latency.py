@@ -143,7 +143,7 @@ def _judge(hits: Sequence[Hit], drained: float | None, kept: Kept, truth: _Truth
         # Once in the ledger, and once answered as new.
         "duplicated": len(kept.ids)
         - len(set(kept.ids))
-        + sum(firsts[one] != 1 for one in acknowledged),
+        + sum(count > 1 for count in firsts.values()),
         "unsettled": len([one for one in truth.customers if one not in kept.settled]) + kept.open,
         "wrong_licences": len(truth.wrong_licences()),
         "error_rate": round(errors, 5),

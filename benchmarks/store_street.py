@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,26 +109,26 @@ def open_street(folder: Path, ledger: str) -> Iterator[Street]:
     with ExitStack() as stack:
         port = _free_port()
         url = f"http://127.0.0.1:{port}"
-        said = folder / "town.out"
+        said, log = folder / "town.out", folder / "store.out"
         plans = str(ROOT / "contracts/plans.json")
         town = ("town", "serve", "--state", str(folder), "--plans", plans, "--ports", "auto")
         command = ("shimmy-sandbox", *town, "--store-url", url)
         sandbox = stack.enter_context(_running(command, said, os.environ))
-        _await(said, "ready", sandbox)
+        _await(said, lambda: "\nready" in said.read_text(encoding="utf-8"), sandbox)
         settings = _read_settings(folder / "store.env")
         view: LedgerView = SqliteView(folder / "ledger.sqlite")
         if ledger == "postgresql":
             place = stack.enter_context(_postgresql())
             settings["SHIMMY_STORE_LEDGER"], view = place, PostgresView(place)
-        said, serve = folder / "store.out", ("shimmy-store", "serve", "--port", str(port))
-        store = stack.enter_context(_running(serve, said, {**os.environ, **settings}))
-        _await(said, "Uvicorn running", store)
+        serve = ("shimmy-store", "serve", "--port", str(port))
+        store = stack.enter_context(_running(serve, log, {**os.environ, **settings}))
+        _await(log, lambda: _listens(port), store)
         yield Street(url, port, settings, view, {"store": store.pid, "sandbox": sandbox.pid})
 
 
 def count_licences(street: Street) -> Counter[str]:
     """How many licences each customer has at Keygen."""
-    place, token = "SHIMMY_STORE_KEYGEN_URL", "SHIMMY_STORE_KEYGEN_TOKEN"  # noqa: S105 - names
+    place, token = "SHIMMY_STORE_KEYGEN_URL", "SHIMMY_STORE_KEYGEN_TOKEN"
     account = street.settings["SHIMMY_STORE_KEYGEN_ACCOUNT"]
     url = f"{street.settings[place]}/v1/accounts/{account}/licenses"
     headers = {"Authorization": f"Bearer {street.settings[token]}"}
@@ -163,13 +163,21 @@ def _running(
             process.wait()
 
 
-def _await(said: Path, word: str, process: subprocess.Popen[bytes]) -> None:
+def _await(said: Path, ready: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + _START_SECONDS
     while time.monotonic() < end and process.poll() is None:
-        if word in said.read_text(encoding="utf-8"):
+        if ready():
             return
         time.sleep(0.05)
     raise StreetError(f"{said.stem} did not start:\n{said.read_text(encoding='utf-8')}")
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _read_settings(path: Path) -> dict[str, str]:

@@ -20,6 +20,7 @@ from shimmy_sandbox.keygen.server import KeygenServer, serve_keygen
 from shimmy_sandbox.keygen.shop import policy_id, stock_shop
 from shimmy_sandbox.simulation.faults import Fault
 from shimmy_store.adapters.keygen_licences import KeygenLicences
+from shimmy_store.adapters.keygen_wire import KeygenWire
 from shimmy_store.domain.catalog import PLAN_IDS, PlanId
 from shimmy_store.domain.convergence import IssuedLicence, ResetPages, plan_convergence
 from shimmy_store.domain.fulfilment import Licence, licence_id
@@ -59,7 +60,7 @@ class Office:
             trust_env=False,
             timeout=5,
         ) as client:
-            return await work(KeygenLicences(client, POLICIES))
+            return await work(KeygenLicences(KeygenWire(client), POLICIES))
 
     async def _count(self, request: httpx.Request) -> None:
         self.asked.append(f"{request.method} {request.url.path.rpartition('/')[2]}")

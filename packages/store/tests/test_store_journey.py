@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import httpx
 import pytest
 from store_server import Store, Visitor, eventually, key_on, open_store
 from town import CATALOG, NO_TLS, REFUSED_LATER
+from visiting import activate, licence_at_keygen, signed_in
 
-from shimmy_sandbox.keygen.shop import Counter
 from shimmy_store.domain.fulfilment import Alarm
 
 # Stripe's client calls httpx in a way that httpx no longer likes; that is not our business.
@@ -24,42 +23,6 @@ PLANS = [plan["id"] for plan in CATALOG["plans"]]
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     with open_store(tmp_path_factory.mktemp("store")) as opened:
         yield opened
-
-
-def licence_at_keygen(store: Store, key: str) -> dict[str, Any]:
-    with Counter(store.town.keygen) as counter:
-        found: dict[str, Any] = counter.ask("GET", f"licenses/{key}")["data"]
-    return found
-
-
-def activate(store: Store, key: str, name: str) -> str:
-    """A machine of the customer's, activated with the key alone, as ``shimmy`` does it."""
-    licence = licence_at_keygen(store, key)
-    data = {
-        "type": "machines",
-        "attributes": {"fingerprint": name, "name": name, "platform": "linux"},
-        "relationships": {"license": {"data": {"type": "licenses", "id": licence["id"]}}},
-    }
-    keygen = store.town.keygen
-    answer = httpx.post(
-        f"{keygen.url}/v1/accounts/{keygen.account}/machines",
-        json={"data": data},
-        headers={
-            "Authorization": f"License {key}",
-            "Content-Type": "application/vnd.api+json",
-        },
-        trust_env=False,
-        verify=NO_TLS,
-    )
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["data"]["id"])
-
-
-def signed_in(store: Store, key: str) -> Visitor:
-    visitor = store.visitor()
-    visitor.open("/view-license")
-    assert visitor.submit("/view-license", key=key).status_code == 303
-    return visitor
 
 
 def portal_of(visitor: Visitor) -> str:

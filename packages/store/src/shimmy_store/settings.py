@@ -130,7 +130,7 @@ class _Reading:
         value = self.text(
             name, pattern=r"https?://[\w.\-\[\]:]+(:\d+)?", example=example, optional=optional
         )
-        return self._place(name, value, plain="http://")
+        return _origin(self._place(name, value, plain="http://"))
 
     def mail(self, name: str) -> str:
         value = self.text(name, pattern=r"(smtps?|resend|resend\+http)://\S+", example=_MAIL)
@@ -179,3 +179,10 @@ def _host(address: str) -> str | None:
     except ValueError:
         return None
     return (place.hostname or "") if possible else None
+
+
+def _origin(address: str) -> str:
+    """As browsers write it: in lower case, without a port that goes without saying."""
+    lower = address.lower()
+    scheme = lower.partition("://")[0]
+    return lower.removesuffix({"http": ":80", "https": ":443"}.get(scheme, ""))

@@ -102,7 +102,7 @@ def _session(order: Order) -> dict[str, Any]:
         "cancel_url": order.cancel_url,
         "metadata": metadata,
         "allowed_payment_method_types": list(plan.payment_methods),
-        "client_reference_id": order.attempt,
+        "client_reference_id": order.browser or order.attempt,
     }
     if order.customer:
         asked["customer"] = order.customer
@@ -132,6 +132,7 @@ def _read(found: Mapping[str, Any]) -> CheckoutSession:
         customer,
         found["livemode"],
         _paid_at(found, paid=paid),
+        found["client_reference_id"] or "",
     )
 
 

@@ -25,7 +25,8 @@ class Price:
 class Order:
     """A purchase to begin; ``customer`` is empty for somebody new.
 
-    ``attempt`` is the same for a form sent twice: it begins one purchase.
+    ``attempt`` is the same for a form sent twice: it begins one purchase. ``browser`` is a digest
+    of what the buyer's browser holds.
     """
 
     plan: Plan
@@ -34,17 +35,19 @@ class Order:
     attempt: str
     success_url: str
     cancel_url: str
+    browser: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckoutSession:
-    """A purchase that was begun; ``paid_at`` None until it is paid."""
+    """A purchase that was begun, by which ``browser``; ``paid_at`` None until it is paid."""
 
     id: str
     state: SessionState
     customer: str
     livemode: bool
     paid_at: datetime | None
+    browser: str = ""
 
 
 @dataclass(frozen=True, slots=True)

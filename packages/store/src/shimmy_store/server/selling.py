@@ -57,9 +57,18 @@ async def _begin(visit: Visit, plan: str, attempt: str) -> Response:
             hint=f"Plans are {', '.join(PLAN_IDS)}.",
         )
     await count_visitor(visit, CHECKOUTS)
+    buyers = await _buyers(visit)
+    if len(buyers) > 1:
+        # Which of the licences it is about only the visitor knows: each has its own button there.
+        return go(visit, f"{visit.shop.settings.url}/view-license")
     # An attempt is of one browser: nobody is led to the page that another one pays on.
-    attempt = f"{visit.browser_digest} {attempt}"
-    way = await start_checkout(_known(plan), await _buyer(visit), attempt, visit.shop.counter)
+    way = await start_checkout(
+        _known(plan),
+        "".join(buyers),
+        attempt,
+        visit.shop.counter,
+        browser=visit.browser_digest,
+    )
     return go(visit, way.url)
 
 
@@ -67,14 +76,16 @@ def _known(plan: str) -> PlanId:
     return next(one for one in PLAN_IDS if one == plan)
 
 
-async def _buyer(visit: Visit) -> str:
-    """The Stripe customer that somebody signed in buys as: the one with the licence."""
+async def _buyers(visit: Visit) -> list[str]:
+    """The Stripe customers that somebody signed in may buy as: those with a licence of their own.
+
+    One that was merged away is none: what it bought would change the licence that stayed.
+    """
     if visit.session is None:
-        return ""
+        return []
     shop = visit.shop
     shown = await show_licences(visit.session.customers, shop.ledger, shop.holdings)
-    held = [one.customer for one in shown if one.holding is not None]
-    return (held or [one.customer for one in shown])[0]
+    return [one.customer for one in shown if one.holding is not None]
 
 
 async def success(visit: Visit) -> Response:
@@ -93,7 +104,10 @@ async def success(visit: Visit) -> Response:
         raise _unknown()
     shown = None
     if found.outcome == "ready" and found.proven_until is not None:
-        visit.begin_session((found.customer,), found.proven_until)
+        if found.browser == visit.browser_digest:
+            # Not in the browser of somebody who was only handed the address of this page: they
+            # would go on as the buyer without knowing it.
+            visit.begin_session((found.customer,), found.proven_until)
         (shown,) = await show_licences((found.customer,), shop.ledger, shop.holdings)
     if not wants_page(visit.request):
         return json_answer(_state(found, shown))

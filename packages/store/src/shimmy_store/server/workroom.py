@@ -19,6 +19,7 @@ from shimmy_store.wiring import Shop
 # Nobody has to wake us: this finds what another process heard and what is due again.
 _PAUSE_SECONDS = 2.0
 _CLEANING_SECONDS = 3600.0
+_STOPPING_SECONDS = 0.2
 _KEEP = timedelta(days=30)
 
 
@@ -49,9 +50,13 @@ class Workroom:
 
     async def stop(self) -> None:
         """Stop wherever it is: every step may be cut off and begun again."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        left = set(self._tasks)
+        while left:
+            # Again and again: Python 3.11's wait_for, which sending mail rests on, loses one now
+            # and then.
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=_STOPPING_SECONDS)
 
     async def _keep_at(
         self, name: str, work: Callable[[], Awaitable[bool]], pause: float, bell: asyncio.Event

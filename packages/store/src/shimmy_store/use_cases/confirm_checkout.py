@@ -20,11 +20,15 @@ Outcome: TypeAlias = Literal["unknown", "open", "expired", "processing", "prepar
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """``proven_until`` is set while having the session's id proves that one has just paid."""
+    """``proven_until`` is set while having the session's id proves that one has just paid.
+
+    ``browser`` began the purchase.
+    """
 
     outcome: Outcome
     customer: str = ""
     proven_until: datetime | None = None
+    browser: str = ""
 
 
 async def confirm_checkout(
@@ -42,7 +46,8 @@ async def confirm_checkout(
     until = found.paid_at + PROOF_FOR
     proven = until if fulfilment.now() < until else None
     ready = await _made(found.customer, found.paid_at, fulfilment)
-    return Confirmation("ready" if ready else "preparing", found.customer, proven)
+    outcome: Outcome = "ready" if ready else "preparing"
+    return Confirmation(outcome, found.customer, proven, found.browser)
 
 
 async def _made(customer: str, paid_at: datetime, fulfilment: Fulfilment) -> bool:

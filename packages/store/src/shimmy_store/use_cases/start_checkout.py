@@ -41,8 +41,10 @@ class Way:
     url: str
 
 
-async def start_checkout(plan_id: PlanId, customer: str, attempt: str, counter: Counter) -> Way:
-    """``customer`` is empty for somebody not signed in; ``attempt`` names one form.
+async def start_checkout(
+    plan_id: PlanId, customer: str, attempt: str, counter: Counter, browser: str = ""
+) -> Way:
+    """``customer`` is empty for somebody not signed in; ``attempt`` names one form of ``browser``.
 
     Raises PaymentsError, LedgerError. A price of another mode or amount than the catalog's is not
     sold, and raises an alarm.
@@ -58,7 +60,7 @@ async def start_checkout(plan_id: PlanId, customer: str, attempt: str, counter: 
             url = await counter.checkout.open_portal(customer, licence_page, change)
             return Way("portal", url)
     # Whoever signs in meanwhile makes another purchase of the same form.
-    name = uuid.uuid5(uuid.NAMESPACE_OID, f"{attempt} {plan_id} {customer}")
+    name = uuid.uuid5(uuid.NAMESPACE_OID, f"{browser} {attempt} {plan_id} {customer}")
     order = Order(
         counter.catalog.plan(plan_id),
         price,
@@ -66,6 +68,7 @@ async def start_checkout(plan_id: PlanId, customer: str, attempt: str, counter: 
         str(name),
         success_url=f"{counter.url}/success?session_id={{CHECKOUT_SESSION_ID}}",
         cancel_url=f"{counter.url}/cancel",
+        browser=browser,
     )
     return Way("checkout", await counter.checkout.begin(order))
 
