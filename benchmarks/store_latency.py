@@ -53,9 +53,16 @@ def main() -> int:
     report = measure(args)
     print(json.dumps(report, indent=2) if args.json else _table(report))
     if args.write:
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        _keep(args.ledger, report)
     return 1 if report["broken"] else 0
+
+
+def _keep(ledger: str, report: dict[str, Any]) -> None:
+    """The latest figures of each kind of ledger stand side by side."""
+    RESULTS.parent.mkdir(exist_ok=True)
+    kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    text = json.dumps({**kept, ledger: report}, indent=2)
+    RESULTS.write_text(f"{text}\n", encoding="utf-8")
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:

@@ -69,7 +69,8 @@ class Decision:
     """``licence`` None: nothing was ever paid. ``cancel``: subscriptions to end now.
 
     What is left of them is credited, but for those in ``uncredited``, whose money went back.
-    ``origin`` is the purchase that the licence's id comes from, to be kept on record.
+    ``origin`` is the purchase that the licence's id comes from, to be kept on record. Time alone
+    may change the decision, at ``look_again`` for the first time; no event comes then.
     """
 
     licence: Licence | None
@@ -77,6 +78,7 @@ class Decision:
     alarms: tuple[Alarm, ...] = ()
     origin: str | None = None
     uncredited: frozenset[str] = frozenset()
+    look_again: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,20 @@ def decide_fulfilment(purchases: Purchases, now: datetime, origin: str | None = 
         (*doubles, *alarms),
         origin,
         uncredited,
+        _next_boundary(purchases, now),
     )
+
+
+def _next_boundary(purchases: Purchases, now: datetime) -> datetime | None:
+    """When a month, its days of grace or a subscription ends next."""
+    moments = (
+        moment
+        for one in _kept(purchases)
+        if one.paid_through is not None
+        for moment in (one.paid_through, one.paid_through + GRACE, one.ends)
+        if moment is not None and moment > now
+    )
+    return min(moments, default=None)
 
 
 def licence_id(origin: str) -> uuid.UUID:
