@@ -12,7 +12,7 @@ from purchases_made import DAY, NOW, PURCHASES, bought, lifetime, subscription
 
 from shimmy_store.adapters.contract_files import read_plans
 from shimmy_store.domain.buying import PriceVerdict, ToPortal, check_price, decide_way
-from shimmy_store.domain.catalog import PLAN_IDS, PlanId, parse_catalog
+from shimmy_store.domain.catalog import PLAN_IDS, PlanId, parse_catalog, rank
 from shimmy_store.domain.purchases import (
     Payment,
     Purchases,
@@ -23,7 +23,7 @@ from shimmy_store.domain.purchases import (
 from shimmy_store.ports.checkout import Price
 
 PLAN = parse_catalog(read_plans()).plan("startup")
-PRICE = Price("price_1", PLAN.unit_amount, "usd", livemode=False)
+PRICE = Price("price_1", PLAN.unit_amount, "usd", PLAN.interval, livemode=False)
 MONTHLY: list[PlanId] = [one for one in PLAN_IDS if one != "lifetime"]
 RUNNING: list[SubscriptionStatus] = ["trialing", "active", "past_due", "unpaid", "paused"]
 
@@ -45,6 +45,9 @@ def way(plan: PlanId, *parts: Subscription | Payment) -> object:
         (replace(PRICE, unit_amount=0), "differs"),
         (replace(PRICE, currency="eur"), "differs"),
         (replace(PRICE, currency="USD"), "differs"),
+        (replace(PRICE, interval="week"), "differs"),
+        (replace(PRICE, interval="12 month"), "differs"),
+        (replace(PRICE, interval="once"), "differs"),
     ],
 )
 def test_only_the_catalogs_price_in_our_mode_is_sold(
@@ -116,6 +119,14 @@ def test_lifetime_is_sold_beside_a_subscription_and_a_subscription_beside_lifeti
     assert way("enterprise", lifetime()) == "checkout"
 
 
+def test_nothing_is_sold_to_whom_a_plan_bought_once_serves_better() -> None:
+    """It would be cancelled as soon as it was paid, with a credit that buys nothing."""
+    weaker: tuple[PlanId, ...] = ("developer", "professional")
+    for plan in weaker:
+        assert way(plan, lifetime()) == "licence"
+        assert way(plan, lifetime(Reversal(refunded="fully"))) == "checkout"
+
+
 @given(PURCHASES, st.sampled_from(MONTHLY))
 def test_nobody_with_a_running_subscription_is_sold_a_second_one(
     purchases: Purchases, plan: PlanId
@@ -124,5 +135,8 @@ def test_nobody_with_a_running_subscription_is_sold_a_second_one(
     found = decide_way(plan, purchases)
     if isinstance(found, ToPortal):
         assert found.subscription in running
+    elif found == "licence":
+        kept = [one for one in purchases.payments if one.status != "failed"]
+        assert any(rank(one.plan) >= rank(plan) and not one.reversal.takes_access for one in kept)
     else:
         assert (found, running) == ("checkout", set())

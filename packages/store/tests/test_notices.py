@@ -277,7 +277,13 @@ def test_what_is_told_holds_plans_dates_and_reasons_and_nothing_else(
         facts = dict(notice.facts)
         assert uuid.UUID(facts.pop("licence")) == found.id
         assert {facts.pop("plan"), facts.pop("before", found.plan)} <= set(PLAN_IDS)
-        assert facts.pop("reason", "cancelled") in ("cancelled", "unpaid", "refunded", "disputed")
+        assert facts.pop("reason", "cancelled") in (
+            "cancelled",
+            "unpaid",
+            "refunded",
+            "disputed",
+            "in-reserve",
+        )
         for name in ("ends", "until"):
             datetime.fromisoformat(facts.pop(name, NOW.isoformat()))
         assert facts == {}

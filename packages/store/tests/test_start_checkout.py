@@ -27,7 +27,9 @@ PAGE = "https://store.example/view-license"
 
 def prices(*, livemode: bool = False) -> dict[PlanId, Price]:
     return {
-        plan.id: Price(f"price_{plan.id}", plan.unit_amount, "usd", livemode=livemode)
+        plan.id: Price(
+            f"price_{plan.id}", plan.unit_amount, "usd", plan.interval, livemode=livemode
+        )
         for plan in CATALOG.plans
     }
 

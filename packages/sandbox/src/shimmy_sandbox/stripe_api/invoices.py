@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shimmy_sandbox.stripe_api import invoicing, lifecycle, plan_changes
+from shimmy_sandbox.stripe_api import invoicing, item_lines, lifecycle, plan_changes
 from shimmy_sandbox.stripe_api.books import Books
 from shimmy_sandbox.stripe_api.call import Call, paged
 from shimmy_sandbox.stripe_api.identity import new_id
@@ -24,6 +24,11 @@ def list_invoices(call: Call) -> Document:
 def show_invoice(call: Call) -> Document:
     """One invoice."""
     return call.named("invoice")
+
+
+def list_lines(call: Call) -> Document:
+    """Every line of an invoice, in its order."""
+    return paged(call, invoicing.lines_of(call.named("invoice")))
 
 
 def pay_invoice(call: Call) -> Document:
@@ -81,19 +86,19 @@ def _previewed(
     wanted = plan_changes.wanted_items(books, subscription, asked["items"], param)
     behaviour = asked.get("proration_behavior", "create_prorations")
     when = asked.get("proration_date", books.now)
-    change = plan_changes.planned(when, subscription, wanted)
+    change = plan_changes.planned(books.now, subscription, wanted, when=when)
     if behaviour == "always_invoice" or change.restarts:
         lines = change.lines
         if behaviour == "none":
-            lines = lifecycle.cycle_lines(change.items)
-        return "subscription_update", [*pending, *lines]
+            lines = item_lines.period_lines(change.items)
+        return "subscription_update", [*lines, *pending]
     changed = {**subscription, **lifecycle.with_items(subscription, change.items)}
     prorated = [] if behaviour == "none" else change.lines
-    return "upcoming", [*pending, *prorated, *_next_cycle(end, changed)]
+    return "upcoming", [*prorated, *pending, *_next_cycle(end, changed)]
 
 
 def _next_cycle(end: int, subscription: Document) -> list[Document]:
-    return lifecycle.cycle_lines(lifecycle.next_items(end, subscription))
+    return item_lines.period_lines(lifecycle.next_items(end, subscription))
 
 
 def list_invoice_payments(call: Call) -> Document:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shimmy_sandbox.stripe_api import payments
+from shimmy_sandbox.stripe_api import item_lines, payments
 from shimmy_sandbox.stripe_api.books import Books
 from shimmy_sandbox.stripe_api.cards import Decline, test_card
 from shimmy_sandbox.stripe_api.periods import DAY
@@ -16,6 +16,8 @@ DRAFT_SECONDS = 3600
 """A renewal's invoice stays a draft so long."""
 RETRY_DAYS = (3, 5, 7)
 AFTER_RETRIES = "cancel"
+_EMBEDDED_LINES = 10
+"""An invoice shows so many; all of them are a list of their own."""
 
 
 def draft(
@@ -43,7 +45,7 @@ def wait(books: Books, subscription: Document, lines: Sequence[Document]) -> Non
     """Leave ``lines`` of a subscription that ends to the customer's next invoice."""
     customer = books.get("customer", subscription["customer"])
     kept = [{**line, "subscription": subscription["id"]} for line in lines]
-    books.change(customer, {"_waiting": [*customer.get("_waiting", []), *kept]})
+    books.change(customer, {"_waiting": [*kept, *customer.get("_waiting", [])]})
 
 
 def waiting_lines(customer: Document, currency: str) -> list[Document]:
@@ -62,27 +64,33 @@ def unsaved_draft(
     owner = books.store.get(customer) or {"id": customer}
     currency = lines[0]["currency"] if lines else (subscription or {}).get("currency", "usd")
     made = billing.invoice(books.now, owner, currency, reason)
-    entered = [{**line, "invoice": made["id"]} for line in lines]
+    entered = list(lines)
     if subscription is not None:
         entered = [{**line, "subscription": subscription["id"]} for line in entered]
-        left = waiting_lines(owner, currency)
-        entered = [*({**line, "invoice": made["id"]} for line in left), *entered]
+        entered += waiting_lines(owner, currency)
         details = {"metadata": subscription["metadata"], "subscription": subscription["id"]}
         made["parent"] = {
             "quote_details": None,
             "subscription_details": details,
             "type": "subscription_details",
         }
+    entered = [{**line, "invoice": made["id"]} for line in item_lines.in_order(entered)]
     total = sum(line["amount"] for line in entered)
-    made["lines"] = {**made["lines"], "data": entered}
+    more = len(entered) > _EMBEDDED_LINES
+    made["lines"] = {**made["lines"], "data": entered[:_EMBEDDED_LINES], "has_more": more}
+    made["_lines"] = entered
     for name in ("subtotal", "subtotal_excluding_tax", "total", "total_excluding_tax"):
         made[name] = total
-    if reason == "subscription_cycle" and entered:
-        # An invoice's own period looks back: it is the one that has just ended.
-        made |= {"period_start": entered[0]["period"]["start"], "period_end": books.now}
     balance = owner.get("balance", 0)
     due = max(total + balance, 0)
     return made | {"amount_due": due, "amount_remaining": due, "starting_balance": balance}
+
+
+def lines_of(invoice: Document) -> list[Document]:
+    """Every line of ``invoice``, also those that it does not embed."""
+    # Invoices of older state files embed them all.
+    found: list[Document] = invoice.get("_lines", invoice["lines"]["data"])
+    return found
 
 
 def finalise(books: Books, invoice: Document) -> Document:

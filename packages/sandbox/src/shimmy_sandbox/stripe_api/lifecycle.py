@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from shimmy_sandbox.stripe_api import invoicing
+from shimmy_sandbox.stripe_api import invoicing, item_lines
 from shimmy_sandbox.stripe_api.books import Books
 from shimmy_sandbox.stripe_api.cards import Decline
 from shimmy_sandbox.stripe_api.periods import period_end
@@ -43,33 +43,20 @@ def old_fields(items: Sequence[Document]) -> Document:
 
 def first_lines(subscription: Document, bought: Sequence[tuple[Document, int]]) -> list[Document]:
     """The lines of the invoice that opens ``subscription``: also what is bought only once."""
-    once = [
-        billing.invoice_line(
-            price["unit_amount"] * quantity,
-            price,
-            quantity,
-            (subscription["created"], subscription["created"]),
-            price["nickname"] or "One-time purchase",
-        )
-        for price, quantity in bought
-        if not price["recurring"]
-    ]
-    return [*cycle_lines(subscription["items"]["data"]), *once]
-
-
-def cycle_lines(items: Sequence[Document]) -> list[Document]:
-    """One line an item for its current period."""
+    once = [one for one in bought if not one[0]["recurring"]]
+    items = subscription["items"]["data"]
     return [
-        billing.invoice_line(
-            item["price"]["unit_amount"] * item["quantity"],
-            item["price"],
-            item["quantity"],
-            (item["current_period_start"], item["current_period_end"]),
-            f"{item['quantity']} x {item['price']['product']}",
-            billing.item_parent(item, proration=False),
-        )
-        for item in items
+        *item_lines.one_time_lines(subscription["created"], once, subscription["id"]),
+        *item_lines.period_lines(items),
     ]
+
+
+def with_bill(subscription: Document, invoice: Document) -> Document:
+    """``subscription`` as ``invoice``, its newest one, leaves it; not saved."""
+    lines = invoicing.lines_of(invoice)
+    items = item_lines.billed_by(subscription["items"]["data"], lines, invoice["id"])
+    listed = {**subscription["items"], "data": items}
+    return {**subscription, "items": listed, "latest_invoice": invoice["id"]}
 
 
 def current_end(subscription: Document) -> int:
@@ -102,27 +89,29 @@ def due(books: Books, subscription: Document) -> None:
 
 def _renew(books: Books, subscription: Document) -> None:
     items = next_items(books.now, subscription)
-    lines = [*subscription["_pending"], *cycle_lines(items)]
+    lines = [*subscription["_pending"], *item_lines.period_lines(items)]
     reason = "subscription_cycle"
     invoice = invoicing.unsaved_draft(books, subscription["customer"], reason, lines, subscription)
     running = subscription["status"] != "unpaid"
     finalises = books.now + invoicing.DRAFT_SECONDS if running else None
+    # An invoice's own period looks back: it is the one that has just ended.
+    previous = subscription["items"]["data"][0]
     invoice |= {
         "automatically_finalizes_at": finalises,
         "auto_advance": running,
+        "period_start": previous["current_period_start"],
+        "period_end": books.now,
         "_due": finalises,
     }
-    previous = subscription["items"]["data"][0]
-    invoice |= {"period_start": previous["current_period_start"], "period_end": books.now}
     invoicing.enter(books, invoice)
-    changes: Document = {
+    renewed = {
+        **subscription,
         **with_items(subscription, items),
-        "latest_invoice": invoice["id"],
         "_pending": [],
         "_scheduled": None,
         "schedule": None,
     }
-    books.change(subscription, changes, _UPDATED)
+    books.change(subscription, with_bill(renewed, invoice), _UPDATED)
 
 
 def next_items(now: int, subscription: Document) -> list[Document]:
@@ -233,10 +222,19 @@ def set_cancellation(books: Books, subscription: Document, changes: dict[str, An
 
 
 def pause(books: Books, subscription: Document) -> Document:
-    """Nothing is billed until it is resumed; announced twice, as Stripe does."""
+    """Nothing is billed until it is resumed; announced twice, as Stripe does.
+
+    The rest of the period is lost: neither a cancellation nor a change gives it back.
+    """
     reason = {"subscription": {"type": "pause_requested"}, "transitioned_at": books.now}
     paused = {"paused": {**reason, "type": "subscription"}}
-    changes = {"status": "paused", "status_details": paused, "_due": None}
+    items = [{**item, "_billed": None} for item in subscription["items"]["data"]]
+    changes = {
+        "items": {**subscription["items"], "data": items},
+        "status": "paused",
+        "status_details": paused,
+        "_due": None,
+    }
     subscription = books.change(subscription, changes, _UPDATED)
     books.announce("customer.subscription.paused", subscription)
     return subscription
@@ -246,16 +244,11 @@ def resume(books: Books, subscription: Document) -> Document:
     """A new period from now, invoiced and charged at once."""
     fresh = {**subscription, "billing_cycle_anchor": books.now}
     items = next_items(books.now, fresh)
-    lines = cycle_lines(items)
+    lines = [*subscription["_pending"], *item_lines.period_lines(items)]
     reason, customer = "subscription_update", subscription["customer"]
     invoice = invoicing.draft(books, customer, reason, lines, subscription)
-    changes = {
-        **with_items(subscription, items),
-        "billing_cycle_anchor": books.now,
-        "latest_invoice": invoice["id"],
-        "status": "active",
-    }
-    resumed = books.change(subscription, changes, _UPDATED)
+    running = {**fresh, **with_items(subscription, items), "status": "active", "_pending": []}
+    resumed = books.change(subscription, with_bill(running, invoice), _UPDATED)
     books.announce("customer.subscription.resumed", resumed)
     invoice = invoicing.finalise(books, invoice)
     if invoice["status"] == "open":

@@ -6,14 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shimmy_sandbox.stripe_api import invoicing, lifecycle
+from shimmy_sandbox.stripe_api import invoicing, item_lines, lifecycle
 from shimmy_sandbox.stripe_api.books import Books
 from shimmy_sandbox.stripe_api.cards import Decline
 from shimmy_sandbox.stripe_api.identity import new_id
-from shimmy_sandbox.stripe_api.periods import period_end, share
+from shimmy_sandbox.stripe_api.periods import period_end
 from shimmy_sandbox.stripe_api.shapes import billing
 from shimmy_sandbox.stripe_api.store import Document
 from shimmy_sandbox.stripe_api.wire import invalid, no_such
+
+
+_UPDATED = "customer.subscription.updated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,27 +82,42 @@ def _check_one_cycle(wanted: Sequence[Document], param: str) -> None:
         raise invalid("Items of different intervals are not simulated by this sandbox", param)
 
 
-def planned(now: int, subscription: Document, wanted: Sequence[Document]) -> PlanChange:
-    """What ``wanted`` makes of ``subscription`` at ``now``; nothing is changed."""
+def planned(
+    now: int,
+    subscription: Document,
+    wanted: Sequence[Document],
+    *,
+    when: int | None = None,
+    anew: bool = False,
+) -> PlanChange:
+    """What ``wanted`` makes of ``subscription`` at ``now``; nothing is changed.
+
+    ``when`` is what prorations count from (None: now), ``anew`` begins a new billing cycle even
+    if no interval changes.
+    """
+    when = now if when is None else when
     kept = {item["id"]: item for item in subscription["items"]["data"]}
     old = subscription["items"]["data"][0]
     cycle = wanted[0]["price"]["recurring"]
-    restarts = any(cycle[name] != old["price"]["recurring"][name] for name in _CYCLE)
+    restarts = anew or any(cycle[name] != old["price"]["recurring"][name] for name in _CYCLE)
     period = (old["current_period_start"], old["current_period_end"])
     if restarts:
         period = (now, period_end(now, cycle["interval"], cycle["interval_count"], now))
+    flexible = subscription["billing_mode"]["type"] == "flexible"
     items, lines = [], []
     for change in wanted:
-        item = _changed(now, subscription, kept.get(change["id"]), change, period)
+        before = kept.pop(change["id"], None)
+        item = _changed(now, subscription, before, change, period)
         items.append(item)
-        before = kept.get(change["id"])
-        if before is None or restarts or _differs(before, item):
-            lines += _credit(now, before) if before else []
-            lines += lifecycle.cycle_lines([item]) if restarts else _remaining(now, item)
-    for identifier, item in kept.items():
-        if identifier not in {change["id"] for change in wanted}:
-            lines += _credit(now, item)
-    return PlanChange(items, lines, restarts)
+        if before is not None and (restarts or _differs(before, item)):
+            lines += item_lines.given_back(now, when, before, flexible=flexible)
+        if restarts:
+            lines += item_lines.period_lines([item])
+        elif before is None or _differs(before, item):
+            lines += item_lines.remaining(now, when, item)
+    for item in kept.values():
+        lines += item_lines.given_back(now, when, item, flexible=flexible)
+    return PlanChange(items, item_lines.in_order(lines), restarts)
 
 
 _CYCLE = ("interval", "interval_count")
@@ -110,20 +128,30 @@ def close_account(
 ) -> Document:
     """What is still to be settled of a subscription that ends now; the subscription without it.
 
-    ``prorate`` gives back what was paid and not used, ``invoice_now`` settles it and what waited
-    in a last invoice; without the latter both wait for the customer's next one. With neither,
-    nothing is settled any more.
+    ``prorate`` gives back what was billed and not used, paid or not; ``invoice_now`` settles it
+    and what waited in a last invoice; without the latter both wait for the customer's next one.
+    With neither, nothing is settled any more.
     """
     lines = list(subscription["_pending"])
-    if prorate and subscription["status"] == "active":
-        items = subscription["items"]["data"]
-        lines += [line for item in items for line in _credit(books.now, item)]
+    if prorate:
+        lines = [*_unused(books.now, subscription), *lines]
     changes: Document = {"_pending": []}
     if lines and invoice_now:
         changes["latest_invoice"] = _last_invoice(books, subscription, lines)["id"]
     elif lines and prorate:
         invoicing.wait(books, subscription, lines)
     return books.change(subscription, changes)
+
+
+def _unused(now: int, subscription: Document) -> list[Document]:
+    flexible = subscription["billing_mode"]["type"] == "flexible"
+    if subscription["status"] == "paused":
+        return []
+    return [
+        line
+        for item in subscription["items"]["data"]
+        for line in item_lines.given_back(now, now, item, flexible=flexible)
+    ]
 
 
 def _last_invoice(books: Books, subscription: Document, lines: Sequence[Document]) -> Document:
@@ -148,9 +176,9 @@ def _changed(
         now, subscription["id"], change["price"], change["quantity"], period
     )
     if before is None:
-        return {**fresh, "id": change["id"]}
-    kept = {name: before[name] for name in ("id", "created", "metadata")}
-    return {**fresh, **kept}
+        return {**fresh, "id": change["id"], "_billed": None}
+    names = ("id", "created", "metadata", "_billed")
+    return {**fresh, **{name: before[name] for name in names if name in before}}
 
 
 def _differs(before: Document, after: Document) -> bool:
@@ -158,54 +186,36 @@ def _differs(before: Document, after: Document) -> bool:
     return not same_price or before["quantity"] != after["quantity"]
 
 
-def _credit(now: int, item: Document) -> list[Document]:
-    return [_proration(now, item, -1, "Unused time on")]
-
-
-def _remaining(now: int, item: Document) -> list[Document]:
-    return [_proration(now, item, 1, "Remaining time on")]
-
-
-def _proration(now: int, item: Document, sign: int, words: str) -> Document:
-    start, end = item["current_period_start"], item["current_period_end"]
-    amount = item["price"]["unit_amount"] * item["quantity"]
-    return billing.invoice_line(
-        sign * share(amount, max(end - now, 0), end - start),
-        item["price"],
-        item["quantity"],
-        (now, end),
-        f"{words} {item['quantity']} x {item['price']['product']}",
-        billing.item_parent(item, proration=True),
-    )
-
-
 def change_now(
-    books: Books, subscription: Document, wanted: Sequence[Document], behaviour: str, when: int
+    books: Books, subscription: Document, change: PlanChange, behaviour: str
 ) -> tuple[Document, Decline | None]:
-    """``wanted`` from now on; the subscription, and why its invoice was not paid.
+    """``change`` from now on; the subscription, and why its invoice was not paid.
 
-    ``behaviour`` is proration_behavior, ``when`` the moment prorations count from.
+    ``behaviour`` is proration_behavior. What cannot be paid is changed all the same: the
+    subscription is past due then, and its invoice open.
     """
-    change = planned(when, subscription, wanted)
     lines = list(change.lines)
     if behaviour == "none":
-        lines = lifecycle.cycle_lines(change.items) if change.restarts else []
+        lines = item_lines.period_lines(change.items) if change.restarts else []
     now_billed = behaviour == "always_invoice" or change.restarts
-    changes: Document = {
+    changed: Document = {
+        **subscription,
         **lifecycle.with_items(subscription, change.items),
         "_scheduled": None,
         "schedule": None,
     }
     if change.restarts:
-        changes["billing_cycle_anchor"] = books.now
+        changed["billing_cycle_anchor"] = books.now
     if not (now_billed and lines):
-        changes["_pending"] = [*subscription["_pending"], *lines]
-        return books.change(subscription, changes, "customer.subscription.updated"), None
-    lines = [*subscription["_pending"], *lines]
+        items = item_lines.billed_by(change.items, lines, None)
+        changed["items"] = {**changed["items"], "data": items}
+        changed["_pending"] = [*lines, *subscription["_pending"]]
+        return books.change(subscription, changed, _UPDATED), None
+    lines = [*lines, *subscription["_pending"]]
     customer, reason = subscription["customer"], "subscription_update"
     invoice = invoicing.draft(books, customer, reason, lines, subscription)
-    changes |= {"_pending": [], "latest_invoice": invoice["id"]}
-    subscription = books.change(subscription, changes, "customer.subscription.updated")
+    changed["_pending"] = []
+    subscription = books.change(subscription, lifecycle.with_bill(changed, invoice), _UPDATED)
     invoice = invoicing.finalise(books, invoice)
     refused = None
     if invoice["status"] == "open":
@@ -219,7 +229,15 @@ def change_at_period_end(
 ) -> Document:
     """``wanted`` from the next period on; until then only ``schedule`` says so."""
     changes = {"schedule": new_id("sub_sched"), "_scheduled": list(wanted)}
-    return books.change(subscription, changes, "customer.subscription.updated")
+    return books.change(subscription, changes, _UPDATED)
+
+
+def one_item(subscription: Document, param: str) -> Document:
+    """``subscription`` when the portal can change its plan: with several items it can not."""
+    if len(subscription["items"]["data"]) > 1:
+        message = "A subscription with several items cannot be updated in the portal"
+        raise invalid(message, param)
+    return subscription
 
 
 def lowers(subscription: Document, wanted: Sequence[Document]) -> bool:

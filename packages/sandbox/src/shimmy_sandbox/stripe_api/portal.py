@@ -165,6 +165,8 @@ def _flow(
     subscription = books.get("subscription", details["subscription"], f"{path}[subscription]")
     if subscription["customer"] != customer["id"] or subscription["status"] == "canceled":
         raise invalid("The subscription is not a running one of the customer", path)
+    if kind in ("subscription_update", "subscription_update_confirm"):
+        plan_changes.one_item(subscription, f"{path}[subscription]")
     if kind == "subscription_update_confirm":
         items = details["items"]
         plan_changes.wanted_items(books, subscription, items, f"{path}[items]")

@@ -155,7 +155,7 @@ def _after(visit: Visit, done: str) -> Page:
 
 def _update(visit: Visit, method: str) -> Page:
     settings = visit.allow("subscription_update")
-    subscription = visit.subscription()
+    subscription = plan_changes.one_item(visit.subscription(), "subscription")
     if method == "POST":
         query = {"subscription": subscription["id"], "price": visit.form.get("price", "")}
         return redirect(visit.url("confirm", **query))
@@ -173,7 +173,7 @@ def _update(visit: Visit, method: str) -> Page:
 
 def _confirm(visit: Visit, method: str) -> Page:
     settings = visit.allow("subscription_update")
-    subscription = visit.subscription()
+    subscription = plan_changes.one_item(visit.subscription(), "subscription")
     item = subscription["items"]["data"][0]
     offered = {price for product in settings["products"] for price in product["prices"]}
     price = visit.form.get("price", "")
@@ -216,7 +216,8 @@ def _changed(visit: Visit, subscription: Document, wanted: Sequence[Document], l
         plan_changes.change_at_period_end(books, subscription, wanted)
         return _after(visit, "Your plan changes at the end of the period.")
     behaviour = visit.features["subscription_update"]["proration_behavior"]
-    _, refused = plan_changes.change_now(books, subscription, wanted, behaviour, books.now)
+    change = plan_changes.planned(books.now, subscription, wanted)
+    _, refused = plan_changes.change_now(books, subscription, change, behaviour)
     if refused is not None:
         # The portal changes nothing that was not paid: the refusal undoes it all.
         raise invalid(refused.message, status=402)

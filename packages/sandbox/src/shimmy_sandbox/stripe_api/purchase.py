@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from shimmy_sandbox.stripe_api import invoicing, lifecycle, payments
+from shimmy_sandbox.stripe_api import invoicing, item_lines, lifecycle, payments
 from shimmy_sandbox.stripe_api.books import Books
 from shimmy_sandbox.stripe_api.cards import Decline, TestCard, card_of
 from shimmy_sandbox.stripe_api.parameters import merged_metadata
 from shimmy_sandbox.stripe_api.shapes import catalogue
-from shimmy_sandbox.stripe_api.shapes.billing import invoice_line
 from shimmy_sandbox.stripe_api.store import Document
 
 _INTENT_FIELDS = [
@@ -177,7 +176,7 @@ def _subscribed(
     subscription = lifecycle.unsaved_subscription(books, customer, bought, fields)
     lines, reason = lifecycle.first_lines(subscription, bought), "subscription_create"
     invoice = invoicing.unsaved_draft(books, customer, reason, lines, subscription)
-    subscription["latest_invoice"] = invoice["id"]
+    subscription = lifecycle.with_bill(subscription, invoice)
     books.add(subscription, "customer.subscription.created")
     invoice = invoicing.enter(books, invoice)
     if intent is not None:
@@ -190,16 +189,8 @@ def _subscribed(
 
 def _receipt(books: Books, session: Document, customer: str, intent: Document) -> Document:
     """The invoice of a one-time purchase."""
-    lines = [
-        invoice_line(
-            item["amount_total"],
-            item["price"],
-            item["quantity"],
-            (books.now, books.now),
-            item["description"],
-        )
-        for item in session["_items"]
-    ]
+    bought = [(item["price"], item["quantity"]) for item in session["_items"]]
+    lines = item_lines.one_time_lines(books.now, bought, None)
     data = session["invoice_creation"]["invoice_data"]
     invoice = invoicing.draft(books, customer, "manual", lines)
     metadata = merged_metadata({}, data["metadata"])

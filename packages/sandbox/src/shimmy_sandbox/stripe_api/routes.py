@@ -63,6 +63,7 @@ ROUTES: Mapping[str, Handler] = {
     "GET invoices": invoices.list_invoices,
     "POST invoices/create_preview": invoices.preview_invoice,
     "GET invoices/{id}": invoices.show_invoice,
+    "GET invoices/{id}/lines": invoices.list_lines,
     "POST invoices/{id}/pay": invoices.pay_invoice,
     "GET invoice_payments": invoices.list_invoice_payments,
     "GET invoice_payments/{id}": invoices.show_invoice_payment,

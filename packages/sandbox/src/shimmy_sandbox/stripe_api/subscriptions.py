@@ -50,16 +50,15 @@ def update_subscription(call: Call) -> Document:
         message = "A canceled subscription can only update its cancellation_details and metadata."
         raise invalid(message, code="invalid_canceled_subscription_fields")
     books = call.books.for_customer(subscription["customer"])
-    if given.get("billing_cycle_anchor", {}).get("type") == "now":
-        raise unsimulated("billing_cycle_anchor[type]=now")
+    anew = given.get("billing_cycle_anchor", {}).get("type") == "now"
     changes = _plain_changes(books, subscription, given)
     moves = _cancellation(books.now, subscription, given)
-    if "items" not in given:
+    if "items" not in given and not anew:
         return _update_plain(books, subscription, changes, moves)
     subscription = books.change(subscription, changes)
     if moves:
         subscription = lifecycle.set_cancellation(books, subscription, moves)
-    return _update_items(books, subscription, given)
+    return _update_items(books, subscription, given, anew=anew)
 
 
 def _update_plain(
@@ -110,14 +109,18 @@ def _cancellation(now: int, subscription: Document, given: Mapping[str, Any]) ->
     return moves
 
 
-def _update_items(books: Books, subscription: Document, given: Mapping[str, Any]) -> Document:
+def _update_items(
+    books: Books, subscription: Document, given: Mapping[str, Any], *, anew: bool
+) -> Document:
     behaviour = given.get("payment_behavior", "allow_incomplete")
     if behaviour not in _BEHAVIOURS:
         raise unsimulated(f"payment_behavior={behaviour}")
-    wanted = plan_changes.wanted_items(books, subscription, given["items"], "items")
+    asked = given.get("items", [])
+    wanted = plan_changes.wanted_items(books, subscription, asked, "items")
     proration = given.get("proration_behavior", "create_prorations")
     when = _proration_date(books, subscription, given)
-    subscription, refused = plan_changes.change_now(books, subscription, wanted, proration, when)
+    change = plan_changes.planned(books.now, subscription, wanted, when=when, anew=anew)
+    subscription, refused = plan_changes.change_now(books, subscription, change, proration)
     if refused is not None and behaviour == "error_if_incomplete":
         raise _undone(refused)
     return subscription

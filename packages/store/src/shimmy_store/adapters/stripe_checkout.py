@@ -10,6 +10,7 @@ import stripe
 
 from shimmy_store.adapters.stripe_errors import NOT_FOUND, stripe_errors
 from shimmy_store.domain.catalog import PlanId
+from shimmy_store.domain.stripe_purchases import plan_of
 from shimmy_store.ports.checkout import (
     CheckoutSession,
     Order,
@@ -34,7 +35,13 @@ class StripeCheckout:
                 {"lookup_keys": [plan], "active": True, "limit": 1}
             )
             for one in listed.to_dict()["data"]:
-                return Price(one["id"], one["unit_amount"], one["currency"], one["livemode"])
+                return Price(
+                    one["id"],
+                    one["unit_amount"] or 0,
+                    one["currency"],
+                    _interval(one["recurring"]),
+                    one["livemode"],
+                )
             return None
 
     async def begin(self, order: Order) -> str:
@@ -71,7 +78,9 @@ class StripeCheckout:
 
     async def _flow(self, change: PlanChange, return_url: str) -> dict[str, Any]:
         held = await self._v1.subscriptions.retrieve_async(change.subscription)
-        (item, *_) = held.to_dict()["items"]["data"]
+        items = held.to_dict()["items"]["data"]
+        # Beside a plan there may be something that an operator added.
+        item = next((one for one in items if plan_of(one["price"])), items[0])
         after = {"type": "redirect", "redirect": {"return_url": return_url}}
         if item["price"]["id"] == change.price:
             # Nothing to confirm: a change to what is there already is refused.
@@ -81,8 +90,8 @@ class StripeCheckout:
                 "subscription_update": wanted,
                 "after_completion": after,
             }
-        items = [{"id": item["id"], "price": change.price, "quantity": 1}]
-        wanted = {"subscription": change.subscription, "items": items}
+        changed = [{"id": item["id"], "price": change.price, "quantity": 1}]
+        wanted = {"subscription": change.subscription, "items": changed}
         return {
             "type": "subscription_update_confirm",
             "subscription_update_confirm": wanted,
@@ -92,6 +101,13 @@ class StripeCheckout:
     async def reach(self) -> None:
         with stripe_errors():
             await self._v1.prices.list_async({"limit": 1})
+
+
+def _interval(recurring: Mapping[str, Any] | None) -> str:
+    if recurring is None:
+        return "once"
+    count = recurring["interval_count"]
+    return str(recurring["interval"]) if count == 1 else f"{count} {recurring['interval']}"
 
 
 def _session(order: Order) -> dict[str, Any]:

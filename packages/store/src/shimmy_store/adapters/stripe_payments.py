@@ -30,9 +30,10 @@ class StripePayments:
             objects = StripeObjects(
                 customer,
                 subscriptions=await _all(self._v1.subscriptions, {**of, "status": "all"}),
-                invoices=await _all(
-                    self._v1.invoices, {**of, "status": "paid", "expand": ["data.payments"]}
-                ),
+                invoices=[
+                    await self._whole(one)
+                    for one in await _all(self._v1.invoices, {**of, "expand": ["data.payments"]})
+                ],
                 payment_intents=await _all(self._v1.payment_intents, of),
                 charges=charges,
                 disputes=[
@@ -41,8 +42,17 @@ class StripePayments:
                     if charge["disputed"]
                     for dispute in await _all(self._v1.disputes, {"charge": charge["id"]})
                 ],
+                sessions=await _all(self._v1.checkout.sessions, {**of, "status": "complete"}),
             )
             return replace(read_purchases(objects), email=found.get("email") or "")
+
+    async def _whole(self, invoice: dict[str, Any]) -> dict[str, Any]:
+        """With all its lines; Stripe shows the first ten of them."""
+        if not invoice["lines"]["has_more"]:
+            return invoice
+        listed = await self._v1.invoices.line_items.list_async(invoice["id"], {"limit": _PAGE})
+        lines = [one.to_dict() async for one in listed.auto_paging_iter()]
+        return {**invoice, "lines": {"data": lines, "has_more": False}}
 
     async def customer_of(self, payment: str) -> str:
         with stripe_errors():

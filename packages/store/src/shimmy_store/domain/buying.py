@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
-from shimmy_store.domain.catalog import Plan, PlanId
+from shimmy_store.domain.catalog import Plan, PlanId, rank
 from shimmy_store.domain.fulfilment import COLLECTING
 from shimmy_store.domain.purchases import Purchases
 
@@ -24,6 +24,10 @@ class Priced(Protocol):
         """Three letters, lower case."""
 
     @property
+    def interval(self) -> str:
+        """How often it is paid: "month", "once", or something that no plan is."""
+
+    @property
     def livemode(self) -> bool:
         """Whether it takes real money."""
 
@@ -34,7 +38,8 @@ def check_price(plan: Plan, currency: str, price: Priced | None, *, livemode: bo
         return "missing"
     if price.livemode != livemode:
         return "wrong-mode"
-    same = (price.unit_amount, price.currency) == (plan.unit_amount, currency)
+    asked = (price.unit_amount, price.currency, price.interval)
+    same = asked == (plan.unit_amount, currency, plan.interval)
     return "fine" if same else "differs"
 
 
@@ -49,14 +54,16 @@ class ToPortal:
 def decide_way(plan: PlanId, purchases: Purchases) -> ToPortal | Literal["checkout", "licence"]:
     """A customer with a running subscription gets no second one, and nobody buys Lifetime twice.
 
-    One that is about to end, or owes money, is put in order in the portal first.
+    Nor is anything sold that a plan bought once is better than. A subscription that is about to
+    end, or owes money, is put in order in the portal first.
     """
-    if plan == "lifetime":
-        # One that the bank has not confirmed yet may still become paid.
-        owned = (one for one in purchases.payments if one.plan == plan and one.status != "failed")
-        return "licence" if any(not one.reversal.takes_access for one in owned) else "checkout"
+    # One that the bank has not confirmed yet may still become paid.
+    owned = [one for one in purchases.payments if one.status != "failed"]
+    kept = [one.plan for one in owned if not one.reversal.takes_access]
+    if any(rank(one) >= rank(plan) for one in kept):
+        return "licence"
     running = [one for one in purchases.subscriptions if one.status in COLLECTING]
-    if not running:
+    if not running or plan == "lifetime":
         return "checkout"
     newest = max(running, key=lambda one: (one.created, one.id))
     sound = newest.status in ("active", "trialing") and newest.ends is None

@@ -27,6 +27,15 @@ _KEYS = frozenset(
 )
 
 
+# What a customer loses by going from the right to the left. Lifetime has no cap but one machine.
+_RANKS: tuple[PlanId, ...] = ("developer", "professional", "lifetime", "startup", "enterprise")
+
+
+def rank(plan: PlanId) -> int:
+    """How much a plan is worth beside another."""
+    return _RANKS.index(plan)
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """``unit_amount`` in the currency's smallest unit; None means unlimited."""

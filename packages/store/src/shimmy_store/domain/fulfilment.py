@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
-from shimmy_store.domain.catalog import PlanId
+from shimmy_store.domain.catalog import PlanId, rank
 from shimmy_store.domain.purchases import Payment, Purchases, Subscription
 
 # A late renewal, a weekend, a bank: none of these locks a customer out.
 GRACE = timedelta(days=3)
 NAMESPACE = uuid.UUID("7f0a3d9e-57a1-5d0e-9b1c-6a4f0c2f6d11")
-# What a customer loses by going from the right to the left. Lifetime has no cap but one machine.
-_RANKS: tuple[PlanId, ...] = ("developer", "professional", "lifetime", "startup", "enterprise")
 _BILLING = frozenset({"trialing", "active", "past_due"})
 # Stripe takes, or may yet take, money for these.
 COLLECTING = _BILLING | {"unpaid", "paused"}
@@ -33,6 +31,9 @@ AlarmCode: TypeAlias = Literal[
     "dispute-lost",
     "event-parked",
     "message-parked",
+    "reversed-still-billed",
+    "several-plans",
+    "unpaid-change",
     "merge-credit",
     "price-differs",
     "wrong-mode",
@@ -103,10 +104,10 @@ def decide_fulfilment(purchases: Purchases, now: datetime, origin: str | None = 
     """
     claims = sorted(_claims(purchases, now), key=lambda one: one.order)
     given_up = tuple(_given_up(purchases))
+    uncredited = frozenset(one.id for one in purchases.subscriptions if not _is_earned(one, now))
     # The credit lies with a customer who has no subscription left: a person pays it back.
-    credited = tuple(Alarm("merge-credit", one) for one in given_up)
+    credited = tuple(Alarm("merge-credit", one) for one in given_up if one not in uncredited)
     alarms = (*credited, *_alarms(purchases))
-    uncredited = frozenset(one.id for one in purchases.subscriptions if one.reversal.takes_access)
     if not claims:
         return Decision(None, given_up, alarms, uncredited=uncredited)
     origin = origin or claims[0].purchase.id
@@ -124,6 +125,15 @@ def decide_fulfilment(purchases: Purchases, now: datetime, origin: str | None = 
         uncredited,
         _next_boundary(purchases, now),
     )
+
+
+def _is_earned(one: Subscription, now: datetime) -> bool:
+    """Whether what is left of it was paid and none of that went back.
+
+    Stripe credits the rest of a month in either case.
+    """
+    kept = one.reversal.refunded == "nothing" and not one.reversal.takes_access
+    return kept and one.paid_through is not None and one.paid_through > now
 
 
 def _next_boundary(purchases: Purchases, now: datetime) -> datetime | None:
@@ -197,7 +207,8 @@ def _paid_in_vain(purchases: Purchases, chosen: _Claim) -> Iterator[str]:
     the newest of them is what the licence will rest on next.
     """
     collecting = sorted(
-        (one for one in _kept(purchases) if one.status in COLLECTING),
+        # Never paid is no second purchase yet: one that is billed by hand waits for its money.
+        (one for one in _kept(purchases) if one.status in COLLECTING and one.paid_through),
         key=lambda one: (one.created, one.id),
     )
     # What was refused, runs out or is over needs nobody's money: the newest goes on.
@@ -209,11 +220,6 @@ def _paid_in_vain(purchases: Purchases, chosen: _Claim) -> Iterator[str]:
 def _runs_out(one: _Claim) -> bool:
     purchase = one.purchase
     return isinstance(purchase, Subscription) and purchase.status not in _BILLING
-
-
-def rank(plan: PlanId) -> int:
-    """How much a plan is worth beside another."""
-    return _RANKS.index(plan)
 
 
 def _licence(identity: uuid.UUID, claim: _Claim) -> Licence:
@@ -238,8 +244,23 @@ def _alarms(purchases: Purchases) -> Iterator[Alarm]:
     bought: tuple[Subscription | Payment, ...] = (*purchases.subscriptions, *purchases.payments)
     for one in bought:
         if one.reversal.refunded == "partly":
-            yield Alarm("partial-refund", one.id)
-        if one.reversal.dispute == "open":
-            yield Alarm("dispute-open", one.id)
-        if one.reversal.dispute == "lost":
-            yield Alarm("dispute-lost", one.id)
+            yield from (Alarm("partial-refund", name) for name in one.reversal.partial or (one.id,))
+        if one.reversal.dispute in ("open", "lost"):
+            code: AlarmCode = "dispute-open" if one.reversal.dispute == "open" else "dispute-lost"
+            yield from (Alarm(code, name) for name in one.reversal.disputes or (one.id,))
+    for subscription in _kept(purchases):
+        yield from _about(subscription)
+
+
+def _about(one: Subscription) -> Iterator[Alarm]:
+    """What is odd about a subscription that goes on."""
+    if one.status not in COLLECTING:
+        return
+    lost = one.reversal.refunded == "fully" or one.reversal.dispute == "lost"
+    if lost and one.ends is None:
+        # The customer has no access and is charged again: a person ends it, or asks.
+        yield Alarm("reversed-still-billed", one.id)
+    if one.owed:
+        yield Alarm("unpaid-change", one.owed)
+    if one.several:
+        yield Alarm("several-plans", one.id)

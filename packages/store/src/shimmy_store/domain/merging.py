@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeAlias
 
-from shimmy_store.domain.fulfilment import Licence, decide_fulfilment, rank
+from shimmy_store.domain.catalog import rank
+from shimmy_store.domain.fulfilment import Licence, decide_fulfilment
 from shimmy_store.domain.purchases import Purchases
 
 

@@ -52,6 +52,7 @@ def _notices(purchases: Purchases, licence: Licence, told: Told) -> Iterator[Not
         if told.plan is not None and told.plan != licence.plan:
             key = f"plan-changed/{licence.id}/{told.changes + 1}"
             yield Notice(key, "plan-changed", {**facts, "before": told.plan})
+        yield from _in_reserve(purchases, licence)
     source = next((one for one in purchases.subscriptions if one.id == licence.source), None)
     if licence.suspended in ("refunded", "disputed"):
         key = f"cancelled/{licence.source}/{licence.suspended}"
@@ -61,6 +62,20 @@ def _notices(purchases: Purchases, licence: Licence, told: Told) -> Iterator[Not
         yield Notice(key, "cancelled", {**facts, "reason": licence.suspended})
     elif source is not None:
         yield from _about_subscription(source, licence, facts)
+
+
+def _in_reserve(purchases: Purchases, licence: Licence) -> Iterator[Notice]:
+    """A plan bought once beside a better subscription: whoever paid for it hears what it is for."""
+    for one in purchases.payments:
+        sound = one.status == "paid" and not one.reversal.takes_access
+        if sound and one.id != licence.source:
+            facts = {
+                "licence": str(licence.id),
+                "plan": one.plan,
+                "before": licence.plan,
+                "reason": "in-reserve",
+            }
+            yield Notice(f"licence/{licence.id}/{one.id}", "licence", facts)
 
 
 def _about_subscription(

@@ -27,10 +27,16 @@ DisputeState: TypeAlias = Literal["none", "inquiry", "open", "won", "lost"]
 
 @dataclass(frozen=True, slots=True)
 class Reversal:
-    """What became of a payment afterwards; a refund that failed counts as none."""
+    """What became of a payment afterwards; a refund that failed counts as none.
+
+    ``partial`` names refunds of a part, each with its amount, and ``disputes`` those that are open
+    or lost: what a person is told of, once for each.
+    """
 
     refunded: Refunded = "nothing"
     dispute: DisputeState = "none"
+    partial: tuple[str, ...] = ()
+    disputes: tuple[str, ...] = ()
 
     @property
     def takes_access(self) -> bool:
@@ -43,8 +49,10 @@ class Subscription:
     """A monthly plan; ``id`` is Stripe's.
 
     ``paid_from`` and ``paid_through`` bound the latest month that was paid for, None before the
-    first payment; ``reversal`` is of that payment. ``ends`` is when it was or will be cancelled:
-    Stripe's ``cancel_at`` or, with ``cancel_at_period_end``, the end of the current month.
+    first payment; ``reversal`` is of everything paid for that month, its disputes of all months.
+    ``ends`` is when it was or will be cancelled: Stripe's ``cancel_at`` or, with
+    ``cancel_at_period_end``, the end of the current month. ``owed`` is the unpaid invoice of a
+    change of plan: ``plan`` is then the one before. ``several``: more than one plan is in it.
     """
 
     id: str
@@ -55,11 +63,13 @@ class Subscription:
     paid_through: datetime | None
     ends: datetime | None = None
     reversal: Reversal = Reversal()
+    owed: str = ""
+    several: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """A plan bought once; ``id`` is the payment intent's."""
+    """A plan bought once; ``id`` is the payment intent's, the session's where nothing was due."""
 
     id: str
     plan: PlanId

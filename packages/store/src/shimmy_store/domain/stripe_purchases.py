@@ -1,7 +1,7 @@
 """Stripe's objects of one customer, reduced to what was bought.
 
 The objects come as plain JSON, fetched now; nothing of an event gets here. Months are those of paid
-invoices, since a subscription's current month has begun before it is paid.
+invoices' lines, since a subscription's current month has begun before it is paid.
 """
 
 from __future__ import annotations
@@ -11,27 +11,29 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
-from shimmy_store.domain.catalog import PLAN_IDS, PlanId
+from shimmy_store.domain.catalog import PLAN_IDS, PlanId, rank
 from shimmy_store.domain.purchases import (
     DisputeState,
     Payment,
     PaymentStatus,
     Purchases,
-    Refunded,
     Reversal,
     Subscription,
 )
 
 Json: TypeAlias = Mapping[str, Any]
 
-_MONTHLY = frozenset({"subscription_create", "subscription_cycle"})
+_UNPAID = ("open", "uncollectible")
 # The worst of several disputes decides.
 _DISPUTES: tuple[DisputeState, ...] = ("none", "inquiry", "won", "lost", "open")
 
 
 @dataclass(frozen=True, slots=True)
 class StripeObjects:
-    """Everything of one customer; ``invoices`` with their payments expanded."""
+    """Everything of one customer; ``invoices`` of any status, with all lines and payments.
+
+    ``sessions`` are completed checkouts.
+    """
 
     customer: str
     subscriptions: Sequence[Json]
@@ -39,40 +41,108 @@ class StripeObjects:
     payment_intents: Sequence[Json]
     charges: Sequence[Json]
     disputes: Sequence[Json]
+    sessions: Sequence[Json] = ()
 
 
 def read_purchases(objects: StripeObjects) -> Purchases:
     """Raises KeyError, TypeError or ValueError for objects of another shape than Stripe's."""
     subscriptions = (_subscription(one, objects) for one in objects.subscriptions)
     payments = (_payment(one, objects) for one in objects.payment_intents)
+    gifts = (_gift(one) for one in objects.sessions)
     return Purchases(
         objects.customer,
         tuple(one for one in subscriptions if one is not None),
-        tuple(one for one in payments if one is not None),
+        tuple(one for one in (*payments, *gifts) if one is not None),
     )
 
 
 def _subscription(one: Json, objects: StripeObjects) -> Subscription | None:
-    """None for a subscription to something that is no plan of ours."""
-    (item, *_) = one["items"]["data"]
-    plan = _plan_of_price(item["price"])
-    if plan is None:
+    """None for a subscription to nothing that is a plan of ours."""
+    plans = [(plan, item) for item in one["items"]["data"] if (plan := plan_of(item["price"]))]
+    if not plans:
         return None
-    paid = [invoice for invoice in objects.invoices if _pays_for(invoice, one["id"])]
-    monthly = [invoice for invoice in paid if invoice["billing_reason"] in _MONTHLY]
-    latest = max(monthly, key=lambda each: (_month(each)[1], each["id"]), default=None)
-    start, end = (None, None) if latest is None else _month(latest)
-    of_month = [] if latest is None else list(_intents_of(latest))
-    of_all = [intent for invoice in paid for intent in _intents_of(invoice)]
+    plan, item = max(plans, key=lambda each: rank(each[0]))
+    invoices = [each for each in objects.invoices if _is_for(each, one["id"])]
+    paid = [each for each in invoices if each["status"] == "paid"]
+    month = _latest_month(paid, item)
+    owed = _unpaid_change(invoices)
     return Subscription(
         id=one["id"],
-        plan=plan,
+        plan=plan if not owed else _plan_paid(paid) or plan,
         status=one["status"],
         created=_moment(one["created"]),
-        paid_from=start,
-        paid_through=end,
+        paid_from=None if month is None else month[0],
+        paid_through=None if month is None else month[1],
         ends=_end(one, item),
-        reversal=Reversal(_refunded(of_month, objects), _dispute(of_all, objects)),
+        reversal=_reversal(paid, month, objects),
+        owed=owed,
+        several=len(plans) > 1,
+    )
+
+
+def _unpaid_change(invoices: Sequence[Json]) -> str:
+    """The invoice of a change of plan that Stripe has made and nobody has paid."""
+    for one in invoices:
+        if one["billing_reason"] == "subscription_update" and one["status"] in _UNPAID:
+            return str(one["id"])
+    return ""
+
+
+def _plan_paid(paid: Sequence[Json]) -> PlanId | None:
+    """The plan that was paid for last; a line's product has the plan's id."""
+    lines = [
+        (invoice["created"], line["period"]["end"], plan)
+        for invoice in paid
+        for line in invoice["lines"]["data"]
+        if line["amount"] > 0 and (plan := _plan_of_line(line))
+    ]
+    return max(lines, key=lambda each: each[:2])[2] if lines else None
+
+
+def _latest_month(paid: Sequence[Json], item: Json) -> tuple[datetime, datetime] | None:
+    """The month paid for last, whatever made Stripe bill it: a start, a renewal, a resumption.
+
+    Prorations and what was added by hand are no months.
+    """
+    periods = [
+        (line["period"]["end"], line["period"]["start"])
+        for invoice in paid
+        for line in invoice["lines"]["data"]
+        if _is_month(line, item)
+    ]
+    if not periods:
+        return None
+    end, start = max(periods)
+    return _moment(start), _moment(end)
+
+
+def _is_month(line: Json, item: Json) -> bool:
+    details = (line["parent"] or {}).get("subscription_item_details")
+    if not details or details["proration"]:
+        return False
+    return details["subscription_item"] == item["id"] or _plan_of_line(line) is not None
+
+
+def _plan_of_line(line: Json) -> PlanId | None:
+    details = (line.get("pricing") or {}).get("price_details") or {}
+    return _plan(_id(details.get("product")))
+
+
+def _reversal(
+    paid: Sequence[Json], month: tuple[datetime, datetime] | None, objects: StripeObjects
+) -> Reversal:
+    """Refunds count by what was paid for the month, upgrades in it too; disputes of all months."""
+    of_month = [each for each in paid if month is not None and _touches(each, month)]
+    intents = [intent for each in of_month for intent in _intents_of(each)]
+    of_all = [intent for each in paid for intent in _intents_of(each)]
+    return _what_became(intents, of_all, objects)
+
+
+def _touches(invoice: Json, month: tuple[datetime, datetime]) -> bool:
+    start, end = month
+    return any(
+        _moment(line["period"]["end"]) > start and _moment(line["period"]["start"]) < end
+        for line in invoice["lines"]["data"]
     )
 
 
@@ -81,8 +151,17 @@ def _payment(one: Json, objects: StripeObjects) -> Payment | None:
     plan = _plan(one["metadata"].get("plan"))
     if plan is None:
         return None
-    reversal = Reversal(_refunded([one["id"]], objects), _dispute([one["id"]], objects))
+    reversal = _what_became([one["id"]], [one["id"]], objects)
     return Payment(one["id"], plan, _payment_status(one), _moment(one["created"]), reversal)
+
+
+def _gift(session: Json) -> Payment | None:
+    """A plan bought once for which nothing was due; no payment tells of it."""
+    free = (session["mode"], session["payment_status"]) == ("payment", "no_payment_required")
+    plan = _plan((session["metadata"] or {}).get("plan"))
+    if not free or plan is None:
+        return None
+    return Payment(session["id"], plan, "paid", _moment(session["created"]))
 
 
 def _payment_status(one: Json) -> PaymentStatus:
@@ -95,12 +174,16 @@ def _payment_status(one: Json) -> PaymentStatus:
             return "failed"
 
 
-def _plan_of_price(price: Json) -> PlanId | None:
+def plan_of(price: Json) -> PlanId | None:
     """A price that was superseded has lost its lookup key to the new one; its product is the same.
 
     Never the subscription's own metadata: a change of plan in the portal leaves that as it was.
     """
-    names = (price.get("lookup_key"), price["metadata"].get("plan"), _id(price["product"]))
+    names = (
+        price.get("lookup_key"),
+        (price.get("metadata") or {}).get("plan"),
+        _id(price["product"]),
+    )
     return next((plan for plan in map(_plan, names) if plan is not None), None)
 
 
@@ -108,22 +191,10 @@ def _plan(name: object) -> PlanId | None:
     return next((one for one in PLAN_IDS if one == name), None)
 
 
-def _pays_for(invoice: Json, subscription: str) -> bool:
+def _is_for(invoice: Json, subscription: str) -> bool:
     parent = invoice["parent"] or {}
     details = parent.get("subscription_details") or {}
-    return invoice["status"] == "paid" and _id(details.get("subscription")) == subscription
-
-
-def _month(invoice: Json) -> tuple[datetime, datetime]:
-    """The month that an invoice charges for; corrections of an earlier one stand beside it."""
-    periods = [line["period"] for line in invoice["lines"]["data"] if not _is_proration(line)]
-    start = min(period["start"] for period in periods)
-    return _moment(start), _moment(max(period["end"] for period in periods))
-
-
-def _is_proration(line: Json) -> bool:
-    details = (line["parent"] or {}).get("subscription_item_details") or {}
-    return details.get("proration") is True
+    return _id(details.get("subscription")) == subscription
 
 
 def _intents_of(invoice: Json) -> Iterator[str]:
@@ -133,20 +204,28 @@ def _intents_of(invoice: Json) -> Iterator[str]:
             yield intent
 
 
-def _refunded(intents: Sequence[str], objects: StripeObjects) -> Refunded:
-    charges = [one for one in objects.charges if _id(one["payment_intent"]) in intents]
-    if charges and all(one["refunded"] for one in charges if one["paid"]):
-        return "fully"
-    return "partly" if any(one["amount_refunded"] for one in charges) else "nothing"
-
-
-def _dispute(intents: Sequence[str], objects: StripeObjects) -> DisputeState:
+def _what_became(intents: Sequence[str], of_all: Sequence[str], objects: StripeObjects) -> Reversal:
+    """``intents`` paid for what is used now, ``of_all`` for it and for what came before."""
+    charges = [one for one in objects.charges if one["paid"]]
+    now = [one for one in charges if _id(one["payment_intent"]) in intents]
+    ever = [one for one in charges if _id(one["payment_intent"]) in of_all]
+    gone = bool(now) and all(one["refunded"] for one in now)
+    partial = tuple(
+        f"{one['id']}/{one['amount_refunded']}"
+        for one in ever
+        if one["amount_refunded"] and not (gone and one in now)
+    )
     found = [
-        _dispute_state(one["status"])
+        (_dispute_state(one["status"]), str(one["id"]))
         for one in objects.disputes
-        if _id(one["payment_intent"]) in intents
+        if _id(one["payment_intent"]) in of_all
     ]
-    return max(found, key=_DISPUTES.index, default="none")
+    return Reversal(
+        "fully" if gone else "partly" if partial else "nothing",
+        max((state for state, _ in found), key=_DISPUTES.index, default="none"),
+        partial,
+        tuple(sorted(name for state, name in found if state in ("open", "lost"))),
+    )
 
 
 def _dispute_state(status: str) -> DisputeState:

@@ -13,11 +13,12 @@ SessionState: TypeAlias = Literal["open", "expired", "paid", "processing"]
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a plan costs at Stripe."""
+    """What a plan costs at Stripe; ``interval`` is "month", "once", or what no plan is."""
 
     id: str
     unit_amount: int
     currency: str
+    interval: str
     livemode: bool
 
 

@@ -77,15 +77,21 @@ def _known(plan: str) -> PlanId:
 
 
 async def _buyers(visit: Visit) -> list[str]:
-    """The Stripe customers that somebody signed in may buy as: those with a licence of their own.
+    """The Stripe customers that somebody signed in may buy as; none for somebody new.
 
-    One that was merged away is none: what it bought would change the licence that stayed.
+    Of several the ones whose licence gives access. One that was merged away is none: what it bought
+    would change the licence that stayed.
     """
     if visit.session is None:
         return []
     shop = visit.shop
     shown = await show_licences(visit.session.customers, shop.ledger, shop.holdings)
-    return [one.customer for one in shown if one.holding is not None]
+    own = [one for one in shown if not one.merged]
+    now = shop.now()
+    live = [one for one in own if one.gives_access(now)]
+    # Whose payment is still being confirmed comes before whose licence is over.
+    pending = [one for one in own if one.holding is None]
+    return [one.customer for one in live or (pending or own)[:1]]
 
 
 async def success(visit: Visit) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from shimmy_store.domain.fulfilment import licence_id
 from shimmy_store.ports.holdings import Holding, Holdings
@@ -12,10 +13,18 @@ from shimmy_store.ports.ledger import Ledger
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """``holding`` None: nothing is paid for, or not made yet, or it went into somebody else's."""
+    """``holding`` None: nothing is paid for, or not made yet, or it was ``merged`` into another."""
 
     customer: str
     holding: Holding | None
+    merged: bool = False
+
+    def gives_access(self, now: datetime) -> bool:
+        """Whether the licence can be used now."""
+        if self.holding is None or self.holding.licence.suspended:
+            return False
+        expiry = self.holding.licence.expiry
+        return expiry is None or expiry > now
 
 
 async def show_licences(
@@ -32,7 +41,8 @@ async def show_licences(
         record = await ledger.customer(name)
         if record is not None and record.merged_into in customers:
             continue
-        origin = None if record is None or record.merged_into else record.origin
+        merged = record is not None and bool(record.merged_into)
+        origin = None if record is None or merged else record.origin
         holding = None if origin is None else await holdings.show(licence_id(origin))
-        shown.append(Shown(name, holding))
+        shown.append(Shown(name, holding, merged))
     return shown

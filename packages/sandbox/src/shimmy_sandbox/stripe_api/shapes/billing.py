@@ -185,7 +185,7 @@ def invoice_line(
     description: str,
     parent: Document | None = None,
 ) -> Document:
-    """One line of an invoice; ``parent`` says which subscription item it is for."""
+    """One line of an invoice; ``parent`` says what it came of."""
     return {
         "id": new_id("il"),
         "object": "line_item",
@@ -214,12 +214,16 @@ def invoice_line(
     }
 
 
-def item_parent(item: Document, *, proration: bool) -> Document:
-    """A line's parent: the subscription item, and whether it settles a change."""
+def item_parent(item: Document, *, proration: bool, credited: Document | None = None) -> Document:
+    """A line's parent: the subscription item, and whether it settles a change.
+
+    ``credited`` names the lines that a credit gives back of. A proration comes of an invoice item
+    and is a line of its subscription item all the same.
+    """
     details: dict[str, Any] = {
         "invoice_item": new_id("ii") if proration else None,
         "proration": proration,
-        "proration_details": {"credited_items": None},
+        "proration_details": {"credited_items": credited},
         "subscription": item["subscription"],
         "subscription_item": item["id"],
     }
@@ -227,4 +231,19 @@ def item_parent(item: Document, *, proration: bool) -> Document:
         "invoice_item_details": None,
         "subscription_item_details": details,
         "type": "subscription_item_details",
+    }
+
+
+def one_time_parent(subscription: str | None) -> Document:
+    """The parent of a line for what is bought once: an invoice item."""
+    details: dict[str, Any] = {
+        "invoice_item": new_id("ii"),
+        "proration": False,
+        "proration_details": {"credited_items": None},
+        "subscription": subscription,
+    }
+    return {
+        "invoice_item_details": details,
+        "subscription_item_details": None,
+        "type": "invoice_item_details",
     }
