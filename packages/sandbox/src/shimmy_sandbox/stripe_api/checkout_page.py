@@ -16,7 +16,13 @@ from collections.abc import Mapping, Sequence
 from shimmy_sandbox.stripe_api.books import Books
 from shimmy_sandbox.stripe_api.pages import Page, cycle_words, notice, redirect, rendered
 from shimmy_sandbox.stripe_api.payments import ASYNC_KINDS
-from shimmy_sandbox.stripe_api.purchase import Payer, PayResult, answer_challenge, pay_session
+from shimmy_sandbox.stripe_api.purchase import (
+    Payer,
+    PayResult,
+    answer_challenge,
+    needs_method,
+    pay_session,
+)
 from shimmy_sandbox.stripe_api.store import Document
 
 _INCOMPLETE = "Your card's {} is incomplete."
@@ -114,7 +120,10 @@ def _wrong(books: Books, session: Document, form: Mapping[str, str]) -> str:
     terms = (session["consent_collection"] or {}).get("terms_of_service") == "required"
     if terms and not form.get("terms"):
         return "Please accept the terms of service."
-    return _wrong_card(form) if kind == "card" and session["amount_total"] else ""
+    if kind != "card" or not (form.get("card_number") or needs_method(books, session)):
+        return ""
+    # Whoever buys once for nothing is not asked for a card: what was sent all the same is ignored.
+    return _wrong_card(form) if session["mode"] == "subscription" or total else ""
 
 
 def _wrong_card(form: Mapping[str, str]) -> str:

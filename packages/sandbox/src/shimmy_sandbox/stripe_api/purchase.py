@@ -50,11 +50,21 @@ class PayResult:
     message: str = ""
 
 
+def needs_method(books: Books, session: Document) -> bool:
+    """Whether nobody can complete ``session`` without something to pay with.
+
+    What is bought once and costs nothing needs none; a subscription that costs nothing does, unless
+    it is asked for only ``if_required``.
+    """
+    always = session["payment_method_collection"] == "always"
+    return _charged(books, session) > 0 or (session["mode"] == "subscription" and always)
+
+
 def pay_session(
     books: Books, session: Document, payer: Payer, *, authenticated: bool = False
 ) -> PayResult:
     """One press of Pay on an open session."""
-    if _charged(books, session) == 0 and not payer.number:
+    if not needs_method(books, session) and (session["mode"] == "payment" or not payer.number):
         return PayResult("done", _bought(books, session, payer, None))
     if payer.kind != "card":
         method = catalogue.payment_method(books.now, payer.kind, payer.details)
@@ -67,18 +77,32 @@ def pay_session(
     if said == "pays":
         method["_set_up"] = authenticated
         return PayResult("done", _bought(books, session, payer, method))
-    session, intent = _intent(books, session)
     if said == "challenge":
-        url = f"{books.origin}/c/pay/{session['id']}/challenge"
-        payments.ask_for_authentication(books, intent, None, url)
-        challenge = {"email": payer.email, "name": payer.name, "number": payer.number}
-        return PayResult("challenge", books.change(session, {"_challenge": challenge}))
+        return PayResult("challenge", _challenged(books, session, payer))
     if card.number[-4:] == "4241":
         # A number that cannot exist never reaches a bank.
         return PayResult("declined", session, said.message)
-    books.add(method)
-    payments.fail(books, intent, method, said)
-    return PayResult("declined", books.change(session, {"_challenge": None}), said.message)
+    return _refused(books, session, method, said)
+
+
+def _challenged(books: Books, session: Document, payer: Payer) -> Document:
+    session, intent = _intent(books, session)
+    if intent is not None:
+        url = f"{books.origin}/c/pay/{session['id']}/challenge"
+        payments.ask_for_authentication(books, intent, None, url)
+    held = {"email": payer.email, "name": payer.name, "number": payer.number}
+    return books.change(session, {"_challenge": held})
+
+
+def _refused(
+    books: Books, session: Document, method: Document | None, why: Decline
+) -> PayResult:
+    session, intent = _intent(books, session)
+    if intent is not None:
+        if method is not None:
+            books.add(method)
+        payments.fail(books, intent, method, why)
+    return PayResult("declined", books.change(session, {"_challenge": None}), why.message)
 
 
 def answer_challenge(books: Books, session: Document, *, passed: bool) -> PayResult:
@@ -87,14 +111,14 @@ def answer_challenge(books: Books, session: Document, *, passed: bool) -> PayRes
     payer = Payer(held["email"], held["name"], number=held["number"])
     if passed:
         return pay_session(books, session, payer, authenticated=True)
-    session, intent = _intent(books, session)
-    refused: Decline = payments.AUTHENTICATION_FAILED
-    payments.fail(books, intent, None, refused)
-    return PayResult("declined", books.change(session, {"_challenge": None}), refused.message)
+    return _refused(books, session, None, payments.AUTHENTICATION_FAILED)
 
 
-def _intent(books: Books, session: Document) -> tuple[Document, Document]:
-    """The session's payment intent, made at the first attempt."""
+def _intent(books: Books, session: Document) -> tuple[Document, Document | None]:
+    """The session's payment intent, made at the first attempt; None where nothing is charged."""
+    amount, currency = _charged(books, session), session["currency"]
+    if amount == 0:
+        return session, None
     if session["_intent"]:
         return session, books.get("payment_intent", session["_intent"])
     data = session["_intent_data"]
@@ -102,7 +126,6 @@ def _intent(books: Books, session: Document) -> tuple[Document, Document]:
     fields["metadata"] = merged_metadata({}, data.get("metadata"))
     if session["mode"] == "subscription":
         fields |= {"description": "Subscription creation", "setup_future_usage": "off_session"}
-    amount, currency = _charged(books, session), session["currency"]
     made = payments.new_intent(books, amount, currency, session["customer"], **fields)
     return books.change(session, {"_intent": made["id"]}), made
 
@@ -119,7 +142,7 @@ def _charged(books: Books, session: Document) -> int:
 
 def _bought(books: Books, session: Document, payer: Payer, method: Document | None) -> Document:
     customer = _customer(books, session, payer)
-    session, intent = (session, None) if not _charged(books, session) else _intent(books, session)
+    session, intent = _intent(books, session)
     if intent is not None and customer is not None:
         intent = books.change(intent, {"customer": customer})
     keeps = session["mode"] == "subscription" or session["_intent_data"].get("setup_future_usage")
@@ -190,7 +213,11 @@ def _subscribed(
 def _receipt(books: Books, session: Document, customer: str, intent: Document) -> Document:
     """The invoice of a one-time purchase."""
     bought = [(item["price"], item["quantity"]) for item in session["_items"]]
-    lines = item_lines.one_time_lines(books.now, bought, None)
+    made = item_lines.one_time_lines(books.now, bought, None)
+    lines = [
+        {**line, "description": item["description"]}
+        for line, item in zip(made, session["_items"], strict=True)
+    ]
     data = session["invoice_creation"]["invoice_data"]
     invoice = invoicing.draft(books, customer, "manual", lines)
     metadata = merged_metadata({}, data["metadata"])
