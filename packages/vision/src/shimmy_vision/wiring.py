@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from shimmy_vision.adapters.child_probe import (
     report_library,
     report_probe_error,
 )
+from shimmy_vision.adapters.engine_serving import serve_analyses
 from shimmy_vision.adapters.folder_model_store import FolderModelStore, names_in
 from shimmy_vision.adapters.hashed_model_files import HashedModelFiles
 from shimmy_vision.adapters.http_model_source import HttpModelSource
@@ -346,6 +347,12 @@ def _model_facts(settings: Settings) -> list[ModelFacts]:
             ModelFacts(listed.pin.family, str(listed.folder), listed.bytes_present, problem, remedy)
         )
     return facts
+
+
+def serve_engine(settings: Settings, order: VisionOrder, into: IO[bytes], out: IO[bytes]) -> None:
+    """For the engine process: answer what comes in until it ends."""
+    with vision(settings, order) as analyse:
+        serve_analyses(analyse, into, out)
 
 
 def describe_library_here(directory: Path) -> str:

@@ -34,6 +34,7 @@ COMMANDS = {
     "doctor": Command("shimmy_vision.cli.doctor", "Tell what is installed and what to do next."),
 }
 HIDDEN = {
+    "engine-worker": Command("shimmy_vision.cli.engine_worker", "Analyse for another process."),
     "probe-engine": Command("shimmy_vision.cli.probe_engine", "Load a model in a trial process."),
 }
 
