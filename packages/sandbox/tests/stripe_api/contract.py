@@ -68,17 +68,26 @@ def _object_validator(kind: str) -> Draft202012Validator:
 def event_problems(event: Any) -> list[str]:
     """What in the object that an event is about is not as the description says."""
     held = event["data"]["object"]
+    return [f"{event['type']} {problem}" for problem in object_problems(held)]
+
+
+def object_problems(held: Any) -> list[str]:
+    """What in an object is not as the description says; nothing where it says nothing."""
     if held["object"] not in document().get("components", {}).get("schemas", {}):
         return []
     found = _object_validator(held["object"]).iter_errors(held)
-    return [f"{event['type']} {error.json_path}: {error.message[:200]}" for error in found]
+    return [f"{error.json_path}: {error.message[:200]}" for error in found]
 
 
 def problems(method: str, path: str, status: int, body: Any) -> list[str]:
-    """What in a reply is not as the description says; nothing where it says nothing."""
+    """What in a reply is not as the description says; nothing where it says nothing.
+
+    A list that it leaves out may still hold objects that it describes.
+    """
     pattern = operation_of(method, path)
     if pattern is None:
-        return []
+        listed = body.get("data", []) if body.get("object") == "list" else []
+        return [problem for one in listed for problem in object_problems(one)]
     validator = _validator(method.lower(), pattern, "200" if status == 200 else "default")
     found = [f"{error.json_path}: {error.message[:200]}" for error in validator.iter_errors(body)]
     if pattern == "/v1/events" and status == 200:

@@ -255,11 +255,68 @@ def test_a_known_customer_keeps_name_and_email(shop: Shop) -> None:
     assert shop.v1.customers.retrieve(customer.id).name == "Grace"
 
 
-def test_credit_and_prices_of_nothing_need_no_card(shop: Shop) -> None:
+def test_a_subscription_that_costs_nothing(shop: Shop) -> None:
     free = shop.session(shop.price(0))
+    assert "number is incomplete" in shop.pay(free, "").text
+    declined = shop.pay(free, "4000000000000002")
+    assert (declined.status_code, "card was declined" in declined.text) == (402, True)
+    assert shop.pay(free).status_code == 303
+    expand = {"expand": ["invoice.payments", "subscription"]}
+    done = shop.v1.checkout.sessions.retrieve(free.id, expand)
+    assert (done.status, done.payment_status) == ("complete", "no_payment_required")
+    assert done.subscription.status == "active"
+    assert done.subscription.default_payment_method.startswith("pm_")
+    invoice = done.invoice
+    assert (invoice.status, invoice.total, invoice.amount_paid) == ("paid", 0, 0)
+    assert (invoice.billing_reason, len(invoice.lines.data)) == ("subscription_create", 1)
+    assert invoice.payments.data == []
+    assert shop.v1.payment_intents.list().data == []
+    assert shop.v1.charges.list().data == []
+    shop.advance(days=28, hours=1)
+    renewal = shop.v1.invoices.list({"subscription": done.subscription.id}).data[0]
+    assert (renewal.status, renewal.billing_reason) == ("paid", "subscription_cycle")
+
+
+def test_a_challenge_for_nothing_makes_no_payment(shop: Shop) -> None:
+    free = shop.session(shop.price(0))
+    challenge = shop.pay(free, "4000002500003155").headers["location"]
+    assert shop.browser.post(challenge, data={"outcome": "complete"}).status_code == 303
+    done = shop.v1.checkout.sessions.retrieve(free.id)
+    assert (done.status, shop.v1.payment_intents.list().data) == ("complete", [])
+
+
+def test_a_card_only_where_it_is_needed(shop: Shop) -> None:
+    free = shop.session(shop.price(0), payment_method_collection="if_required")
     assert shop.pay(free, "").status_code == 303
-    done = shop.v1.checkout.sessions.retrieve(free.id, {"expand": ["invoice"]})
-    assert (done.payment_status, done.invoice.status) == ("no_payment_required", "paid")
+    done = shop.v1.checkout.sessions.retrieve(free.id, {"expand": ["subscription"]})
+    assert done.subscription.default_payment_method is None
+
+
+@pytest.mark.parametrize("card", ["", "4242424242424242", "4000000000000002"])
+def test_buying_once_for_nothing(shop: Shop, card: str) -> None:
+    price = shop.price(0, recurring=None)
+    session = shop.session(price, "payment", customer_creation="always")
+    assert "card_number" not in shop.browser.get(session.url).text
+    assert shop.pay(session, card).status_code == 303
+    done = shop.v1.checkout.sessions.retrieve(session.id, {"expand": ["customer"]})
+    assert (done.status, done.payment_status) == ("complete", "no_payment_required")
+    assert (done.payment_intent, done.invoice, done.amount_total) == (None, None, 0)
+    assert done.customer.email == "ada@example.com"
+    assert shop.v1.payment_intents.list().data == []
+    assert shop.types()[-1] == "checkout.session.completed"
+    asked = {"customer": done.customer.id, "status": "complete"}
+    assert [one.id for one in shop.v1.checkout.sessions.list(asked).data] == [session.id]
+    assert shop.v1.checkout.sessions.list({**asked, "status": "open"}).data == []
+
+
+def test_nobody_buys_for_nothing_as_a_guest(shop: Shop) -> None:
+    session = shop.session(shop.price(0, recurring=None), "payment")
+    assert shop.pay(session, "").status_code == 303
+    done = shop.v1.checkout.sessions.retrieve(session.id)
+    assert (done.customer_creation, done.customer[:4]) == ("if_required", "cus_")
+
+
+def test_credit_is_spent_first(shop: Shop) -> None:
     big = shop.subscribe(shop.price(5000))
     small = shop.price(1000)
     change = {"items": [{"id": big["items"].data[0].id, "price": small.id}]}
@@ -292,6 +349,8 @@ def test_sessions_are_found_by_what_they_led_to(shop: Shop) -> None:
     assert found() == [second.id, first.id]
     assert found(subscription=done.subscription) == [first.id]
     assert found(customer=done.customer) == [first.id]
+    assert found(customer=done.customer, status="complete") == [first.id]
+    assert found(customer=done.customer, status="open") == []
     assert found(status="open") == [second.id]
     assert found(customer_details={"email": "ada@example.com"}) == [first.id]
     lifetime = shop.session(shop.price(recurring=None), "payment")

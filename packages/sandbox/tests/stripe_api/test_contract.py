@@ -20,6 +20,7 @@ from . import contract
 BESIDE = {
     "DELETE customers/{id}",
     "GET customers/{id}/payment_methods",
+    "GET invoices/{id}/lines",
     "POST payment_methods/{id}/attach",
     "POST payment_methods/{id}/detach",
 }
@@ -123,6 +124,8 @@ def test_a_wrong_reply_is_noticed() -> None:
         return
     assert contract.problems("get", "/v1/prices/price_1", 200, {"id": 1})
     assert contract.problems("get", "/v1/prices/price_1", 400, {"error": {"message": "x"}})
+    listed = {"object": "list", "data": [{"object": "line_item", "id": "il_1"}]}
+    assert contract.problems("get", "/v1/invoices/in_1/lines", 200, listed)
     assert not contract.problems("get", "/v1/prices/p", 400, {
         "error": {"message": "x", "type": "api_error"}
     })  # fmt: skip

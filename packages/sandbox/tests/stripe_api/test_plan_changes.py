@@ -132,7 +132,7 @@ def test_it_joins_the_renewal_of_another_subscription(shop: Shop, plans: Plans) 
     assert lines_of(shop.v1.invoices.retrieve(euros.latest_invoice)) == [500]
     shop.v1.subscriptions.cancel(euros.id)
     preview = shop.v1.invoices.create_preview({"subscription": other.id})
-    assert (lines_of(preview), preview.total) == ([-1450, 3950, -3950, 1200], -250)
+    assert (lines_of(preview), preview.total) == ([-3950, -1450, 3950, 1200], -250)
     shop.advance(days=31, hours=1)
     (renewal, _) = shop.v1.invoices.list({"subscription": other.id}).data
     assert (lines_of(renewal), renewal.amount_due, renewal.status) == (lines_of(preview), 0, "paid")
@@ -161,7 +161,7 @@ def test_prorating_and_invoicing_settles_pending_items_too(shop: Shop, plans: Pl
     wish = {"prorate": True, "invoice_now": True}
     ended = shop.v1.subscriptions.cancel(plans.subscription.id, wish)
     last = shop.v1.invoices.retrieve(ended.latest_invoice)
-    assert (lines_of(last), last.total, last.status) == ([-1450, 3950, -3950], -1450, "paid")
+    assert (lines_of(last), last.total, last.status) == ([-3950, -1450, 3950], -1450, "paid")
     assert shop.v1.customers.retrieve(ended.customer).balance == -1450
 
 

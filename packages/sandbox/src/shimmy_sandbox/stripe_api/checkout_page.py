@@ -77,6 +77,8 @@ def _form(
         session=session,
         items=items,
         methods=methods,
+        card_fields="card" in methods
+        and (session["mode"] == "subscription" or needs_method(books, session)),
         known_email=known,
         form=form,
         problem=problem,
@@ -120,10 +122,10 @@ def _wrong(books: Books, session: Document, form: Mapping[str, str]) -> str:
     terms = (session["consent_collection"] or {}).get("terms_of_service") == "required"
     if terms and not form.get("terms"):
         return "Please accept the terms of service."
-    if kind != "card" or not (form.get("card_number") or needs_method(books, session)):
-        return ""
     # Whoever buys once for nothing is not asked for a card: what was sent all the same is ignored.
-    return _wrong_card(form) if session["mode"] == "subscription" or total else ""
+    optional = session["mode"] == "subscription" and bool(form.get("card_number"))
+    needed = needs_method(books, session) or optional
+    return _wrong_card(form) if kind == "card" and needed else ""
 
 
 def _wrong_card(form: Mapping[str, str]) -> str:

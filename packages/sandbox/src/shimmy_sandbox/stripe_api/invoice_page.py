@@ -25,17 +25,21 @@ def answer(books: Books, method: str, steps: Sequence[str], form: Mapping[str, s
         return notice(books, "Nothing here", "There is no such invoice.", status=404)
     books = books.for_customer(invoice["customer"])
     if method != "POST" or invoice["status"] != "open":
-        return rendered(books, "invoice.html", invoice=invoice, problem="")
+        return _page(books, invoice)
     number = form.get("card_number", "")
     method_document = _given_card(books, invoice, number) if number else _on_file(books, invoice)
     if isinstance(method_document, str):
-        page = {"invoice": invoice, "problem": method_document}
-        return rendered(books, "invoice.html", status=402, **page)
+        return _page(books, invoice, method_document, 402)
     invoice, refused = lifecycle.pay(books, invoice, method_document, on_session=True)
     if refused is not None:
-        page = {"invoice": invoice, "problem": refused.message}
-        return rendered(books, "invoice.html", status=402, **page)
+        return _page(books, invoice, refused.message, 402)
     return redirect(f"/i/{invoice['id']}")
+
+
+def _page(books: Books, invoice: Document, problem: str = "", status: int = 200) -> Page:
+    lines = invoicing.lines_of(invoice)
+    shown = {"invoice": invoice, "lines": lines, "problem": problem}
+    return rendered(books, "invoice.html", status=status, **shown)
 
 
 def _on_file(books: Books, invoice: Document) -> Document | None:

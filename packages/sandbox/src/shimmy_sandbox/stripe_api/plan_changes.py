@@ -15,7 +15,6 @@ from shimmy_sandbox.stripe_api.shapes import billing
 from shimmy_sandbox.stripe_api.store import Document
 from shimmy_sandbox.stripe_api.wire import invalid, no_such
 
-
 _UPDATED = "customer.subscription.updated"
 
 

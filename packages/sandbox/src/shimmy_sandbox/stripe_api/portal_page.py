@@ -238,6 +238,13 @@ def _cancel(visit: Visit, method: str) -> Page:
     if settings["mode"] == "immediately":
         kept = {**subscription["cancellation_details"], **details}
         subscription = visit.books.change(subscription, {"cancellation_details": kept})
+        behaviour = settings["proration_behavior"]
+        subscription = plan_changes.close_account(
+            visit.books,
+            subscription,
+            prorate=behaviour != "none",
+            invoice_now=behaviour == "always_invoice",
+        )
         lifecycle.cancel(visit.books, subscription, "cancellation_requested")
         return _after(visit, "Your subscription was cancelled.")
     # Flexible billing: the date is set, cancel_at_period_end stays false.

@@ -94,9 +94,7 @@ def _challenged(books: Books, session: Document, payer: Payer) -> Document:
     return books.change(session, {"_challenge": held})
 
 
-def _refused(
-    books: Books, session: Document, method: Document | None, why: Decline
-) -> PayResult:
+def _refused(books: Books, session: Document, method: Document | None, why: Decline) -> PayResult:
     session, intent = _intent(books, session)
     if intent is not None:
         if method is not None:
@@ -173,7 +171,8 @@ def _customer(books: Books, session: Document, payer: Payer) -> str | None:
             changes["name"] = payer.name
         books.change(customer, changes, "customer.updated")
         return str(customer["id"])
-    if session["customer_creation"] != "always":
+    # Without a payment there are no guests: what costs nothing is always somebody's.
+    if session["customer_creation"] != "always" and session["amount_total"]:
         return None
     made = catalogue.customer(books.now)
     made |= {"email": payer.email, "name": payer.name or None, "_indexed": books.now}
