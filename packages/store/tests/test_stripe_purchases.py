@@ -255,3 +255,88 @@ def test_a_first_payment_that_fails_buys_nothing(town: Town) -> None:
     with pytest.raises(AssertionError):
         town.buy("developer", customer, REFUSED_LATER)
     assert purchases_of(town, customer).subscriptions == ()
+
+
+def test_a_month_is_found_behind_more_lines_than_an_invoice_shows(town: Town) -> None:
+    customer = town.customer()
+    bought = town.buy("developer", customer)
+    for _ in range(4):
+        for plan in ("startup", "developer"):
+            town.pass_time(hours=3)
+            change(
+                town,
+                bought.subscription,
+                town.prices[plan],
+                proration_behavior="create_prorations",
+            )
+    before = only(town, customer).paid_through
+    town.pass_time(days=31)
+    newest = town.sdk.v1.invoices.list({"customer": customer}).data[0]
+    assert newest.lines.has_more, "or this proves nothing"
+    found = only(town, customer)
+    assert before is not None
+    assert found.paid_through is not None
+    assert found.paid_through > before + timedelta(days=27)
+
+
+def test_a_plan_beside_something_else_is_that_plan(town: Town) -> None:
+    customer = town.customer()
+    bought = town.buy("startup", customer)
+    product = town.sdk.v1.products.create({"name": "Support"})
+    support = town.sdk.v1.prices.create(
+        {
+            "product": product.id,
+            "currency": "usd",
+            "unit_amount": 5000,
+            "recurring": {"interval": "month"},
+        }
+    )
+    order = {"items": [{"price": support.id}], "proration_behavior": "always_invoice"}
+    town.sdk.v1.subscriptions.update(bought.subscription, order)
+    town.pass_time(days=32)
+    found = only(town, customer)
+    assert (found.plan, found.several) == ("startup", False)
+    assert found.paid_through is not None
+    assert found.paid_through > town.now()
+    more = {"items": [{"price": town.prices["developer"]}], "proration_behavior": "none"}
+    town.sdk.v1.subscriptions.update(bought.subscription, more)
+    town.work()
+    assert town.licence(bought.subscription).plan == "startup"
+    assert Alarm("several-plans", bought.subscription) in town.ask("open_alarms")
+
+
+def test_a_gift_is_a_licence(town: Town) -> None:
+    gift = town.sdk.v1.prices.create(
+        {"product": "lifetime", "currency": "usd", "unit_amount": 0, "lookup_key": "gift"}
+    )
+    session = town.sdk.v1.checkout.sessions.create(
+        {
+            "mode": "payment",
+            "customer": town.customer(),
+            "line_items": [{"price": gift.id, "quantity": 1}],
+            "metadata": {"plan": "lifetime"},
+            "success_url": "http://127.0.0.1:9/thanks",
+        }
+    )
+    done = town.browser.post(session.url, data={"email": "b@example.com", "name": "Ada"})
+    assert done.status_code == 303, done.text
+    assert town.sdk.v1.checkout.sessions.retrieve(session.id).payment_status == (
+        "no_payment_required"
+    )
+    town.work()
+    licence = town.licence(session.id)
+    assert (licence.plan, licence.suspended, licence.expiry) == ("lifetime", False, None)
+
+
+def test_a_month_that_was_never_paid_is_not_credited(town: Town) -> None:
+    customer = town.customer()
+    bought = town.buy("developer", customer)
+    bad = town.sdk.v1.payment_methods.attach("pm_card_chargeCustomerFail", {"customer": customer})
+    town.sdk.v1.subscriptions.update(bought.subscription, {"default_payment_method": bad.id})
+    town.pass_time(days=31, hours=2)
+    assert town.sdk.v1.subscriptions.retrieve(bought.subscription).status == "past_due"
+    town.buy("startup", customer)
+    town.work()
+    assert town.sdk.v1.subscriptions.retrieve(bought.subscription).status == "canceled"
+    assert town.sdk.v1.customers.retrieve(customer).balance == 0
+    assert town.licence(bought.subscription).plan == "startup"
