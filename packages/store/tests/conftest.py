@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from ledger_places import Place, in_file, in_memory, on_server
 from postgres_server import PostgresServer, find_programs, running_server
+from store_server import Store, open_store
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +41,10 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "file":
         return in_file(tmp_path / "ledger.sqlite")
     return on_server(request.getfixturevalue("url"))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """The whole store on loopback, one a test file."""
+    with open_store(tmp_path_factory.mktemp("store")) as opened:
+        yield opened

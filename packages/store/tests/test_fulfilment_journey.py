@@ -64,6 +64,24 @@ def test_months_come_and_go(town: Town) -> None:
     assert town.licence(bought.subscription).suspended
 
 
+def test_lifetime_is_there_when_the_month_of_a_cancelled_plan_ends(town: Town) -> None:
+    """No event tells of that moment: the store looks by itself."""
+    customer = town.customer()
+    once = town.buy("lifetime", customer)
+    town.pass_time(days=1)
+    monthly = town.buy("startup", customer)
+    town.work()
+    assert town.licence(once.payment_intent).plan == "startup"
+    town.sdk.v1.subscriptions.cancel(monthly.subscription)
+    town.work()
+    assert town.licence(once.payment_intent).plan == "startup", "its month is paid for"
+    town.pass_time(days=32)
+    assert town.ask("take_stock").oldest_event is None
+    assert town.work(listen=False).settled == 1
+    licence = town.licence(once.payment_intent)
+    assert (licence.plan, licence.expiry, licence.suspended) == ("lifetime", None, False)
+
+
 def test_money_that_goes_back_takes_access_with_it(town: Town) -> None:
     bought = town.buy("lifetime", town.customer())
     town.work()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import pytest
 from hypothesis import assume, settings
@@ -22,6 +22,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from ledger_places import MINUTE, NOW, a_link, event, notice
+from ledger_truth import OPEN, Event, Message, Numbered, Owned, Truth
 from postgres_server import PostgresServer
 
 from shimmy_store.adapters.ledger_schema import migrate_ledger
@@ -31,7 +32,7 @@ from shimmy_store.adapters.sqlite_database import SqliteDatabase
 from shimmy_store.domain.catalog import PlanId
 from shimmy_store.domain.fulfilment import Alarm
 from shimmy_store.ports.database import Database
-from shimmy_store.ports.ledger import CustomerRecord, EventState, Lease, Stock
+from shimmy_store.ports.ledger import CustomerRecord, EventState, Stock
 
 T = TypeVar("T")
 
@@ -40,58 +41,6 @@ EVENTS = st.sampled_from([f"e{number}" for number in range(6)])
 KEYS = st.sampled_from(["one", "it's", "100%s ?"])
 LINKS = st.sampled_from(["l1", "l2"])
 WAITS = st.none() | st.integers(0, 3)
-OPEN = ("pending", "parked")
-Numbered: TypeAlias = tuple[int, Lease]
-
-
-@dataclass
-class Event:
-    """As it should lie in the ledger."""
-
-    customer: str
-    state: EventState
-    again: int = 0
-    attempts: int = 0
-    received: int = 0
-    known_to: int = -1
-    body: bool = True
-
-
-@dataclass
-class Message:
-    """As it should lie in the outbox."""
-
-    added: int
-    state: str = "waiting"
-    again: int = 0
-    attempts: int = 0
-
-
-@dataclass
-class Owned:
-    """A customer; ``lease`` is the number of the one that holds it."""
-
-    record: CustomerRecord
-    lease: int = -1
-    until: int = 0
-
-
-@dataclass
-class Truth:
-    """All of it; times are minutes."""
-
-    events: dict[str, Event] = field(default_factory=dict)
-    messages: dict[str, Message] = field(default_factory=dict)
-    customers: dict[str, Owned] = field(default_factory=dict)
-    links: dict[str, tuple[int, int | None]] = field(default_factory=dict)
-    alarms: dict[Alarm, bool] = field(default_factory=dict)
-
-    def holds(self, lease: Numbered) -> bool:
-        return self.customers[lease[1].record.customer].lease == lease[0]
-
-    def free(self, lease: Numbered) -> None:
-        owned = self.customers[lease[1].record.customer]
-        owned.lease, owned.until = -1, 0
 
 
 class LedgerLife(RuleBasedStateMachine):
@@ -124,9 +73,9 @@ class LedgerLife(RuleBasedStateMachine):
     def at(self, minutes: int = 0) -> datetime:
         return NOW + (self.minute + minutes) * MINUTE
 
-    def tell(self, keys: list[str]) -> None:
+    def tell(self, keys: list[str], customer: str) -> None:
         for key in keys:
-            self.truth.messages.setdefault(key, Message(self.minute))
+            self.truth.messages.setdefault(key, Message(self.minute, customer=customer))
 
     @rule(minutes=st.integers(1, 3))
     def wait(self, minutes: int) -> None:
@@ -163,19 +112,31 @@ class LedgerLife(RuleBasedStateMachine):
         keys=st.lists(KEYS, max_size=2),
         email=st.sampled_from(["", "Ada@x", "aDA@X", "b@x"]),
         plan=st.sampled_from([None, "developer", "lifetime"]),
+        look=st.none() | st.integers(-1, 4),
     )
-    def settle(self, lease: Numbered, keys: list[str], email: str, plan: PlanId | None) -> None:
+    def settle(
+        self,
+        lease: Numbered,
+        keys: list[str],
+        email: str,
+        plan: PlanId | None,
+        look: int | None,
+    ) -> None:
         customer = lease[1].record.customer
-        record = CustomerRecord(customer, f"sub {lease[0]}", email, plan, lease[0])
+        at = None if look is None else self.at(look)
+        record = CustomerRecord(customer, f"sub {lease[0]}", email, plan, lease[0], look_again=at)
         settled = self.run(
             self.ledger.settle_customer(lease[1], record, [notice(one) for one in keys], self.at())
         )
         assert settled == self.truth.holds(lease)
         if not settled:
+            self.truth.overtaken(lease, self.minute)
             return
         self.truth.free(lease)
-        self.tell(keys)
         owned = self.truth.customers[customer]
+        if email and email != owned.record.email:
+            self.truth.send_again(customer, self.minute)
+        self.tell(keys, customer)
         owned.record = replace(
             record,
             merged_into=owned.record.merged_into,
@@ -188,9 +149,29 @@ class LedgerLife(RuleBasedStateMachine):
 
     @rule(lease=leases)
     def release(self, lease: Numbered) -> None:
-        self.run(self.ledger.release_customer(lease[1]))
+        self.run(self.ledger.release_customer(lease[1], self.at()))
         if self.truth.holds(lease):
             self.truth.free(lease)
+        else:
+            self.truth.overtaken(lease, self.minute)
+
+    @rule(lease=leases)
+    def note_origin(self, lease: Numbered) -> None:
+        noted = self.run(self.ledger.note_origin(lease[1], "sub noted"))
+        assert noted == self.truth.holds(lease)
+        if noted:
+            owned = self.truth.customers[lease[1].record.customer]
+            owned.record = replace(owned.record, origin="sub noted")
+
+    @rule()
+    def wake(self) -> None:
+        self.run(self.ledger.wake_customers(self.at()))
+        self.truth.wake(self.at())
+
+    @rule(name=st.none() | EVENTS | KEYS)
+    def retry(self, name: str | None) -> None:
+        found = self.run(self.ledger.retry(name, self.at()))
+        assert found == self.truth.retry(name, self.minute)
 
     @rule(first=leases, second=leases, link=LINKS)
     def merge(self, first: Numbered, second: Numbered, link: str) -> None:
@@ -237,7 +218,7 @@ class LedgerLife(RuleBasedStateMachine):
     @rule(key=KEYS)
     def add_message(self, key: str) -> None:
         self.run(self.ledger.add_message(notice(key), "cus_1", self.at()))
-        self.tell([key])
+        self.tell([key], "cus_1")
 
     @rule(most=st.integers(1, 2), minutes=st.integers(1, 3))
     def take_messages(self, most: int, minutes: int) -> None:
@@ -247,8 +228,8 @@ class LedgerLife(RuleBasedStateMachine):
             for key, one in self.truth.messages.items()
             if one.state == "waiting" and one.again <= self.minute
         ][:most]
-        found = [(one.notice.key, one.attempts) for one in taken]
-        assert found == [(key, one.attempts) for key, one in due]
+        found = [(one.notice.key, one.attempts, one.added) for one in taken]
+        assert found == [(key, one.attempts, NOW + one.added * MINUTE) for key, one in due]
         for _, one in due:
             one.again = self.minute + minutes
 
@@ -315,6 +296,26 @@ class LedgerLife(RuleBasedStateMachine):
         ]
 
     @invariant()
+    def everybody_who_is_free_and_due_has_a_turn(self) -> None:
+        expected: dict[str, list[str]] = {}
+        for name, one in self.truth.events.items():
+            owned = self.truth.customers.get(one.customer)
+            free = owned is None or owned.until <= self.minute
+            if one.state == "pending" and one.again <= self.minute and free:
+                expected.setdefault(one.customer or name, []).append(name)
+        found = self.run(self.ledger.due_work(self.at(), 100))
+        turns = [(names[0], len(names)) for names in expected.values()]
+        assert [(one.event.id, one.events) for one in found] == turns
+        assert self.run(self.ledger.due_work(self.at(), 1)) == found[:1]
+        for customer in self.truth.customers:
+            theirs = self.run(self.ledger.due_events(self.at(), 100, customer))
+            assert [one.id for one in theirs] == [
+                name
+                for name, one in self.truth.events.items()
+                if one.customer == customer and one.state == "pending" and one.again <= self.minute
+            ]
+
+    @invariant()
     def customers_are_on_record(self) -> None:
         records = [one.record for one in self.truth.customers.values()]
         for record in records:
@@ -340,7 +341,7 @@ class LedgerLife(RuleBasedStateMachine):
     def stock_is_what_lies_there(self) -> None:
         events, messages = self.truth.events.values(), self.truth.messages.values()
         unsent = [one.added for one in messages if one.state == "waiting"]
-        oldest = [one.received for one in events if one.state in OPEN]
+        oldest = [one.received for one in events if one.state == "pending"]
         assert self.run(self.ledger.take_stock()) == Stock(
             dict(Counter(one.state for one in events)),
             NOW + min(oldest) * MINUTE if oldest else None,

@@ -18,6 +18,7 @@ from purchases_made import (
     subscription,
 )
 
+from shimmy_store.domain.catalog import rank
 from shimmy_store.domain.fulfilment import (
     COLLECTING,
     Alarm,
@@ -25,7 +26,6 @@ from shimmy_store.domain.fulfilment import (
     Licence,
     decide_fulfilment,
     licence_id,
-    rank,
 )
 from shimmy_store.domain.merging import Merge, Side, plan_merge
 from shimmy_store.domain.purchases import (

@@ -55,8 +55,18 @@ def test_what_is_received(data: bytes, endpoint: Endpoint, answer: object) -> No
             assert again == "heard-before"
         heard = await ledger.due_events(NOW, 10)
         assert [one.customer for one in heard] == (["cus_1"] if answer == "new" else [])
-        alarmed = answer == Rejected("wrong-mode")
-        assert await ledger.open_alarms() == ([Alarm("wrong-mode", "evt_1")] if alarmed else [])
+        alarms = [Alarm("wrong-mode", "invoice.paid")] if answer == Rejected("wrong-mode") else []
+        assert await ledger.open_alarms() == alarms
+
+    in_memory().tell(story)
+
+
+def test_an_endpoint_of_the_other_mode_is_one_alarm_however_much_it_sends() -> None:
+    async def story(ledger: SqlLedger) -> None:
+        for number in range(3):
+            data = body(id=f"evt_{number}")
+            await receive_event(data, signed(data), LIVE, ledger, NOW)
+        assert len(await ledger.open_alarms()) == 1
 
     in_memory().tell(story)
 

@@ -80,6 +80,18 @@ def test_a_customer_that_fails_is_told_of_and_passed_over(
     tell(story)
 
 
+def test_a_mistake_of_ours_is_one_customers_matter() -> None:
+    async def story(works: Works) -> None:
+        works.till.crashing["cus_2"] = ZeroDivisionError("an address: a@b.example")
+        assert await reconciled(works) == [
+            Looked("cus_1", "settled"),
+            Looked("cus_2", "failed", "crashed", "ZeroDivisionError"),
+            Looked("cus_3", "settled"),
+        ]
+
+    tell(story)
+
+
 def test_a_customer_that_somebody_works_on_is_said_and_left_to_them() -> None:
     async def story(works: Works) -> None:
         await leased(works.ledger, "cus_2", "another")

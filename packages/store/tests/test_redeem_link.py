@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import pytest
-from ledger_places import NOW, in_memory
+from ledger_places import NOW, in_memory, leased
 
 from shimmy_store.adapters.signed_links import SignedLinks
 from shimmy_store.adapters.sql_ledger import SqlLedger
@@ -16,7 +16,14 @@ from shimmy_store.ports.ledger import Link
 from shimmy_store.use_cases.redeem_link import SignedIn, Unusable, redeem_link
 
 SIGNER, FORGER = SignedLinks(["a secret " * 4]), SignedLinks(["another one " * 4])
-LINK = Link("l1", "sign-in", ("cus_1", "cus_2"), "my browser", NOW + timedelta(minutes=15))
+LINK = Link(
+    "l1",
+    "sign-in",
+    ("cus_1", "cus_2"),
+    "my browser",
+    NOW + timedelta(minutes=15),
+    mailbox="ada@x.example",
+)
 TICK = timedelta(microseconds=1)
 
 
@@ -33,8 +40,16 @@ class Gate:
         return await redeem_link(token, browser, self.ledger, SIGNER, now)
 
 
+async def move(ledger: SqlLedger, customer: str, email: str) -> None:
+    """A customer has this address at Stripe."""
+    lease = await leased(ledger, customer)
+    assert await ledger.settle_customer(lease, replace(lease.record, email=email), [], NOW)
+
+
 def tell(story: Callable[[Gate], Awaitable[None]], link: Link | None = LINK) -> None:
     async def told(ledger: SqlLedger) -> None:
+        for customer in LINK.customers:
+            await move(ledger, customer, "Ada@X.example")
         if link is not None:
             await ledger.add_link(link)
         await story(Gate(ledger))
@@ -129,3 +144,30 @@ def test_a_link_that_is_kept_nowhere_is_unknown() -> None:
         assert await gate.redeem() == "unknown"
 
     tell(story, None)
+
+
+@pytest.mark.parametrize("now_at", ["eve@x.example", "ada@x.example.org", ""])
+def test_whoever_has_moved_is_not_signed_in_by_the_old_mailbox(now_at: str) -> None:
+    async def story(gate: Gate) -> None:
+        await move(gate.ledger, "cus_2", now_at)
+        assert await gate.redeem() == SignedIn(("cus_1",))
+
+    tell(story)
+
+
+def test_a_link_to_a_mailbox_that_is_nobodys_any_more_is_too_old() -> None:
+    async def story(gate: Gate) -> None:
+        for customer in LINK.customers:
+            await move(gate.ledger, customer, "eve@x.example")
+        assert await gate.redeem("another browser") == "other-browser"
+        assert await gate.redeem() == "late"
+
+    tell(story)
+
+
+def test_a_link_of_no_mailbox_opens_nothing() -> None:
+    async def story(gate: Gate) -> None:
+        await move(gate.ledger, "cus_1", "")
+        assert await gate.redeem() == "late"
+
+    tell(story, replace(LINK, mailbox=""))

@@ -11,7 +11,7 @@ from outbox import BUSY, MINUTE, REFUSED, SECOND, URL, Postman, PowerCut, Store,
 
 from shimmy_store.domain.fulfilment import Alarm, licence_id
 from shimmy_store.domain.notices import NoticeKind
-from shimmy_store.domain.retry import MOST_ATTEMPTS
+from shimmy_store.domain.retry import PARK_AFTER
 from shimmy_store.errors import LicensingError
 from shimmy_store.ports.database import Statement
 from shimmy_store.use_cases.send_messages import Posted
@@ -116,6 +116,27 @@ def test_an_offer_is_good_for_a_week_from_the_mail_that_arrives() -> None:
     in_store(work)
 
 
+def test_an_offer_to_another_mailbox_is_another_one() -> None:
+    """Else the holder of the old mailbox had a link that became good again."""
+
+    async def work(store: Store) -> None:
+        links = []
+        for email in ("ada@example.com", "eve@example.com"):
+            await store.customer("cus_0", email, "sub_0")
+            identifier = await store.customer("cus_1", email, "sub_1")
+            facts = {"licence": str(identifier), "plan": "developer"}
+            await store.notice("licence", "cus_1", email, **facts)
+            assert await store.send() == Posted(1, 0)
+            token = store.postman.mails[-1].written.text.partition("/merge?token=")[2].split()[0]
+            link = await store.ledger.link(store.office.signer.read(token) or "")
+            assert link is not None
+            assert link.mailbox == email
+            links.append(link.id)
+        assert links[0] != links[1]
+
+    in_store(work)
+
+
 @pytest.mark.parametrize("sent_first", ["cus_0", "cus_1"])
 def test_nobody_who_is_merged_is_offered_a_merge(sent_first: str) -> None:
     async def work(store: Store) -> None:
@@ -167,20 +188,71 @@ def test_what_fails_for_days_is_parked() -> None:
     async def work(store: Store) -> None:
         await store.licensed("cus_1", "ada@example.com")
         store.postman.problems = [BUSY] * 1000
-        for _ in range(MOST_ATTEMPTS):
+        end = store.time + PARK_AFTER
+        while store.time < end:
             assert await store.send() == Posted(0, 1)
+            assert await store.ledger.open_alarms() == []
             store.time += timedelta(hours=1)
+        assert await store.send() == Posted(0, 1)
+        store.time += PARK_AFTER
         assert await store.send() == Posted(0, 0)
         assert len(await store.ledger.open_alarms()) == 1
 
     in_store(work)
 
 
-def test_a_customer_without_address_is_for_a_person() -> None:
+def test_a_customer_without_address_is_for_a_person_and_others_go_on() -> None:
     async def work(store: Store) -> None:
         await store.licensed("cus_1", "")
-        assert await store.send() == Posted(0, 1)
+        await store.licensed("cus_2", "eve@example.com")
+        assert await store.send() == Posted(1, 1)
         assert len(await store.ledger.open_alarms()) == 1
+        assert [to for to, _ in store.sent] == ["eve@example.com"]
+        await store.customer("cus_1", "ada@example.com", "sub_cus_1")
+        assert await store.send() == Posted(1, 0), "once there is an address, it goes there"
+        assert store.sent[-1][0] == "ada@example.com"
+        assert await store.ledger.open_alarms() == []
+
+    in_store(work)
+
+
+def test_a_message_that_was_refused_is_sent_when_somebody_says_so() -> None:
+    async def work(store: Store) -> None:
+        await store.licensed("cus_1", "ada@example.com")
+        store.postman.problems = [REFUSED]
+        assert await store.send() == Posted(0, 1)
+        assert await store.ledger.retry(f"licence/{licence_id('sub_cus_1')}", store.time) == 1
+        assert await store.send() == Posted(1, 0)
+
+    in_store(work)
+
+
+def test_a_message_that_we_cannot_write_waits_and_is_parked_like_any_other() -> None:
+    """A mistake of ours: its facts name no licence."""
+
+    async def work(store: Store) -> None:
+        await store.customer("cus_1", "ada@example.com", "sub_1")
+        await store.notice("licence", "cus_1", plan="developer")
+        await store.licensed("cus_2", "eve@example.com")
+        assert await store.send() == Posted(1, 1, ("KeyError",))
+        assert await store.send() == Posted(0, 0), "not again at once"
+        for _ in range(100):
+            store.time += timedelta(hours=1)
+            await store.send()
+        assert await store.ledger.open_alarms() == [Alarm("message-parked", "n1")]
+
+    in_store(work)
+
+
+def test_a_token_that_keygen_refuses_is_an_alarm_and_loses_no_mail() -> None:
+    async def work(store: Store) -> None:
+        await store.licensed("cus_1", "ada@example.com")
+        store.keys.problem = LicensingError("licensing-not-allowed", "", retryable=True)
+        assert await store.send() == Posted(0, 1)
+        assert await store.ledger.open_alarms() == [Alarm("credentials-refused", "keygen")]
+        store.keys.problem = None
+        store.time += MINUTE
+        assert await store.send() == Posted(1, 0)
 
     in_store(work)
 

@@ -19,7 +19,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from store_server import SECRET, Store, eventually, key_on, open_store
+from store_server import SECRET, Store, eventually, key_on
 from town import NO_TLS
 from visiting import POSTS, Door, at_door, form_token, program, send_raw, signed_in
 
@@ -35,12 +35,6 @@ JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 PAGE = {"Accept": "text/html"}
 MOST, MOST_OF_AN_EVENT = 64 * 1024, 2 * 1024 * 1024
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with open_store(tmp_path_factory.mktemp("store")) as opened:
-        yield opened
 
 
 @pytest.fixture(autouse=True)

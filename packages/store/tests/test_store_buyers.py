@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
-from store_server import Store, key_on, open_store
+from store_server import Store, key_on
 from visiting import ask_for_link, offer_of_merge, signed_in
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with open_store(tmp_path_factory.mktemp("store")) as opened:
-        yield opened
 
 
 def test_the_address_of_a_success_page_signs_no_other_browser_in(store: Store) -> None:

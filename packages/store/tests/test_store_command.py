@@ -16,9 +16,11 @@ from town import NO_TLS, Town, open_town
 from shimmy_sandbox.mailbox.server import MailboxServer, serve_mailbox
 from shimmy_sandbox.simulation.faults import Fault
 from shimmy_store import __version__, wiring
+from shimmy_store.adapters.stripe_payments import StripePayments
 from shimmy_store.cli.main import COMMANDS, main
 from shimmy_store.domain.catalog import PLAN_IDS
 from shimmy_store.domain.fulfilment import Alarm
+from shimmy_store.domain.purchases import Purchases
 from shimmy_store.errors import CatalogError
 
 # Stripe's client calls httpx in a way that httpx no longer likes; that is not our business.
@@ -111,7 +113,14 @@ def test_plans_needs_no_settings(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize(
     "argv",
-    [("sweep",), ("alarms",), ("reconcile", "--all"), ("serve",), ("reconcile", "--customer", "x")],
+    [
+        ("sweep",),
+        ("alarms",),
+        ("retry", "--all"),
+        ("reconcile", "--all"),
+        ("serve",),
+        ("reconcile", "--customer", "x"),
+    ],
 )
 def test_missing_settings_are_listed_and_exit_with_2(
     run: Run, monkeypatch: pytest.MonkeyPatch, argv: tuple[str, ...]
@@ -140,6 +149,8 @@ def test_a_live_key_in_test_mode_does_not_run(run: Run, monkeypatch: pytest.Monk
         ("reconcile",),
         ("reconcile", "--all", "--customer", "cus_1"),
         ("alarms", "--done", "event-parked"),
+        ("retry",),
+        ("retry", "evt_1", "--all"),
         ("sweep", "--json"),
     ],
 )
@@ -208,6 +219,62 @@ def test_alarms_are_listed_until_somebody_has_looked(street: Street) -> None:
     assert run("alarms")[1].split() == ["price-differs", "price_1"]
     assert run("alarms", "--done", "price-differs", "price_1")[0] == 0
     assert run("alarms") == (0, "", "")
+
+
+def test_what_was_given_up_is_tried_again_when_somebody_says_so(street: Street) -> None:
+    run, town = street.run, street.town
+    town.buy("developer", town.customer())
+    town.work(rounds=0)
+    town.keygen.controls.faults.add(Fault("status", path="/v1/", status=422))
+    assert run("sweep")[0] == 1
+    alarms = town.ask("open_alarms")
+    assert alarms
+    assert {one.code for one in alarms} == {"event-parked"}
+    first, *others = [one.subject for one in alarms]
+    assert run("retry", "evt_unknown") == (1, "to be tried again 0\n", "")
+    assert run("retry", first) == (0, "to be tried again 1\n", "")
+    assert run("retry", "--all") == (0, f"to be tried again {len(others)}\n", "")
+    assert run("retry", "--all") == (0, "to be tried again 0\n", "")
+    assert run("alarms") == (0, "", "")
+    assert run("sweep")[0] == 0
+    assert town.count_licences() == 1
+
+
+def test_a_ledger_of_the_other_mode_is_not_opened(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("alarms") == (0, "", "")
+    monkeypatch.setenv(f"{PREFIX}MODE", "live")
+    monkeypatch.setenv(f"{PREFIX}URL", "https://store.example")
+    monkeypatch.setenv(f"{PREFIX}STRIPE_KEY", "sk_live_hidden")
+    monkeypatch.delenv(f"{PREFIX}STRIPE_URL")
+    monkeypatch.delenv(f"{PREFIX}KEYGEN_URL")
+    for argv in (("alarms",), ("sweep",)):
+        code, out, err = run(*argv)
+        assert (code, out) == (2, "")
+        assert "[ledger-of-other-mode]" in err
+
+
+def test_a_mistake_of_ours_is_said_and_the_others_go_on(
+    street: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    town = street.town
+    bad, _ = (town.buy("developer", town.customer(f"{one}@x.example")).customer for one in "ab")
+    fetch = StripePayments.fetch
+
+    async def crash(self: StripePayments, customer: str) -> Purchases:
+        if customer == bad:
+            raise ZeroDivisionError("hidden")
+        return await fetch(self, customer)
+
+    monkeypatch.setattr(StripePayments, "fetch", crash)
+    code, out, err = street.run("reconcile", "--all")
+    assert (code, out.splitlines()[-1]) == (1, "customers 2: failed 1, settled 1")
+    assert err == "shimmy-store: a mistake of ours: ZeroDivisionError [crashed]\n"
+    town.work(rounds=0)
+    code, out, err = street.run("sweep")
+    assert (code, "ZeroDivisionError [crashed]" in err) == (1, True)
+    assert town.count_licences() == 1
 
 
 def test_a_sweep_settles_what_was_heard_and_sends_its_mail(street: Street) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from store_server import Store, Visitor, key_on, open_store
+from store_server import Store, Visitor, key_on
 from visiting import POSTS, activate, customer_on, form_token, program, signed_in
 
 from shimmy_store.server.app import create_app
@@ -15,12 +13,6 @@ from shimmy_store.wiring import open_shop
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with open_store(tmp_path_factory.mktemp("store")) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -67,7 +67,9 @@ def test_all_is_well(store: Store) -> None:
         "mode": "test",
         "checks": dict.fromkeys(("ledger", "stripe", "keygen", "events"), "ok"),
         "oldest_event_seconds": None,
+        "events_parked": 0,
         "messages_waiting": 0,
+        "messages_parked": 0,
         "alarms": 0,
     }
 
@@ -79,7 +81,7 @@ def test_all_is_well(store: Store) -> None:
         ("payments", "stripe", Fault("no-reply", path="/v1/", times=-1), "payments-unreachable"),
         ("keygen", "keygen", OUTAGE, "licensing-failing"),
         ("keygen", "keygen", Fault("no-request", path="/v1/"), "licensing-unreachable"),
-        ("keygen", "keygen", Fault("status", path="/v1/", status=403), "licensing-refused"),
+        ("keygen", "keygen", Fault("status", path="/v1/", status=403), "licensing-not-allowed"),
     ],
     ids=lambda one: str(getattr(one, "status", one)),
 )
@@ -120,7 +122,15 @@ def test_an_event_that_waits_for_longer_than_ten_minutes_is_late(store: Store) -
     store.town.ask("add_event", heard, "parked")
     with closing(sqlite3.connect(store.town.ledger, timeout=10)) as file:
         assert health(store).json()["checks"]["events"] == "ok"
-        store.town.pass_time(minutes=10)
+        store.town.pass_time(minutes=9, seconds=54)
+        answer = health(store)
+        assert answer.status_code == 200
+        assert answer.json()["events_parked"] == 1
+        assert answer.json()["oldest_event_seconds"] is None, "parked ones have their alarm"
+        # As if its turn came in the far future, so that nobody settles it meanwhile.
+        file.execute("UPDATE events SET state = 'pending', again = 1 << 60 WHERE id = 'evt_late'")
+        file.commit()
+        store.town.pass_time(seconds=6)
         assert health(store).status_code == 200
         store.town.pass_time(seconds=6)
         answer = health(store)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import httpx
 import pytest
-from store_server import Store, Visitor, eventually, key_on, open_store
+from store_server import Store, Visitor, eventually, key_on
 from town import CATALOG, NO_TLS, REFUSED_LATER
 from visiting import activate, licence_at_keygen, signed_in
 
@@ -17,12 +16,6 @@ from shimmy_store.domain.fulfilment import Alarm
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 
 PLANS = [plan["id"] for plan in CATALOG["plans"]]
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with open_store(tmp_path_factory.mktemp("store")) as opened:
-        yield opened
 
 
 def portal_of(visitor: Visitor) -> str:

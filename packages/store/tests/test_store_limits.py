@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import httpx
 import pytest
-from store_server import Store, key_on, open_store
+from store_server import Store, key_on
 from visiting import Door, at_door, program
 
 from shimmy_store.server.limits import (
@@ -24,12 +22,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning
 
 EMAIL = "sss@example.com"
 HERE = "203.0.113.7"
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with open_store(tmp_path_factory.mktemp("store")) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

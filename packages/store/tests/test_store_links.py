@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
 
 import httpx
 import pytest
-from store_server import Store, Visitor, eventually, key_on, open_store
+from store_server import Store, Visitor, eventually, key_on
 from visiting import ask_for_link, customer_on, licence_at_keygen, offer_of_merge, signed_in
 
 from shimmy_store.adapters.signed_links import SignedLinks
@@ -21,12 +21,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning
 
 EMAIL = "linked@example.com"
 AT_ONCE = 8
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with open_store(tmp_path_factory.mktemp("store")) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -99,15 +99,30 @@ class StoreMachine(RuleBasedStateMachine):
         with suppress(AssertionError):  # A card that attaches and then fails buys nothing.
             self.town.buy(plan, self.pick(which), card)
 
-    @rule(which=WHICH, plan=st.sampled_from(MONTHLY))
-    def change_plan(self, which: int, plan: str) -> None:
+    @rule(
+        which=WHICH,
+        plan=st.sampled_from(MONTHLY),
+        behavior=st.sampled_from(("always_invoice", "create_prorations", "none")),
+        unpaid=st.sampled_from(("allow_incomplete", "error_if_incomplete")),
+    )
+    def change_plan(self, which: int, plan: str, behavior: str, unpaid: str) -> None:
         subscription = self.running(which)
         if subscription is not None:
             item = {"id": subscription["items"].data[0].id, "price": self.town.prices[plan]}
+            order = {"items": [item], "proration_behavior": behavior, "payment_behavior": unpaid}
             with suppress(stripe.StripeError):
-                self.town.sdk.v1.subscriptions.update(
-                    subscription.id, {"items": [item], "proration_behavior": "always_invoice"}
-                )
+                self.town.sdk.v1.subscriptions.update(subscription.id, order)
+
+    @rule(which=WHICH, days=st.sampled_from((1, 40)))
+    def pause(self, which: int, days: int) -> None:
+        subscription = self.running(which)
+        if subscription is None or subscription.status != "active":
+            return
+        self.town.control(f"pause/{subscription.id}")
+        self.town.pass_time(days=days)
+        self.heed()
+        with suppress(stripe.StripeError):
+            self.town.sdk.v1.subscriptions.resume(subscription.id)
 
     @rule(which=WHICH, card=st.sampled_from(("pm_card_visa", "pm_card_chargeCustomerFail")))
     def change_card(self, which: int, card: str) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from store_server import Store, Visitor, key_on, open_store
+from store_server import Store, Visitor, key_on
 from visiting import (
     Door,
     activate,
@@ -45,12 +44,6 @@ PATHS = (
     "/assets/0/nothing",
     "/create-checkout-session",
 )
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with open_store(tmp_path_factory.mktemp("store")) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

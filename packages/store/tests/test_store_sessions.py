@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
 
 import httpx
 import pytest
 from itsdangerous import URLSafeSerializer
-from store_server import SECRET, Store, key_on, open_store
+from store_server import SECRET, Store, key_on
 from visiting import Door, ask_for_link, at_door, customer_on, program, signed_in
 
 # Stripe's client calls httpx in a way that httpx no longer likes; that is not our business.
@@ -18,12 +17,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning
 NEW = "another secret of tests, long enough".replace(" ", "-")
 EMAIL = "keeper@example.com"
 HTTPS = "https://store.example"
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with open_store(tmp_path_factory.mktemp("store")) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

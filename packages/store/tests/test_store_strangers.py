@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from statistics import median
 from typing import Any
 
 import httpx
 import pytest
-from store_server import Store, Visitor, key_on, open_store
+from store_server import Store, Visitor, key_on
 from visiting import (
     Door,
     activate,
@@ -28,12 +27,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning
 
 KNOWN, UNKNOWN = "known@example.com", "other@example.com"
 PAIRS = 20
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with open_store(tmp_path_factory.mktemp("store")) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

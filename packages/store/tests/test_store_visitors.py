@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from store_server import Store, Visitor, eventually, key_on, open_store
+from store_server import Store, Visitor, eventually, key_on
 from visiting import activate, ask_for_link, customer_on, form_token, program, signed_in
 
 # Stripe's client calls httpx in a way that httpx no longer likes; that is not our business.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with open_store(tmp_path_factory.mktemp("store")) as opened:
-        yield opened
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -133,12 +135,12 @@ def test_a_live_event_is_refused_by_a_test_store_and_somebody_is_told(store: Sto
     assert_refused(deliver(store, body, signed(store, body)), "wrong-mode")
     assert_refused(deliver(store, body, signed(store, body)), "wrong-mode")
     alarms = store.town.ask("open_alarms")
-    assert alarms.count(Alarm("wrong-mode", "evt_of_tests_live")) == 1
+    assert alarms.count(Alarm("wrong-mode", "payout.created")) == 1
     assert events_kept(store) == before
 
 
-def test_a_test_event_is_refused_by_a_live_store(store: Store) -> None:
-    body = event(store, "test")
+def test_a_test_event_is_refused_by_a_live_store(store: Store, tmp_path: Path) -> None:
+    body, ledger = event(store, "test"), tmp_path / "live.sqlite"
 
     async def act(door: Door) -> tuple[httpx.Response, httpx.Response]:
         async with door.visitor() as stripe_itself:
@@ -147,10 +149,11 @@ def test_a_test_event_is_refused_by_a_live_store(store: Store) -> None:
             headers = signed(store, live)
             return test, await stripe_itself.post(PATH, content=live, headers=headers)
 
-    test, live = at_door(store, act, mode="live")
+    test, live = at_door(store, act, mode="live", ledger=f"sqlite:///{ledger}")
     assert_refused(test, "wrong-mode")
     assert live.status_code == 200
-    assert Alarm("wrong-mode", "evt_of_tests_test") in store.town.ask("open_alarms")
+    alarms = replace(store.town, ledger=ledger).ask("open_alarms")
+    assert alarms == [Alarm("wrong-mode", "payout.created")]
 
 
 @pytest.mark.parametrize(

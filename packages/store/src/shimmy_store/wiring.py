@@ -19,7 +19,7 @@ from shimmy_store.adapters.jinja_letters import JinjaLetters
 from shimmy_store.adapters.keygen_holdings import KeygenHoldings
 from shimmy_store.adapters.keygen_licences import KeygenLicences
 from shimmy_store.adapters.keygen_wire import KeygenWire
-from shimmy_store.adapters.ledger_schema import migrate_ledger
+from shimmy_store.adapters.ledger_schema import claim_ledger, migrate_ledger
 from shimmy_store.adapters.resend_mailer import ResendMailer
 from shimmy_store.adapters.signed_links import SignedLinks
 from shimmy_store.adapters.smtp_mailer import SmtpMailer
@@ -75,6 +75,7 @@ async def open_shop(
         database = await _open_database(settings)
         stack.push_async_callback(database.close)
         await migrate_ledger(database)
+        await claim_ledger(database, settings.mode)
         ledger = SqlLedger(database)
         client = _stripe_client(settings, stack)
         payments, checkout = StripePayments(client), StripeCheckout(client, settings.portal)

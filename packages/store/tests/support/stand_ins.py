@@ -1,6 +1,7 @@
 """Small stand-ins for Stripe and the licence server, as far as use cases need them.
 
-What is sold, held and asked for lies open; whoever is in ``failing`` meets that error.
+What is sold, held and asked for lies open; whoever is in ``failing`` meets that error, and in
+``crashing`` a mistake of ours.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Till:
 
     bought: dict[str, Purchases] = field(default_factory=dict)
     failing: dict[str, StoreError] = field(default_factory=dict)
+    crashing: dict[str, Exception] = field(default_factory=dict)
     cancelled: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
 
@@ -42,6 +44,8 @@ class Till:
         self.asked.append(customer)
         if customer in self.failing:
             raise self.failing[customer]
+        if customer in self.crashing:
+            raise self.crashing[customer]
         return self.bought.get(customer, Purchases(customer))
 
     async def customer_of(self, payment: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from shimmy_store.adapters.keygen_licences import KeygenLicences
-from shimmy_store.adapters.keygen_wire import KeygenWire, checked, document
+from shimmy_store.adapters.keygen_wire import KeygenWire, checked, document, keygen_shapes
 from shimmy_store.domain.convergence import IssuedLicence
 from shimmy_store.ports.holdings import Holding, Machine
 
@@ -31,14 +31,16 @@ class KeygenHoldings:
         if reply.status_code == httpx.codes.NOT_FOUND:
             return None
         data = document(checked(reply))["data"]
-        attributes = data["attributes"]
-        return Holding(
-            self._licences.read(data),
-            attributes["uses"],
-            attributes["maxUses"],
-            attributes["maxMachines"],
-            await self._machines(licence),
-        )
+        machines = await self._machines(licence)
+        with keygen_shapes():
+            attributes = data["attributes"]
+            return Holding(
+                self._licences.read(data),
+                attributes["uses"],
+                attributes["maxUses"],
+                attributes["maxMachines"],
+                machines,
+            )
 
     async def _machines(self, licence: uuid.UUID) -> tuple[Machine, ...]:
         found: list[Machine] = []
@@ -46,7 +48,8 @@ class KeygenHoldings:
             page = f"page[size]={_PAGE}&page[number]={number}"
             reply = await self._wire.ask("GET", f"licenses/{licence}/machines?{page}")
             listed = document(checked(reply))["data"]
-            found.extend(_machine(one) for one in listed)
+            with keygen_shapes():
+                found.extend(_machine(one) for one in listed)
             if len(listed) < _PAGE:
                 break
         return tuple(sorted(found, key=lambda one: (one.activated, one.id)))
@@ -54,8 +57,8 @@ class KeygenHoldings:
     async def find_key(self, key: str) -> IssuedLicence | None:
         body = {"meta": {"key": key}}
         reply = checked(await self._wire.ask("POST", "licenses/actions/validate-key", body))
-        data = reply.json().get("data")
-        return self._licences.read(data) if isinstance(data, dict) else None
+        data = document(reply)["data"]
+        return None if data is None else self._licences.read(data)
 
     async def free_machine(self, licence: uuid.UUID, machine: str) -> bool:
         # The id comes from a form: anything but an id never becomes part of a path.
@@ -64,7 +67,9 @@ class KeygenHoldings:
         reply = await self._wire.ask("GET", f"machines/{machine}")
         if reply.status_code == httpx.codes.NOT_FOUND:
             return False
-        owner = document(checked(reply))["data"]["relationships"]["license"]["data"]["id"]
+        data = document(checked(reply))["data"]
+        with keygen_shapes():
+            owner = data["relationships"]["license"]["data"]["id"]
         if owner != str(licence):
             return False
         gone = await self._wire.ask("DELETE", f"machines/{machine}")

@@ -16,6 +16,7 @@ from shimmy_store.adapters.keygen_wire import (
     document,
     error_codes,
     errors,
+    keygen_shapes,
 )
 from shimmy_store.domain.catalog import PlanId
 from shimmy_store.domain.convergence import (
@@ -82,22 +83,28 @@ class KeygenLicences:
     async def _toggle(self, place: str, action: str) -> None:
         """Keygen refuses to do either twice, with no code: then it is as it should be."""
         reply = await self._wire.ask("POST", f"{place}/actions/{action}")
-        at = [error.get("source", {}).get("pointer") for error in errors(reply)]
-        if at != ["/data/attributes/suspended"]:
+        if [_pointer(one) for one in errors(reply)] != ["/data/attributes/suspended"]:
             checked(reply)
 
     def read(self, data: Mapping[str, Any]) -> IssuedLicence:
-        """A licence from its resource."""
-        attributes, relations = data["attributes"], data["relationships"]
-        expiry = attributes["expiry"]
-        return IssuedLicence(
-            id=uuid.UUID(data["id"]),
-            plan=self._plans.get(relations["policy"]["data"]["id"]),
-            expiry=None if expiry is None else datetime.fromisoformat(expiry).astimezone(UTC),
-            suspended=attributes["suspended"] is not False,
-            metadata={_snake(name): value for name, value in attributes["metadata"].items()},
-            key=attributes["key"],
-        )
+        """A licence from its resource. Raises LicensingError for anything else."""
+        with keygen_shapes():
+            attributes, relations = data["attributes"], data["relationships"]
+            expiry = attributes["expiry"]
+            return IssuedLicence(
+                id=uuid.UUID(data["id"]),
+                plan=self._plans.get(relations["policy"]["data"]["id"]),
+                expiry=None if expiry is None else datetime.fromisoformat(expiry).astimezone(UTC),
+                suspended=attributes["suspended"] is not False,
+                metadata={_snake(name): value for name, value in attributes["metadata"].items()},
+                key=attributes["key"],
+            )
+
+
+def _pointer(error: Mapping[str, Any]) -> Any:
+    """What an error is about; some of Keygen's name nothing."""
+    source = error.get("source")
+    return source.get("pointer") if isinstance(source, dict) else None
 
 
 def _policy(identifier: str) -> dict[str, Any]:

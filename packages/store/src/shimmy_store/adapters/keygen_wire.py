@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -10,6 +11,8 @@ import httpx
 from shimmy_store.errors import LicensingError
 
 _MEDIA_TYPE = "application/vnd.api+json"
+# Unauthorized, Payment Required, Forbidden: of the token or the account, whatever is asked for.
+_NOT_ALLOWED = frozenset({401, 402, 403})
 
 
 class KeygenWire:
@@ -38,31 +41,45 @@ def checked(reply: httpx.Response) -> httpx.Response:
     """The reply, if it is no refusal. Raises LicensingError."""
     if reply.is_success:
         return reply
+    codes = ", ".join(error_codes(reply)) or "no code"
+    if reply.status_code in _NOT_ALLOWED or reply.has_redirect_location or reply.is_redirect:
+        raise LicensingError(
+            "licensing-not-allowed",
+            f"Keygen does not let us in: {reply.status_code} ({codes}).",
+            hint="Check address, account, token and the token's permissions. It is tried again.",
+            retryable=True,
+        )
     busy = (httpx.codes.CONFLICT, httpx.codes.TOO_MANY_REQUESTS)
     later = reply.status_code in busy or reply.is_server_error
-    codes = ", ".join(error_codes(reply)) or "no code"
     raise LicensingError(
         "licensing-failing" if later else "licensing-refused",
         f"Keygen answers {reply.status_code} ({codes}).",
-        hint="It is tried again later." if later else "Check token, policies and their scheme.",
+        hint="It is tried again later." if later else "Check the policies and their scheme.",
         retryable=later,
     )
 
 
 def document(reply: httpx.Response) -> Mapping[str, Any]:
-    """The JSON:API document of one resource or of several. Raises LicensingError."""
-    try:
+    """The JSON:API document of one resource, of several or of none. Raises LicensingError."""
+    with keygen_shapes():
         read = reply.json()
-    except ValueError:
-        read = None
-    if isinstance(read, dict) and isinstance(read.get("data"), dict | list):
-        return read
-    raise LicensingError(
-        "licensing-malformed",
-        "Keygen's reply is no licence.",
-        hint="Something else may be answering at Keygen's address.",
-        retryable=True,
-    )
+        if isinstance(read["data"], dict | list | None):
+            return dict(read)
+        raise TypeError("no resource")
+
+
+@contextmanager
+def keygen_shapes() -> Iterator[None]:
+    """Raises LicensingError for what is of another shape than Keygen's resources."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise LicensingError(
+            "licensing-malformed",
+            f"Keygen's reply is of another shape than expected: {type(error).__name__}.",
+            hint="Something else may be answering at Keygen's address.",
+            retryable=True,
+        ) from error
 
 
 def errors(reply: httpx.Response) -> list[Mapping[str, Any]]:

@@ -29,22 +29,26 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE customers (customer TEXT PRIMARY KEY, origin TEXT, settled BIGINT,"
         " email TEXT NOT NULL DEFAULT '', email_folded TEXT NOT NULL DEFAULT '', plan TEXT,"
         " changes INTEGER NOT NULL DEFAULT 0, merged_into TEXT NOT NULL DEFAULT '',"
-        " given_up TEXT NOT NULL DEFAULT '',"
+        " given_up TEXT NOT NULL DEFAULT '', look_again BIGINT,"
         " lease_token TEXT NOT NULL DEFAULT '', lease_until BIGINT NOT NULL DEFAULT 0)",
         "CREATE INDEX customers_by_email ON customers (email_folded)",
         "CREATE INDEX customers_merged ON customers (merged_into)",
+        "CREATE INDEX customers_to_look_at ON customers (look_again)",
         "CREATE TABLE outbox (number {number}, key TEXT NOT NULL UNIQUE,"
         " customer TEXT NOT NULL, kind TEXT NOT NULL, facts TEXT NOT NULL, added BIGINT NOT NULL,"
         " state TEXT NOT NULL DEFAULT 'waiting', sent BIGINT,"
         " attempts INTEGER NOT NULL DEFAULT 0, again BIGINT NOT NULL DEFAULT 0, error TEXT)",
         "CREATE INDEX outbox_due ON outbox (state, again)",
+        "CREATE INDEX outbox_of_customers ON outbox (customer, state)",
         "CREATE TABLE alarms (number {number}, code TEXT NOT NULL,"
         " subject TEXT NOT NULL, raised BIGINT NOT NULL, acknowledged BIGINT,"
         " UNIQUE (code, subject))",
         "CREATE TABLE links (id TEXT PRIMARY KEY, kind TEXT NOT NULL, customers TEXT NOT NULL,"
-        " browser TEXT NOT NULL, expires BIGINT NOT NULL, used BIGINT)",
+        " browser TEXT NOT NULL, expires BIGINT NOT NULL, used BIGINT,"
+        " mailbox TEXT NOT NULL DEFAULT '')",
         "CREATE TABLE tries (name TEXT NOT NULL, period BIGINT NOT NULL,"
         " count INTEGER NOT NULL, PRIMARY KEY (name, period))",
+        "CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     ),
 )
 
@@ -67,6 +71,30 @@ async def migrate_ledger(database: Database) -> int:
         else:
             return taken
     raise problem or LedgerError("ledger-unusable", "The ledger's tables could not be made.")
+
+
+async def claim_ledger(database: Database, mode: str) -> None:
+    """Keep the mode of whoever comes first. Raises LedgerError for a ledger of the other mode.
+
+    Customers, licences and mails of test payments have no business among those of live ones.
+    """
+    _, rows = await database.batch(
+        [
+            Statement(
+                "INSERT INTO settings (name, value) VALUES ('mode', ?)"
+                " ON CONFLICT (name) DO NOTHING",
+                (mode,),
+            ),
+            Statement("SELECT value FROM settings WHERE name = 'mode'"),
+        ]
+    )
+    kept = str(rows[0][0])
+    if kept != mode:
+        raise LedgerError(
+            "ledger-of-other-mode",
+            f"The ledger belongs to a store in {kept} mode, and this one is in {mode} mode.",
+            hint="Give each mode a ledger of its own.",
+        )
 
 
 async def _count(database: Database) -> int:

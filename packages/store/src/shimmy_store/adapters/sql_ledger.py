@@ -10,22 +10,27 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime
 
+from shimmy_store.adapters import ledger_statements as batches
 from shimmy_store.adapters.ledger_rows import (
+    EVENT,
     LINK,
+    MESSAGE,
     RECORD,
+    event_of,
     joined,
     link_of,
     maybe,
     message_of,
-    moment,
     record_of,
     stamp,
 )
+from shimmy_store.adapters.ledger_statements import OURS
 from shimmy_store.domain.fulfilment import Alarm
 from shimmy_store.domain.notices import Notice
 from shimmy_store.ports.database import Database, Row, Statement
 from shimmy_store.ports.ledger import (
     CustomerRecord,
+    DueWork,
     EventState,
     HeardEvent,
     Lease,
@@ -34,9 +39,6 @@ from shimmy_store.ports.ledger import (
     PendingEvent,
     Stock,
 )
-
-_OURS = "EXISTS (SELECT 1 FROM customers WHERE customer = ? AND lease_token = ?)"
-_FREE = "lease_token = '', lease_until = 0"
 
 
 class SqlLedger:
@@ -66,17 +68,35 @@ class SqlLedger:
         )
         return bool(rows)
 
-    async def due_events(self, now: datetime, most: int) -> Sequence[PendingEvent]:
+    async def wake_customers(self, now: datetime) -> None:
+        await self._database.batch(batches.wake(now))
+
+    async def due_work(self, now: datetime, most: int) -> Sequence[DueWork]:
         rows = await self._one(
-            "SELECT id, type, customer, received, attempts, payment FROM events"
-            " WHERE state = 'pending' AND again <= ? ORDER BY number LIMIT ?",
+            f"SELECT {EVENT}, heard FROM events JOIN (SELECT MIN(number) AS oldest,"
+            " COUNT(*) AS heard FROM events WHERE state = 'pending' AND again <= ?"
+            " AND NOT EXISTS (SELECT 1 FROM customers"
+            " WHERE customers.customer = events.customer AND lease_until > ?)"
+            " GROUP BY customer, CASE WHEN customer = '' THEN number ELSE 0 END"
+            " ORDER BY MIN(number) LIMIT ?) AS due ON number = oldest ORDER BY number",
+            stamp(now),
             stamp(now),
             most,
         )
-        return [
-            PendingEvent(identifier, kind, customer, moment(received), attempts, payment)
-            for identifier, kind, customer, received, attempts, payment in rows
-        ]
+        return [DueWork(event_of(row[:-1]), int(row[-1])) for row in rows]
+
+    async def due_events(
+        self, now: datetime, most: int, customer: str | None = None
+    ) -> Sequence[PendingEvent]:
+        whose, named = ("", ()) if customer is None else (" AND customer = ?", (customer,))
+        rows = await self._one(
+            f"SELECT {EVENT} FROM events WHERE state = 'pending' AND again <= ?{whose}"
+            " ORDER BY number LIMIT ?",
+            stamp(now),
+            *named,
+            most,
+        )
+        return [event_of(row) for row in rows]
 
     async def lease_customer(
         self, customer: str, owner: str, now: datetime, until: datetime
@@ -96,7 +116,7 @@ class SqlLedger:
                 # rows can be seen, so that a lower one may appear later.
                 Statement(
                     "UPDATE events SET known_to = ? WHERE customer = ?"
-                    f" AND state IN ('pending', 'parked') AND {_OURS}",
+                    f" AND state IN ('pending', 'parked') AND {OURS}",
                     (token, customer, customer, token),
                 ),
             ]
@@ -106,88 +126,27 @@ class SqlLedger:
     async def settle_customer(
         self, lease: Lease, record: CustomerRecord, notices: Sequence[Notice], now: datetime
     ) -> bool:
-        ours = (record.customer, lease.token)
-        statements = [
-            Statement(
-                "INSERT INTO outbox (key, customer, kind, facts, added) SELECT ?, ?, ?, ?,"
-                f" CAST(? AS BIGINT) WHERE {_OURS} ON CONFLICT (key) DO NOTHING",
-                (one.key, record.customer, one.kind, one.written(), stamp(now), *ours),
-            )
-            for one in notices
-        ]
-        statements += [
-            Statement(
-                "UPDATE events SET state = 'done', error = NULL WHERE customer = ?"
-                f" AND known_to = ? AND state IN ('pending', 'parked') AND {_OURS}",
-                (*ours, *ours),
-            ),
-            # Last: it gives the lease back, on which the others depend.
-            Statement(
-                "UPDATE customers SET origin = ?, email = ?, email_folded = ?, plan = ?,"
-                f" changes = ?, settled = ?, {_FREE}"
-                " WHERE customer = ? AND lease_token = ? RETURNING customer",
-                (
-                    record.origin,
-                    record.email,
-                    record.email.casefold(),
-                    record.plan,
-                    record.changes,
-                    stamp(now),
-                    *ours,
-                ),
-            ),
-        ]
+        statements = batches.settle(lease, record, notices, now)
         return bool((await self._database.batch(statements))[-1])
 
-    async def release_customer(self, lease: Lease) -> None:
-        await self._one(
-            f"UPDATE customers SET {_FREE} WHERE customer = ? AND lease_token = ?",
-            lease.record.customer,
-            lease.token,
+    async def note_origin(self, lease: Lease, origin: str) -> bool:
+        return bool(
+            await self._one(
+                "UPDATE customers SET origin = ? WHERE customer = ? AND lease_token = ?"
+                " RETURNING customer",
+                origin,
+                lease.record.customer,
+                lease.token,
+            )
         )
+
+    async def release_customer(self, lease: Lease, now: datetime) -> None:
+        await self._database.batch(batches.release(lease, now))
 
     async def merge_customers(
         self, keeper: Lease, loser: Lease, given_up: Sequence[str], link: str, now: datetime
     ) -> bool:
-        kept, lost = keeper.record.customer, loser.record.customer
-        both = (kept, keeper.token, lost, loser.token)
-        # What the first statements ask for is used up by the last ones: they turn both leases into
-        # one of this merge's own, and only with that is the link used.
-        merging = f"merge {uuid.uuid4()}"
-        good = "EXISTS (SELECT 1 FROM links WHERE id = ? AND used IS NULL AND expires > ?)"
-        if_ours = f"{_OURS} AND {_OURS} AND {good}"
-        condition = (*both, link, stamp(now))
-        statements = [
-            Statement(
-                "INSERT INTO events (id, type, customer, payment, created, received, state,"
-                " again, body) SELECT ?, 'customers.merged', ?, '', CAST(? AS BIGINT),"
-                f" CAST(? AS BIGINT), 'pending', CAST(? AS BIGINT), '' WHERE {if_ours}"
-                " ON CONFLICT (id) DO NOTHING",
-                (f"merge {link}", kept, stamp(now), stamp(now), stamp(now), *condition),
-            ),
-            Statement(
-                f"UPDATE customers SET merged_into = ? WHERE merged_into = ? AND {if_ours}",
-                (kept, lost, *condition),
-            ),
-            Statement(
-                "UPDATE customers SET merged_into = ?, given_up = ? WHERE customer = ?"
-                f" AND {if_ours}",
-                (kept, joined(given_up), lost, *condition),
-            ),
-            Statement(
-                f"UPDATE customers SET lease_token = ? WHERE customer IN (?, ?) AND {if_ours}",
-                (merging, kept, lost, *condition),
-            ),
-            Statement(
-                "UPDATE links SET used = ? WHERE id = ? AND used IS NULL"
-                f" AND {_OURS} AND {_OURS} RETURNING id",
-                (stamp(now), link, kept, merging, lost, merging),
-            ),
-            Statement(
-                f"UPDATE customers SET {_FREE} WHERE customer IN (?, ?) AND lease_token = ?",
-                (kept, lost, merging),
-            ),
-        ]
+        statements = batches.merge(keeper, loser, given_up, link, now)
         *_, used, _ = await self._database.batch(statements)
         return bool(used)
 
@@ -214,40 +173,14 @@ class SqlLedger:
         )
 
     async def postpone_event(self, event: str, error: str, again: datetime | None) -> None:
-        await self._postpone("events", "id", "pending", "event-parked", event, error, again)
+        await self._database.batch(batches.postpone_event(event, error, again))
 
     async def postpone_message(self, key: str, error: str, again: datetime | None) -> None:
-        await self._postpone("outbox", "key", "waiting", "message-parked", key, error, again)
+        await self._database.batch(batches.postpone_message(key, error, again))
 
-    async def _postpone(
-        self,
-        table: str,
-        column: str,
-        waiting: str,
-        alarm: str,
-        name: str,
-        error: str,
-        again: datetime | None,
-    ) -> None:
-        state, due = ("parked", 0) if again is None else (waiting, stamp(again))
-        since = "received" if table == "events" else "added"
-        statements = [
-            Statement(
-                f"UPDATE {table} SET attempts = attempts + 1, error = ?, state = ?, again = ?"
-                f" WHERE {column} = ? AND state = '{waiting}'",
-                (error, state, due, name),
-            )
-        ]
-        if again is None:
-            statements.append(
-                Statement(
-                    f"INSERT INTO alarms (code, subject, raised) SELECT ?, {column}, {since}"
-                    f" FROM {table} WHERE {column} = ? AND state = 'parked'"
-                    " ON CONFLICT (code, subject) DO NOTHING",
-                    (alarm, name),
-                )
-            )
-        await self._database.batch(statements)
+    async def retry(self, name: str | None, now: datetime) -> int:
+        _, events, _, messages = await self._database.batch(batches.retry(name, now))
+        return len(events) + len(messages)
 
     async def add_message(self, notice: Notice, customer: str, now: datetime) -> None:
         await self._one(
@@ -265,7 +198,7 @@ class SqlLedger:
         rows = await self._one(
             "UPDATE outbox SET again = ? WHERE state = 'waiting' AND again <= ? AND number IN"
             " (SELECT number FROM outbox WHERE state = 'waiting' AND again <= ?"
-            " ORDER BY number LIMIT ?) RETURNING key, kind, facts, customer, attempts, number",
+            f" ORDER BY number LIMIT ?) RETURNING {MESSAGE}, number",
             stamp(until),
             stamp(now),
             stamp(now),
@@ -283,7 +216,7 @@ class SqlLedger:
 
     async def add_link(self, link: Link) -> None:
         await self._one(
-            f"INSERT INTO links ({LINK}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id)"
+            f"INSERT INTO links ({LINK}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id)"
             " DO UPDATE SET expires = excluded.expires WHERE links.used IS NULL",
             link.id,
             link.kind,
@@ -291,6 +224,7 @@ class SqlLedger:
             link.browser,
             stamp(link.expires),
             None,
+            link.mailbox,
         )
 
     async def link(self, identifier: str) -> Link | None:
@@ -319,16 +253,7 @@ class SqlLedger:
         return int(rows[0][0])
 
     async def raise_alarms(self, alarms: Sequence[Alarm], now: datetime) -> None:
-        await self._database.batch(
-            [
-                Statement(
-                    "INSERT INTO alarms (code, subject, raised) VALUES (?, ?, ?)"
-                    " ON CONFLICT (code, subject) DO NOTHING",
-                    (one.code, one.subject, stamp(now)),
-                )
-                for one in alarms
-            ]
-        )
+        await self._database.batch([batches.alarm(one, now) for one in alarms])
 
     async def open_alarms(self) -> Sequence[Alarm]:
         rows = await self._one(
@@ -351,7 +276,7 @@ class SqlLedger:
         events, oldest, messages, alarms = await self._database.batch(
             [
                 Statement("SELECT state, COUNT(*) FROM events GROUP BY state"),
-                Statement("SELECT MIN(received) FROM events WHERE state IN ('pending', 'parked')"),
+                Statement("SELECT MIN(received) FROM events WHERE state = 'pending'"),
                 Statement(
                     "SELECT state, COUNT(*), MIN(added) FROM outbox WHERE state <> 'sent'"
                     " GROUP BY state"

@@ -14,6 +14,7 @@ COMMANDS = {
     "serve": ("shimmy_store.cli.serve", "serve the store's pages and webhook until Ctrl-C"),
     "sweep": ("shimmy_store.cli.work", "settle events and send mail once, without a server"),
     "reconcile": ("shimmy_store.cli.work", "look at customers whatever events were heard"),
+    "retry": ("shimmy_store.cli.work", "try again what was given up"),
     "alarms": ("shimmy_store.cli.work", "list what a person should look at, or tick it off"),
 }
 # What to do about them differs: mend the set-up, or try again.
@@ -44,6 +45,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _exit_code(error: StoreError) -> int:
-    if isinstance(error, SettingsError | CatalogError):
+    # A ledger of the other mode is one that the settings should not name.
+    if isinstance(error, SettingsError | CatalogError) or error.code == "ledger-of-other-mode":
         return _EXIT["set-up"]
     return _EXIT["later" if error.retryable else "failed"]

@@ -1,4 +1,4 @@
-"""``shimmy-store sweep``, ``reconcile`` and ``alarms``: the work without the pages."""
+"""``shimmy-store sweep``, ``reconcile``, ``retry`` and ``alarms``: the work without the pages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import random
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from shimmy_store.domain.fulfilment import Alarm
 from shimmy_store.settings import read_settings
@@ -16,15 +16,20 @@ from shimmy_store.use_cases.fulfil_customer import fulfil_customer
 from shimmy_store.use_cases.reconcile_customers import reconcile_customers
 from shimmy_store.use_cases.send_messages import send_messages
 from shimmy_store.use_cases.sweep_events import sweep_events
+from shimmy_store.use_cases.watch_work import watch_work
 from shimmy_store.wiring import Shop, open_shop
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
-    """What each of the three takes."""
+    """What each of the four takes."""
     if name == "reconcile":
         whom = parser.add_mutually_exclusive_group(required=True)
         whom.add_argument("--all", action="store_true", help="every customer at Stripe")
         whom.add_argument("--customer", metavar="ID", help="one customer: cus_…")
+    if name == "retry":
+        what = parser.add_mutually_exclusive_group(required=True)
+        what.add_argument("--all", action="store_true", help="everything that was given up")
+        what.add_argument("name", nargs="?", metavar="EVENT|MESSAGE", help="its alarm's subject")
     if name == "alarms":
         parser.add_argument("--json", action="store_true", help="machine-readable")
         parser.add_argument(
@@ -34,8 +39,8 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0 when everything is settled, 1 when something is left."""
-    work = {"sweep": _sweep, "reconcile": _reconcile, "alarms": _alarms}[args.command]
-    return asyncio.run(_in_shop(work, args))
+    work = {"sweep": _sweep, "reconcile": _reconcile, "retry": _retry, "alarms": _alarms}
+    return asyncio.run(_in_shop(work[args.command], args))
 
 
 async def _in_shop(
@@ -48,17 +53,32 @@ async def _in_shop(
 async def _sweep(shop: Shop, _args: argparse.Namespace) -> int:
     chance = random.SystemRandom().random
     settled = sent = 0
+    crashed: Counter[str] = Counter()
     while True:
         swept = await sweep_events(shop.fulfilment, chance)
         posted = await send_messages(shop.office, chance)
         settled, sent = settled + swept.settled, sent + posted.sent
+        crashed.update((*swept.crashed, *posted.crashed))
         if not swept.settled and not posted.sent:
             break
+    _tell(crashed.elements())
+    await watch_work(shop.ledger, shop.now())
     stock = await shop.ledger.take_stock()
     left = stock.events.get("pending", 0) + stock.events.get("parked", 0)
     waiting = stock.messages_waiting + stock.messages_parked
     print(f"events settled {settled}, left {left}; messages sent {sent}, left {waiting}")
     return 1 if left or waiting else 0
+
+
+def _tell(crashed: Iterable[str]) -> None:
+    for kind in crashed:
+        print(f"shimmy-store: a mistake of ours: {kind} [crashed]", file=sys.stderr)
+
+
+async def _retry(shop: Shop, args: argparse.Namespace) -> int:
+    count = await shop.ledger.retry(None if args.all else args.name, shop.now())
+    print(f"to be tried again {count}")
+    return 0 if count or args.all else 1
 
 
 async def _reconcile(shop: Shop, args: argparse.Namespace) -> int:
@@ -69,6 +89,7 @@ async def _reconcile(shop: Shop, args: argparse.Namespace) -> int:
     counts: Counter[str] = Counter()
     async for looked in reconcile_customers(shop.fulfilment):
         counts[looked.outcome] += 1
+        _tell([looked.crash] if looked.crash else [])
         if looked.outcome != "settled":
             print(f"{looked.customer} {looked.outcome} {looked.error}".rstrip(), flush=True)
         if sys.stderr.isatty():

@@ -37,6 +37,8 @@ AlarmCode: TypeAlias = Literal[
     "merge-credit",
     "price-differs",
     "wrong-mode",
+    "credentials-refused",
+    "work-late",
 ]
 
 

@@ -8,11 +8,16 @@ from datetime import datetime
 from typing import Literal, Protocol, TypeAlias
 
 from shimmy_store.domain.catalog import PlanId
-from shimmy_store.domain.fulfilment import Alarm
+from shimmy_store.domain.fulfilment import Alarm, AlarmCode
 from shimmy_store.domain.notices import Notice
 
 EventState: TypeAlias = Literal["pending", "done", "unknown", "parked"]
 LinkKind: TypeAlias = Literal["sign-in", "merge"]
+
+# Their subjects are no purchases: the same may go wrong again long after somebody has looked.
+RECURRING: frozenset[AlarmCode] = frozenset(
+    {"credentials-refused", "work-late", "wrong-mode", "price-differs"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +46,22 @@ class PendingEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class DueWork:
+    """A customer to look at, by the oldest of ``events`` that tell so; or an event of nobody."""
+
+    event: PendingEvent
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
 class CustomerRecord:
     """One Stripe customer, as last settled.
 
-    ``origin`` named the licence when it was first made; ``plan`` is the last one settled and
-    ``changes`` counts how often it changed. ``merged_into`` is the customer whose licence stands
-    for this one's purchases too, empty for nobody's; ``given_up`` are subscriptions that ended with
-    that merge. ``email`` is as Stripe has it.
+    ``origin`` names the licence, from just before it is first made; ``plan`` is the last one
+    settled and ``changes`` counts how often it changed. ``merged_into`` is the customer whose
+    licence stands for this one's purchases too, empty for nobody's; ``given_up`` are subscriptions
+    that ended with that merge. ``email`` is as Stripe has it. Time alone changes something at
+    ``look_again``.
     """
 
     customer: str
@@ -58,6 +72,7 @@ class CustomerRecord:
     merged_into: str = ""
     given_up: tuple[str, ...] = ()
     settled: datetime | None = None
+    look_again: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +86,11 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A mail to send, with how often that has failed."""
+    """A mail to send, with since when, and how often that has failed."""
 
     notice: Notice
     customer: str
+    added: datetime
     attempts: int = 0
 
 
@@ -83,7 +99,8 @@ class Link:
     """A single-use right to be mailed.
 
     ``id`` is no secret: what is mailed is signed. ``browser`` is a digest of what the asking
-    browser holds, empty where any browser may use it.
+    browser holds, empty where any browser may use it. ``mailbox`` is where it was mailed to: it
+    proves nothing of customers who have another one by now.
     """
 
     id: str
@@ -92,11 +109,12 @@ class Link:
     browser: str
     expires: datetime
     used: datetime | None = None
+    mailbox: str = field(repr=False, default="")
 
 
 @dataclass(frozen=True, slots=True)
 class Stock:
-    """What lies in the ledger now."""
+    """What lies in the ledger now; ``oldest_event`` is the oldest pending one."""
 
     events: dict[EventState, int]
     oldest_event: datetime | None
@@ -116,8 +134,21 @@ class Ledger(Protocol):
         """Keep an event; False if its id was heard before."""
         ...
 
-    async def due_events(self, now: datetime, most: int) -> Sequence[PendingEvent]:
-        """Pending events whose time has come, oldest first."""
+    async def wake_customers(self, now: datetime) -> None:
+        """An event for each customer whose time to be looked at again has come."""
+        ...
+
+    async def due_work(self, now: datetime, most: int) -> Sequence[DueWork]:
+        """Customers with pending events whose time has come, each once, oldest event first.
+
+        Not those who are leased; events of nobody known yet each stand for themselves.
+        """
+        ...
+
+    async def due_events(
+        self, now: datetime, most: int, customer: str | None = None
+    ) -> Sequence[PendingEvent]:
+        """Pending events whose time has come, oldest first; of one customer, or of everybody."""
         ...
 
     async def lease_customer(
@@ -135,12 +166,18 @@ class Ledger(Protocol):
     ) -> bool:
         """All at once: the record, the messages, and the events known at the lease done.
 
-        False, and nothing happened, if the lease is not ours any more.
+        Messages that were given up wait again where the address is another one now. False if the
+        lease is not ours any more: nothing is settled then, but an event tells to look at the
+        customer again, since whoever had the lease meanwhile may not have had the last word.
         """
         ...
 
-    async def release_customer(self, lease: Lease) -> None:
-        """Give a customer back unsettled."""
+    async def note_origin(self, lease: Lease, origin: str) -> bool:
+        """Keep what names the licence, before it is made; False if the lease is not ours."""
+        ...
+
+    async def release_customer(self, lease: Lease, now: datetime) -> None:
+        """Give a customer back unsettled; one that is not ours any more is looked at again."""
         ...
 
     async def merge_customers(
@@ -171,6 +208,13 @@ class Ledger(Protocol):
 
     async def postpone_event(self, event: str, error: str, again: datetime | None) -> None:
         """Note a failure; ``again`` None parks the event and raises an alarm."""
+        ...
+
+    async def retry(self, name: str | None, now: datetime) -> int:
+        """What was parked is as if it had just come: one event or message, or all for None.
+
+        How many that are; their alarms are gone with it, to be raised anew.
+        """
         ...
 
     async def add_message(self, notice: Notice, customer: str, now: datetime) -> None:
@@ -206,11 +250,13 @@ class Ledger(Protocol):
         ...
 
     async def raise_alarms(self, alarms: Sequence[Alarm], now: datetime) -> None:
-        """Each once, however often it is raised."""
+        """Each once, however often it is raised; ``RECURRING`` ones again a day after somebody
+        has looked.
+        """
         ...
 
     async def open_alarms(self) -> Sequence[Alarm]:
-        """Alarms that nobody has acknowledged, oldest first."""
+        """Alarms that nobody has acknowledged, in the order in which they were first raised."""
         ...
 
     async def acknowledge_alarm(self, alarm: Alarm, now: datetime) -> bool:

@@ -14,7 +14,11 @@ LinkName: TypeAlias = Literal["licence", "sign-in", "merge", "pricing"]
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """What a letter is written from. ``dates`` and ``plans`` by what they mean in it."""
+    """What a letter is written from.
+
+    ``plan`` is the one it tells of and ``before`` the one it took the place of; ``date`` is written
+    out, and it means the end of access or of a plan. What a kind does not tell of is empty.
+    """
 
     kind: NoticeKind
     plan: Plan | None = None

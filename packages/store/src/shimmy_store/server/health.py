@@ -60,7 +60,10 @@ class HealthDesk:
             late = age is not None and age > _TOO_OLD
             checks["events"] = "late" if late else "ok"
             report["oldest_event_seconds"] = None if age is None else round(age.total_seconds(), 3)
+            # Nobody goes on with what is parked: it has its alarm, and the others go on.
+            report["events_parked"] = stock.events.get("parked", 0)
             report["messages_waiting"] = stock.messages_waiting
+            report["messages_parked"] = stock.messages_parked
             report["alarms"] = stock.alarms
         well = all(one == "ok" for one in checks.values())
         return {

@@ -140,7 +140,7 @@ def _unusable(reason: Unusable | Unmerged) -> VisitError:
             return VisitError(
                 "merge-busy", "The licences are being worked on.", hint="Try again in a minute."
             )
-        case "same-customer" | "no-licence":
+        case "same-customer" | "no-licence" | "other-address":
             return VisitError("merge-not-possible", "There are no two licences to merge here.")
         case _:
             return VisitError("link-unknown", "This link is not one of ours.", hint=again)

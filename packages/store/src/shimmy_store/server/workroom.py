@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 from shimmy_store.errors import StoreError
@@ -14,17 +14,19 @@ from shimmy_store.server.logs import log_event
 from shimmy_store.server.meters import Meters
 from shimmy_store.use_cases.send_messages import send_messages
 from shimmy_store.use_cases.sweep_events import sweep_events
+from shimmy_store.use_cases.watch_work import watch_work
 from shimmy_store.wiring import Shop
 
 # Nobody has to wake us: this finds what another process heard and what is due again.
 _PAUSE_SECONDS = 2.0
+_WATCHING_SECONDS = 60.0
 _CLEANING_SECONDS = 3600.0
 _STOPPING_SECONDS = 0.2
 _KEEP = timedelta(days=30)
 
 
 class Workroom:
-    """Three loops that end with the app. A failed round is told and tried again."""
+    """Four loops that end with the app. A failed round is told and tried again."""
 
     def __init__(self, shop: Shop, meters: Meters) -> None:
         self._shop = shop
@@ -39,6 +41,7 @@ class Workroom:
         rounds = (
             self._keep_at("events", self._sweep, _PAUSE_SECONDS, events),
             self._keep_at("mail", self._send, _PAUSE_SECONDS, mail),
+            self._keep_at("watch", self._watch, _WATCHING_SECONDS, asyncio.Event()),
             self._keep_at("cleaning", self._clean, _CLEANING_SECONDS, asyncio.Event()),
         )
         self._tasks = [asyncio.create_task(one) for one in rounds]
@@ -80,6 +83,7 @@ class Workroom:
         swept = await sweep_events(self._shop.fulfilment, self._chance)
         self._meters.settled.inc(swept.settled)
         self._meters.postponed.inc(swept.waiting)
+        self._tell("events", swept.crashed)
         if swept.settled:
             # What was settled may have put messages into the outbox.
             self._bells[1].set()
@@ -89,7 +93,18 @@ class Workroom:
         posted = await send_messages(self._shop.office, self._chance)
         self._meters.mails.labels("sent").inc(posted.sent)
         self._meters.mails.labels("postponed").inc(posted.waiting)
+        self._tell("mail", posted.crashed)
         return posted.sent > 0
+
+    def _tell(self, work: str, crashed: Sequence[str]) -> None:
+        """Mistakes of ours that one customer or message met; the others went on."""
+        for kind in crashed:
+            self._meters.rounds.labels(work).inc()
+            log_event(logging.getLogger(__name__), "work-crashed", work=work, error=kind)
+
+    async def _watch(self) -> bool:
+        await watch_work(self._shop.ledger, self._shop.now())
+        return False
 
     async def _clean(self) -> bool:
         now = self._shop.now()

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
+from shimmy_store.domain.convergence import (
+    ChangePlan,
+    Create,
+    Describe,
+    IssuedLicence,
+    Reinstate,
+    ResetPages,
+    Suspend,
+)
 from shimmy_store.domain.fulfilment import Decision, decide_fulfilment
 from shimmy_store.domain.notices import Notice, Told, decide_notices
 from shimmy_store.domain.purchases import Purchases, combine_purchases
+from shimmy_store.errors import LicensingError
 from shimmy_store.ports.ledger import CustomerRecord, Lease, Ledger
 from shimmy_store.ports.licences import Licences
 from shimmy_store.ports.payments import Payments
 from shimmy_store.use_cases.converge_licence import converge_licence
 
-# Longer than a customer ever takes; after a crash the next worker waits so long.
+# After a crash the next worker waits so long. Whoever is slower gives up in time: by then somebody
+# else may look at the customer, and two hands would undo each other's work.
 LEASE = timedelta(minutes=2)
+_PATIENCE = LEASE / 2
+# The longest that one call lasts, its repetitions included: none begins with less of the lease.
+_LONGEST_WRITE = LEASE / 2
 
 Fulfilled: TypeAlias = Literal["settled", "busy", "overtaken"]
 
@@ -37,24 +53,72 @@ async def fulfil_customer(customer: str, fulfilment: Fulfilment) -> Fulfilled:
 
     Any number of times, in any order, stopped anywhere: Stripe is asked again, the decision is the
     same, and every step is one that may be taken twice. A customer who was merged into another one
-    is settled with that one. Raises StoreError.
+    is settled with that one. Raises StoreError, also where it takes too long.
     """
     now = fulfilment.now()
     lease = await fulfilment.ledger.lease_customer(customer, fulfilment.owner, now, now + LEASE)
     if lease is None:
         return "busy"
+    # By the loop's time: the clock that leases are counted by may be set, or stand still.
+    # Who was merged writes nothing and waits for the other one, who has a patience of their own.
+    merged = bool(lease.record.merged_into)
+    patience = asyncio.timeout(None if merged else _PATIENCE.total_seconds())
     try:
-        return await _settle(lease, fulfilment)
-    except BaseException:
+        async with patience:
+            return await _settle(lease, fulfilment)
+    except BaseException as error:
+        if isinstance(error, TimeoutError) and patience.expired():
+            # What was just asked for may still happen: nobody else begins before that is over.
+            raise _too_slow() from error
         # The next one need not wait for a lease that nobody uses. After a crash it does.
-        await fulfilment.ledger.release_customer(lease)
+        await fulfilment.ledger.release_customer(lease, fulfilment.now())
         raise
+
+
+def _too_slow() -> LicensingError:
+    return LicensingError(
+        "fulfilment-too-slow",
+        "Looking at this customer takes longer than it may.",
+        hint="It is tried again later. If that goes on, Stripe or Keygen are very slow.",
+        retryable=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Hand:
+    """Writes for a customer only while the lease certainly lasts; it is Keygen's port, too."""
+
+    lease: Lease
+    fulfilment: Fulfilment
+
+    def check(self) -> None:
+        if self.fulfilment.now() + _LONGEST_WRITE > self.lease.until:
+            raise _too_slow()
+
+    async def cancel(self, subscription: str, *, credit: bool) -> None:
+        self.check()
+        await self.fulfilment.payments.cancel(subscription, credit=credit)
+
+    async def find(self, identifier: uuid.UUID) -> IssuedLicence | None:
+        return await self.fulfilment.licences.find(identifier)
+
+    async def create(self, step: Create) -> Literal["created", "exists"]:
+        self.check()
+        return await self.fulfilment.licences.create(step)
+
+    async def change(
+        self,
+        identifier: uuid.UUID,
+        step: ChangePlan | Describe | ResetPages | Suspend | Reinstate,
+    ) -> None:
+        self.check()
+        await self.fulfilment.licences.change(identifier, step)
 
 
 async def _settle(lease: Lease, fulfilment: Fulfilment) -> Fulfilled:
     if lease.record.merged_into:
         return await _settle_merged(lease, fulfilment)
-    record, ledger = lease.record, fulfilment.ledger
+    record, ledger, hand = lease.record, fulfilment.ledger, _Hand(lease, fulfilment)
     members = await ledger.merged_into(record.customer)
     own = await fulfilment.payments.fetch(record.customer)
     merged = [(one, await _fetch_merged(one, fulfilment)) for one in members]
@@ -62,29 +126,34 @@ async def _settle(lease: Lease, fulfilment: Fulfilment) -> Fulfilled:
     decision = decide_fulfilment(purchases, fulfilment.now(), record.origin)
     # Before anything is done about them: afterwards the reason may be gone from Stripe.
     await ledger.raise_alarms(decision.alarms, fulfilment.now())
+    # Before anything is made under its name: an older payment may succeed before this is settled.
+    if record.origin is None and decision.origin is not None:
+        if not await ledger.note_origin(lease, decision.origin):
+            await ledger.release_customer(lease, fulfilment.now())
+            return "overtaken"
+        record = replace(record, origin=decision.origin)
     for subscription in decision.cancel:
-        credit = subscription not in decision.uncredited
-        await fulfilment.payments.cancel(subscription, credit=credit)
+        await hand.cancel(subscription, credit=subscription not in decision.uncredited)
     for member, bought in merged:
-        await _end_licence(member, bought, fulfilment)
-    record, notices = await _converge(record, purchases, decision, fulfilment)
+        await _end_licence(member, bought, hand)
+    record, notices = await _converge(record, purchases, decision, hand)
     settled = await ledger.settle_customer(lease, record, notices, fulfilment.now())
     return "settled" if settled else "overtaken"
 
 
 async def _converge(
-    record: CustomerRecord, purchases: Purchases, decision: Decision, fulfilment: Fulfilment
+    record: CustomerRecord, purchases: Purchases, decision: Decision, hand: _Hand
 ) -> tuple[CustomerRecord, Sequence[Notice]]:
-    record, licence = replace(record, email=purchases.email), decision.licence
+    record = replace(record, email=purchases.email, look_again=decision.look_again)
+    licence = decision.licence
     if licence is None:
         return record, ()
-    await converge_licence(licence, record.customer, fulfilment.licences, fulfilment.now)
+    await converge_licence(licence, record.customer, hand, hand.fulfilment.now)
     told = Told(record.plan, record.changes)
     notices = decide_notices(purchases, licence, told)
     changed = licence.suspended is None and told.plan not in (None, licence.plan)
     record = replace(
         record,
-        origin=record.origin or decision.origin,
         # A plan that gives no access is not told of, so it is not what was told last.
         plan=licence.plan if licence.suspended is None else record.plan,
         changes=record.changes + changed,
@@ -96,10 +165,10 @@ async def _settle_merged(lease: Lease, fulfilment: Fulfilment) -> Fulfilled:
     """The other's licence stands for this one's purchases: that one is looked at."""
     outcome = await fulfil_customer(lease.record.merged_into, fulfilment)
     if outcome != "settled":
-        await fulfilment.ledger.release_customer(lease)
+        await fulfilment.ledger.release_customer(lease, fulfilment.now())
         return outcome
     found = await fulfilment.payments.fetch(lease.record.customer)
-    record = replace(lease.record, email=found.email)
+    record = replace(lease.record, email=found.email, look_again=None)
     settled = await fulfilment.ledger.settle_customer(lease, record, (), fulfilment.now())
     return "settled" if settled else "overtaken"
 
@@ -109,12 +178,13 @@ async def _fetch_merged(member: CustomerRecord, fulfilment: Fulfilment) -> Purch
     return replace(bought, given_up=frozenset(member.given_up))
 
 
-async def _end_licence(member: CustomerRecord, bought: Purchases, fulfilment: Fulfilment) -> None:
+async def _end_licence(member: CustomerRecord, bought: Purchases, hand: _Hand) -> None:
     """Two customers that became one have one licence: the other's own is suspended."""
     if member.origin is None:
         return
     everything = replace(bought, given_up=frozenset())
-    licence = decide_fulfilment(everything, fulfilment.now(), member.origin).licence
+    now = hand.fulfilment.now
+    licence = decide_fulfilment(everything, now(), member.origin).licence
     if licence is not None:
         ended = replace(licence, suspended="merged")
-        await converge_licence(ended, member.customer, fulfilment.licences, fulfilment.now)
+        await converge_licence(ended, member.customer, hand, now)

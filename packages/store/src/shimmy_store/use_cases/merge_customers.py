@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
+from shimmy_store.domain.mailboxes import mailbox_of
 from shimmy_store.domain.merging import Merge, Side, Undecided, plan_merge
 from shimmy_store.domain.purchases import combine_purchases
 from shimmy_store.ports.ledger import Lease, Link
 from shimmy_store.ports.mail import LinkSigner
 from shimmy_store.use_cases.fulfil_customer import LEASE, Fulfilment
 
-Unmerged: TypeAlias = Literal["unknown", "used", "late", "busy"] | Undecided
+Unmerged: TypeAlias = Literal["unknown", "used", "late", "busy", "other-address"] | Undecided
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,8 @@ async def merge_customers(
 ) -> Merged | Unmerged:
     """Decide whose licence stays and note it, all at once; fulfilment does the rest.
 
-    The link is used up by that note and by nothing before it. Raises StoreError.
+    The link is used up by that note and by nothing before it. Both must still have the mailbox that
+    the link was mailed to: its holder says nothing for another one's. Raises StoreError.
     """
     ledger = fulfilment.ledger
     identifier = signer.read(token)
@@ -50,7 +52,7 @@ async def merge_customers(
         return await _merge(leases[0], leases[1], link, fulfilment)
     finally:
         for lease in leases:
-            await ledger.release_customer(lease)
+            await ledger.release_customer(lease, fulfilment.now())
 
 
 def _refusal(link: Link | None, fulfilment: Fulfilment) -> Unmerged | None:
@@ -70,6 +72,8 @@ async def _merge(
     first: Lease, second: Lease, link: Link, fulfilment: Fulfilment
 ) -> Merged | Unmerged:
     sides = [await _side(one, fulfilment) for one in (first, second)]
+    if {mailbox_of(one.purchases.email) for one in sides} != {link.mailbox} or not link.mailbox:
+        return "other-address"
     plan = plan_merge(sides[0], sides[1], fulfilment.now())
     if not isinstance(plan, Merge):
         return plan

@@ -45,8 +45,9 @@ async def receive_event(
     if event is None:
         return Rejected("no-event")
     if event.livemode != endpoint.livemode:
-        # Signed with our secret, so not a stranger's: an endpoint is set up in the wrong mode.
-        await ledger.raise_alarms([Alarm("wrong-mode", event.id)], now)
+        # Signed with our secret, so not a stranger's: an endpoint is set up in the wrong mode. One
+        # alarm a type, not one a delivery.
+        await ledger.raise_alarms([Alarm("wrong-mode", event.type)], now)
         return Rejected("wrong-mode")
     text = body.decode("utf-8")
     heard = HeardEvent(

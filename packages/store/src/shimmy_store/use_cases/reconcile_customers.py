@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from shimmy_store.errors import LedgerError, StoreError
+from shimmy_store.domain.retry import read_failure
+from shimmy_store.errors import LedgerError
 from shimmy_store.use_cases.fulfil_customer import Fulfilled, Fulfilment, fulfil_customer
 
 Reconciled: TypeAlias = Fulfilled | Literal["failed"]
@@ -14,11 +15,12 @@ Reconciled: TypeAlias = Fulfilled | Literal["failed"]
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """One customer looked at; ``error`` is the code of what failed."""
+    """One customer looked at; ``error`` is the code of what failed, ``crash`` a mistake's kind."""
 
     customer: str
     outcome: Reconciled
     error: str = ""
+    crash: str = ""
 
 
 async def reconcile_customers(fulfilment: Fulfilment) -> AsyncIterator[Looked]:
@@ -31,5 +33,6 @@ async def reconcile_customers(fulfilment: Fulfilment) -> AsyncIterator[Looked]:
         except LedgerError:
             # Of all the others nothing could be noted, either.
             raise
-        except StoreError as error:
-            yield Looked(customer, "failed", error.code)
+        except Exception as error:  # noqa: BLE001 - a mistake of ours is one customer's matter
+            failure = read_failure(error)
+            yield Looked(customer, "failed", failure.code, failure.crash)

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from shimmy_store.domain.catalog import Catalog, PlanId
 from shimmy_store.domain.mailboxes import mailbox_of
 from shimmy_store.domain.notices import Notice
-from shimmy_store.domain.retry import decide_retry
-from shimmy_store.errors import MailError, StoreError
+from shimmy_store.domain.retry import decide_retry, read_failure
+from shimmy_store.errors import MailError
 from shimmy_store.ports.ledger import CustomerRecord, Ledger, Link, Message
 from shimmy_store.ports.licences import Licences
 from shimmy_store.ports.mail import Letter, LetterWriter, LinkName, LinkSigner, Mail, Mailer
@@ -40,37 +40,49 @@ class PostOffice:
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """How many messages went out, and how many have to wait."""
+    """How many messages went out, how many have to wait, and the kinds of what crashed."""
 
     sent: int
     waiting: int
+    crashed: tuple[str, ...] = ()
 
 
 async def send_messages(office: PostOffice, chance: Callable[[], float]) -> Posted:
-    """One round over what is due. Raises LedgerError; other failures are noted on their message."""
+    """One round over what is due. Raises LedgerError.
+
+    Other failures are noted on their message, mistakes of ours too.
+    """
     sent = waiting = 0
+    crashed: list[str] = []
     now = office.now()
     for _ in range(_MOST):
         # One by one: what waits for its turn behind slow ones is not taken meanwhile.
         taken = await office.ledger.take_messages(now, office.now() + _TAKEN, 1)
         if not taken:
             break
-        if await _post(taken[0], office, chance):
+        if await _post(taken[0], office, chance, crashed):
             sent += 1
         else:
             waiting += 1
-    return Posted(sent, waiting)
+    return Posted(sent, waiting, tuple(crashed))
 
 
-async def _post(message: Message, office: PostOffice, chance: Callable[[], float]) -> bool:
+async def _post(
+    message: Message, office: PostOffice, chance: Callable[[], float], crashed: list[str]
+) -> bool:
     try:
         mail = await _mail(message, office)
         if mail is not None:
             await office.mailer.send(mail)
-    except StoreError as error:
-        wait = decide_retry(message.attempts + 1, chance(), retryable=error.retryable)
-        again = None if wait is None else office.now() + wait
-        await office.ledger.postpone_message(message.notice.key, error.code, again)
+    except Exception as error:  # noqa: BLE001 - a mistake of ours must not repeat itself for ever
+        failure, now = read_failure(error), office.now()
+        if failure.crash:
+            crashed.append(failure.crash)
+        age = now - message.added
+        wait = decide_retry(message.attempts + 1, age, chance(), retryable=failure.retryable)
+        await office.ledger.raise_alarms(failure.alarms, now)
+        again = None if wait is None else now + wait
+        await office.ledger.postpone_message(message.notice.key, failure.code, again)
         return False
     await office.ledger.mark_sent(message.notice.key, office.now())
     return True
@@ -126,13 +138,15 @@ async def _with_licence(
     links: dict[LinkName, str] = dict(letter.links)
     other = await _other_of(record, office)
     if other is not None:
-        both = (other.customer, record.customer)
+        both, box = (other.customer, record.customer), mailbox_of(record.email)
         link = Link(
-            str(uuid.uuid5(_LINKS, " ".join(("merge", *both)))),
+            # Another one for each mailbox: an old mail's link never becomes good for a new address.
+            str(uuid.uuid5(_LINKS, " ".join(("merge", *both, box)))),
             "merge",
             both,
             browser="",
             expires=office.now() + MERGE_FOR,
+            mailbox=box,
         )
         await office.ledger.add_link(link)
         links["merge"] = f"{office.url}/merge?token={office.signer.token(link.id)}"
@@ -168,13 +182,13 @@ async def _sign_in(message: Message, office: PostOffice) -> Mail | None:
             told = Notice(key, "sign-in", {**notice.facts, "mailbox": box})
             await office.ledger.add_message(told, "", office.now())
         return None
-    records = boxes.get(notice.facts["mailbox"])
+    box = notice.facts["mailbox"]
+    records = boxes.get(box)
     if not records:
         return None
     customers = tuple(one.customer for one in records)
-    link = Link(
-        str(uuid.uuid5(_LINKS, notice.key)), "sign-in", customers, notice.facts["browser"], expires
-    )
+    identifier, browser = str(uuid.uuid5(_LINKS, notice.key)), notice.facts["browser"]
+    link = Link(identifier, "sign-in", customers, browser, expires, mailbox=box)
     await office.ledger.add_link(link)
     address = f"{office.url}/sign-in?token={office.signer.token(link.id)}"
     written = office.writer.write(Letter("sign-in", links={"sign-in": address}))

@@ -1,68 +1,142 @@
-"""Look at every customer that an event told of, and again later where that failed."""
+"""Look at every customer that an event or the time told of, and again later where that failed."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
-from shimmy_store.domain.retry import decide_retry
-from shimmy_store.errors import StoreError
-from shimmy_store.ports.ledger import PendingEvent
-from shimmy_store.use_cases.fulfil_customer import Fulfilment, fulfil_customer
+from shimmy_store.domain.retry import Failure, decide_retry, read_failure
+from shimmy_store.ports.ledger import DueWork, PendingEvent
+from shimmy_store.use_cases.fulfil_customer import Fulfilled, Fulfilment, fulfil_customer
 
 _MOST = 100
 # Each waits on Stripe and Keygen most of the time; both allow for many more.
 _AT_ONCE = 8
+# While all that run are slow: so often somebody looks what else is due by now.
+_LOOK_SECONDS = 2.0
+
+_Outcome: TypeAlias = Fulfilled | Literal["assigned", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """How many events were settled, and how many have to wait."""
+    """How many events were settled, how many have to wait, and the kinds of what crashed."""
 
     settled: int
     waiting: int
+    crashed: tuple[str, ...] = ()
 
 
 async def sweep_events(fulfilment: Fulfilment, chance: Callable[[], float]) -> Swept:
-    """One round over what is due. Raises LedgerError; other failures are noted on their event."""
-    due = await fulfilment.ledger.due_events(fulfilment.now(), _MOST)
-    known: dict[str, list[PendingEvent]] = {}
-    for event in due:
-        # Events that name no customer are each looked up for themselves.
-        known.setdefault(event.customer or f"event {event.id}", []).append(event)
-    gate = asyncio.Semaphore(_AT_ONCE)
+    """One round: until nothing is due any more that somebody else is not just looking at.
 
-    async def one(events: Sequence[PendingEvent]) -> bool:
-        async with gate:
-            return await _settle(events, fulfilment, chance)
-
-    # All are let finish before a failure is told: none is left running behind our back.
-    outcomes = await asyncio.gather(*map(one, known.values()), return_exceptions=True)
-    settled = 0
-    for events, outcome in zip(known.values(), outcomes, strict=True):
-        if isinstance(outcome, BaseException):
-            raise outcome
-        settled += len(events) if outcome else 0
-    return Swept(settled, len(due) - settled)
+    Raises LedgerError; other failures are noted on their events, mistakes of ours too.
+    """
+    await fulfilment.ledger.wake_customers(fulfilment.now())
+    return await _Round(fulfilment, chance).run()
 
 
-async def _settle(
-    events: Sequence[PendingEvent], fulfilment: Fulfilment, chance: Callable[[], float]
-) -> bool:
-    """Events of one customer, or one event of nobody known yet."""
-    try:
-        customer = events[0].customer or await _find_customer(events[0], fulfilment)
-        return not customer or await fulfil_customer(customer, fulfilment) == "settled"
-    except StoreError as error:
-        for event in events:
-            wait = decide_retry(event.attempts + 1, chance(), retryable=error.retryable)
-            again = None if wait is None else fulfilment.now() + wait
-            await fulfilment.ledger.postpone_event(event.id, error.code, again)
-        return False
+@dataclass
+class _Round:
+    """A few at once. Who is slow takes one place and holds up nobody else."""
+
+    fulfilment: Fulfilment
+    chance: Callable[[], float]
+    running: dict[asyncio.Task[_Outcome], DueWork] = field(default_factory=dict)
+    # Still due after they were looked at: not at once again, or they would keep their places.
+    passed: set[str] = field(default_factory=set)
+    problem: BaseException | None = None
+    settled: int = 0
+    waiting: int = 0
+    crashed: list[str] = field(default_factory=list)
+
+    async def run(self) -> Swept:
+        try:
+            await self._start()
+            while self.running:
+                done, _ = await asyncio.wait(
+                    self.running, timeout=_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    self._count(task, self.running.pop(task))
+                if not done:
+                    self.passed.clear()
+                await self._start()
+        finally:
+            # None is left running behind our back.
+            for task in self.running:
+                task.cancel()
+            await asyncio.gather(*self.running, return_exceptions=True)
+        # All were let finish before a failure is told.
+        if self.problem is not None:
+            raise self.problem
+        return Swept(self.settled, self.waiting, tuple(self.crashed))
+
+    async def _start(self) -> None:
+        """Fill the places that are free; nothing more is begun once the ledger fails."""
+        free = _AT_ONCE - len(self.running)
+        if not free or self.problem is not None:
+            return
+        seen = self.passed | {_name(one) for one in self.running.values()}
+        try:
+            # Those seen may be due as well: asked for besides, so that they hide nobody.
+            found = await self.fulfilment.ledger.due_work(self.fulfilment.now(), free + len(seen))
+        except Exception as error:  # noqa: BLE001 - told once those that run have ended
+            self.problem = error
+            return
+        for due in [one for one in found if _name(one) not in seen][:free]:
+            self.running[asyncio.create_task(self._look(due))] = due
+
+    def _count(self, task: asyncio.Task[_Outcome], due: DueWork) -> None:
+        problem = task.exception()
+        if problem is not None:
+            self.problem = self.problem or problem
+            return
+        outcome = task.result()
+        if outcome == "settled":
+            self.settled += due.events
+        elif outcome != "assigned":
+            self.waiting += due.events
+        if outcome in ("busy", "overtaken"):
+            self.passed.add(_name(due))
+
+    async def _look(self, due: DueWork) -> _Outcome:
+        event = due.event
+        try:
+            if not event.customer:
+                return await self._find_customer(event)
+            return await fulfil_customer(event.customer, self.fulfilment)
+        except Exception as error:  # noqa: BLE001 - a mistake of ours must not repeat itself for ever
+            failure = read_failure(error)
+        if failure.crash:
+            self.crashed.append(failure.crash)
+        await self._postpone(due, failure)
+        return "failed"
+
+    async def _find_customer(self, event: PendingEvent) -> _Outcome:
+        payments, ledger = self.fulfilment.payments, self.fulfilment.ledger
+        customer = await payments.customer_of(event.payment) if event.payment else ""
+        await ledger.assign_event(event.id, customer)
+        return "assigned" if customer else "settled"
+
+    async def _postpone(self, due: DueWork, failure: Failure) -> None:
+        """Everything that is due of this customer: all of it was looked at, in vain."""
+        ledger, now = self.fulfilment.ledger, self.fulfilment.now()
+        await ledger.raise_alarms(failure.alarms, now)
+        events = [due.event]
+        while events:
+            for event in events:
+                age = now - event.received
+                wait = decide_retry(
+                    event.attempts + 1, age, self.chance(), retryable=failure.retryable
+                )
+                again = None if wait is None else now + wait
+                await ledger.postpone_event(event.id, failure.code, again)
+            customer = due.event.customer
+            events = list(await ledger.due_events(now, _MOST, customer)) if customer else []
 
 
-async def _find_customer(event: PendingEvent, fulfilment: Fulfilment) -> str:
-    customer = await fulfilment.payments.customer_of(event.payment) if event.payment else ""
-    await fulfilment.ledger.assign_event(event.id, customer)
-    return customer
+def _name(due: DueWork) -> str:
+    return due.event.customer or f"event {due.event.id}"
