@@ -230,6 +230,8 @@ class StoreMachine(RuleBasedStateMachine):
         async with self.town.fulfilment() as fulfilment:
             looked = [one async for one in reconcile_customers(fulfilment)]
             assert {one.outcome for one in looked} <= {"settled"}, looked
+            while (await sweep_events(fulfilment, random.random)).settled:
+                pass
             office = self.office(fulfilment, Fuse(None))
             while (await send_messages(office, random.random)).sent:
                 pass

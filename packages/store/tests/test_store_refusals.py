@@ -73,8 +73,8 @@ def free(_: KeygenLicences, holdings: KeygenHoldings) -> Awaitable[Any]:
         (401, ("licensing-not-allowed", True)),
         (402, ("licensing-not-allowed", True)),
         (403, ("licensing-not-allowed", True)),
-        (400, ("licensing-refused", False)),
-        (422, ("licensing-refused", False)),
+        (400, ("licensing-refused", True)),
+        (422, ("licensing-refused", True)),
         (409, ("licensing-failing", True)),
         (429, ("licensing-failing", True)),
         (503, ("licensing-failing", True)),
@@ -138,7 +138,7 @@ def test_what_is_as_it_should_be_is_no_refusal(
     if done:
         change()
     else:
-        assert refusal(change) == ("licensing-refused", False)
+        assert refusal(change) == ("licensing-refused", True)
 
 
 def at_stripe(reply: httpx.Response) -> Any:

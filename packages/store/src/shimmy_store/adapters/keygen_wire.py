@@ -55,7 +55,8 @@ def checked(reply: httpx.Response) -> httpx.Response:
         "licensing-failing" if later else "licensing-refused",
         f"Keygen answers {reply.status_code} ({codes}).",
         hint="It is tried again later." if later else "Check the policies and their scheme.",
-        retryable=later,
+        # A wrong policy refuses every customer, and an operator mends it: none is given up for it.
+        retryable=True,
     )
 
 

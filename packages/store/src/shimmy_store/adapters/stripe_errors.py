@@ -35,6 +35,8 @@ def stripe_errors() -> Iterator[None]:
             "payments-malformed",
             f"Stripe's objects are of another shape than expected: {error}.",
             hint="Compare the account's API version with the one this store pins.",
+            # As any other mistake of ours: mended with the next version, and nothing lost.
+            retryable=True,
         ) from error
 
 

@@ -134,7 +134,7 @@ def _is_earned(one: Subscription, now: datetime) -> bool:
 
     Stripe credits the rest of a month in either case.
     """
-    kept = one.reversal.refunded == "nothing" and not one.reversal.takes_access
+    kept = one.reversal.refunded == "nothing" and not one.reversal.takes_access and not one.owed
     return kept and one.paid_through is not None and one.paid_through > now
 
 
@@ -245,8 +245,9 @@ def _alarms(purchases: Purchases) -> Iterator[Alarm]:
     yield from _bought_again(purchases)
     bought: tuple[Subscription | Payment, ...] = (*purchases.subscriptions, *purchases.payments)
     for one in bought:
-        if one.reversal.refunded == "partly":
-            yield from (Alarm("partial-refund", name) for name in one.reversal.partial or (one.id,))
+        partial = one.reversal.partial
+        if one.reversal.refunded == "partly" or partial:
+            yield from (Alarm("partial-refund", name) for name in partial or (one.id,))
         if one.reversal.dispute in ("open", "lost"):
             code: AlarmCode = "dispute-open" if one.reversal.dispute == "open" else "dispute-lost"
             yield from (Alarm(code, name) for name in one.reversal.disputes or (one.id,))

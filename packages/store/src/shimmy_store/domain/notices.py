@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Literal, TypeAlias
 
 from shimmy_store.domain.catalog import PlanId
-from shimmy_store.domain.fulfilment import Licence
+from shimmy_store.domain.fulfilment import Licence, licence_id
 from shimmy_store.domain.purchases import Purchases, Subscription
 
 NoticeKind: TypeAlias = Literal["licence", "renewal-failed", "plan-changed", "cancelled", "sign-in"]
@@ -40,15 +40,17 @@ class Told:
     changes: int
 
 
-def decide_notices(purchases: Purchases, licence: Licence, told: Told) -> tuple[Notice, ...]:
+def decide_notices(
+    purchases: Purchases, licence: Licence, told: Told, now: datetime
+) -> tuple[Notice, ...]:
     """Everything to be told about this licence; most of it was told before, under the same keys."""
-    return tuple(_notices(purchases, licence, told))
+    return tuple(_notices(purchases, licence, told, now))
 
 
-def _notices(purchases: Purchases, licence: Licence, told: Told) -> Iterator[Notice]:
+def _notices(purchases: Purchases, licence: Licence, told: Told, now: datetime) -> Iterator[Notice]:
     facts = {"licence": str(licence.id), "plan": licence.plan}
     if licence.suspended is None:
-        yield Notice(f"licence/{licence.id}", "licence", facts)
+        yield Notice(_licence_key(licence), "licence", facts)
         if told.plan is not None and told.plan != licence.plan:
             key = f"plan-changed/{licence.id}/{told.changes + 1}"
             yield Notice(key, "plan-changed", {**facts, "before": told.plan})
@@ -61,7 +63,13 @@ def _notices(purchases: Purchases, licence: Licence, told: Told) -> Iterator[Not
             key += f"/{licence.month[0].isoformat()}"
         yield Notice(key, "cancelled", {**facts, "reason": licence.suspended})
     elif source is not None:
-        yield from _about_subscription(source, licence, facts)
+        yield from _about_subscription(source, licence, facts, now)
+
+
+def _licence_key(licence: Licence) -> str:
+    """Once for each purchase that it rests on: whoever has paid hears what for."""
+    first = licence_id(licence.source) == licence.id
+    return f"licence/{licence.id}" if first else f"licence/{licence.id}/{licence.source}"
 
 
 def _in_reserve(purchases: Purchases, licence: Licence) -> Iterator[Notice]:
@@ -79,13 +87,14 @@ def _in_reserve(purchases: Purchases, licence: Licence) -> Iterator[Notice]:
 
 
 def _about_subscription(
-    source: Subscription, licence: Licence, facts: Mapping[str, str]
+    source: Subscription, licence: Licence, facts: Mapping[str, str], now: datetime
 ) -> Iterator[Notice]:
     ends, through = _end(source), source.paid_through
     if ends is not None:
         told = {**facts, "reason": "cancelled", "ends": ends.isoformat()}
         yield Notice(f"cancelled/{source.id}/{ends.isoformat()}", "cancelled", told)
-    owing = source.status in ("past_due", "unpaid")
+    # Owing for a change of plan within a paid month is no renewal that failed.
+    owing = source.status in ("past_due", "unpaid") and (through is None or now >= through)
     # An end set for a later month does not save this one: access goes sooner than was told.
     if owing and through is not None and (ends is None or ends > through):
         month = through.isoformat()

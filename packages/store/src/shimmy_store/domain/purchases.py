@@ -29,8 +29,9 @@ DisputeState: TypeAlias = Literal["none", "inquiry", "open", "won", "lost"]
 class Reversal:
     """What became of a payment afterwards; a refund that failed counts as none.
 
-    ``partial`` names refunds of a part, each with its amount, and ``disputes`` those that are open
-    or lost: what a person is told of, once for each.
+    ``refunded`` is of what is used now. ``partial`` names every refund of a part or of an earlier
+    month, each with its amount, and ``disputes`` those that are open or lost: what a person is told
+    of, once for each.
     """
 
     refunded: Refunded = "nothing"
@@ -52,7 +53,8 @@ class Subscription:
     first payment; ``reversal`` is of everything paid for that month, its disputes of all months.
     ``ends`` is when it was or will be cancelled: Stripe's ``cancel_at`` or, with
     ``cancel_at_period_end``, the end of the current month. ``owed`` is the unpaid invoice of a
-    change of plan: ``plan`` is then the one before. ``several``: more than one plan is in it.
+    change of plan; ``plan`` is nothing better than what was paid for. ``several``: more than one
+    plan is in it.
     """
 
     id: str

@@ -23,7 +23,7 @@ from shimmy_store.domain.purchases import (
 
 Json: TypeAlias = Mapping[str, Any]
 
-_UNPAID = ("open", "uncollectible")
+_UNPAID = ("open", "uncollectible", "void")
 # The worst of several disputes decides.
 _DISPUTES: tuple[DisputeState, ...] = ("none", "inquiry", "won", "lost", "open")
 
@@ -68,35 +68,51 @@ def _subscription(one: Json, objects: StripeObjects) -> Subscription | None:
     owed = _unpaid_change(invoices)
     return Subscription(
         id=one["id"],
-        plan=plan if not owed else _plan_paid(paid) or plan,
+        plan=_plan_given(plan, paid),
         status=one["status"],
         created=_moment(one["created"]),
         paid_from=None if month is None else month[0],
         paid_through=None if month is None else month[1],
         ends=_end(one, item),
-        reversal=_reversal(paid, month, objects),
+        reversal=_reversal(paid, item, month, objects),
         owed=owed,
         several=len(plans) > 1,
     )
 
 
-def _unpaid_change(invoices: Sequence[Json]) -> str:
-    """The invoice of a change of plan that Stripe has made and nobody has paid."""
-    for one in invoices:
-        if one["billing_reason"] == "subscription_update" and one["status"] in _UNPAID:
-            return str(one["id"])
-    return ""
+def _plan_given(plan: PlanId, paid: Sequence[Json]) -> PlanId:
+    """The subscription's own, but nothing better than what was paid for last.
+
+    A better plan may stand in it unpaid: its invoice is open or was voided, or Stripe bills it only
+    with the next month.
+    """
+    lines = _plan_lines(paid)
+    last = max(lines, key=lambda each: each[:2])[2] if lines else plan
+    return min(plan, last, key=rank)
 
 
-def _plan_paid(paid: Sequence[Json]) -> PlanId | None:
-    """The plan that was paid for last; a line's product has the plan's id."""
-    lines = [
+def _plan_lines(paid: Sequence[Json]) -> list[tuple[int, int, PlanId]]:
+    """What was paid for: when, up to when, and which plan; a line's product has the plan's id."""
+    return [
         (invoice["created"], line["period"]["end"], plan)
         for invoice in paid
         for line in invoice["lines"]["data"]
-        if line["amount"] > 0 and (plan := _plan_of_line(line))
+        # Credits are no purchases; a month that cost nothing is one.
+        if line["amount"] >= 0 and (plan := _plan_of_line(line))
     ]
-    return max(lines, key=lambda each: each[:2])[2] if lines else None
+
+
+def _unpaid_change(invoices: Sequence[Json]) -> str:
+    """The invoice of a change of plan that nobody has paid, until a later one was paid."""
+    later = max(
+        (one["created"] for one in invoices if one["status"] == "paid" and _plan_lines([one])),
+        default=0,
+    )
+    for one in invoices:
+        changes = one["billing_reason"] == "subscription_update" and one["status"] in _UNPAID
+        if changes and one["created"] >= later:
+            return str(one["id"])
+    return ""
 
 
 def _latest_month(paid: Sequence[Json], item: Json) -> tuple[datetime, datetime] | None:
@@ -129,16 +145,23 @@ def _plan_of_line(line: Json) -> PlanId | None:
 
 
 def _reversal(
-    paid: Sequence[Json], month: tuple[datetime, datetime] | None, objects: StripeObjects
+    paid: Sequence[Json],
+    item: Json,
+    month: tuple[datetime, datetime] | None,
+    objects: StripeObjects,
 ) -> Reversal:
     """Refunds count by what was paid for the month, upgrades in it too; disputes of all months."""
-    of_month = [each for each in paid if month is not None and _touches(each, month)]
+    of_month = [each for each in paid if month is not None and _touches(each, month, item)]
     intents = [intent for each in of_month for intent in _intents_of(each)]
     of_all = [intent for each in paid for intent in _intents_of(each)]
     return _what_became(intents, of_all, objects)
 
 
-def _touches(invoice: Json, month: tuple[datetime, datetime]) -> bool:
+def _touches(invoice: Json, month: tuple[datetime, datetime], item: Json) -> bool:
+    """Whether an invoice charged for something in this month, but not for another month."""
+    own = _latest_month([invoice], item)
+    if own is not None and own != month:
+        return False
     start, end = month
     return any(
         _moment(line["period"]["end"]) > start and _moment(line["period"]["start"]) < end
@@ -221,7 +244,7 @@ def _what_became(intents: Sequence[str], of_all: Sequence[str], objects: StripeO
         if _id(one["payment_intent"]) in of_all
     ]
     return Reversal(
-        "fully" if gone else "partly" if partial else "nothing",
+        "fully" if gone else "partly" if any(one["amount_refunded"] for one in now) else "nothing",
         max((state for state, _ in found), key=_DISPUTES.index, default="none"),
         partial,
         tuple(sorted(name for state, name in found if state in ("open", "lost"))),

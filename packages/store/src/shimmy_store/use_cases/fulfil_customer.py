@@ -150,7 +150,7 @@ async def _converge(
         return record, ()
     await converge_licence(licence, record.customer, hand, hand.fulfilment.now)
     told = Told(record.plan, record.changes)
-    notices = decide_notices(purchases, licence, told)
+    notices = decide_notices(purchases, licence, told, hand.fulfilment.now())
     changed = licence.suspended is None and told.plan not in (None, licence.plan)
     record = replace(
         record,

@@ -16,6 +16,7 @@ _MOST = 100
 _AT_ONCE = 8
 # While all that run are slow: so often somebody looks what else is due by now.
 _LOOK_SECONDS = 2.0
+_ROUND_SECONDS = 10.0
 
 _Outcome: TypeAlias = Fulfilled | Literal["assigned", "failed"]
 
@@ -32,6 +33,8 @@ class Swept:
 async def sweep_events(fulfilment: Fulfilment, chance: Callable[[], float]) -> Swept:
     """One round: until nothing is due any more that somebody else is not just looking at.
 
+    Where there is always more it ends after some seconds, so that whoever waits for the next one is
+    not forgotten: those whose time has come, and those who were busy.
     Raises LedgerError; other failures are noted on their events, mistakes of ours too.
     """
     await fulfilment.ledger.wake_customers(fulfilment.now())
@@ -53,6 +56,7 @@ class _Round:
     crashed: list[str] = field(default_factory=list)
 
     async def run(self) -> Swept:
+        end = asyncio.get_running_loop().time() + _ROUND_SECONDS
         try:
             await self._start()
             while self.running:
@@ -63,7 +67,8 @@ class _Round:
                     self._count(task, self.running.pop(task))
                 if not done:
                     self.passed.clear()
-                await self._start()
+                if asyncio.get_running_loop().time() < end:
+                    await self._start()
         finally:
             # None is left running behind our back.
             for task in self.running:
