@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, Any
 
 import numpy as np
 
@@ -25,9 +25,11 @@ from shimmy_vision.adapters.folder_model_store import FolderModelStore, names_in
 from shimmy_vision.adapters.hashed_model_files import HashedModelFiles
 from shimmy_vision.adapters.http_model_source import HttpModelSource
 from shimmy_vision.adapters.keygen_licences import KeygenLicences
+from shimmy_vision.adapters.lazy_engine import LazyEngine
 from shimmy_vision.adapters.llama_engine import LlamaEngine, LlamaEngineOpener
 from shimmy_vision.adapters.llama_library import has_gpu_backend, open_native_library
 from shimmy_vision.adapters.llguidance_grammar import LlguidanceSchemas
+from shimmy_vision.adapters.pdfium_documents import PdfiumDocuments
 from shimmy_vision.adapters.pillow_intake import PillowIntake
 from shimmy_vision.adapters.psutil_machine import read_machine_facts
 from shimmy_vision.adapters.quiet_libraries import quiet_libraries
@@ -35,10 +37,9 @@ from shimmy_vision.adapters.signed_exchange import SignedExchange
 from shimmy_vision.adapters.sqlite_licence_state import SqliteLicenceState
 from shimmy_vision.adapters.system_machine_id import find_machine_id, in_container
 from shimmy_vision.domain.answer.analysis_plan import largest_answer
-from shimmy_vision.domain.answer.analysis_request import AnalysisRequest
+from shimmy_vision.domain.answer.analysis_request import AnalysisRequest, DocumentRequest
 from shimmy_vision.domain.diagnosis import (
     Finding,
-    ModelFacts,
     judge_library,
     judge_licence,
     judge_machine,
@@ -56,26 +57,30 @@ from shimmy_vision.domain.model.model_request import read_model_request
 from shimmy_vision.errors import (
     LibraryError,
     LicenceError,
-    ModelError,
     ShimmyError,
     UsageError,
 )
 from shimmy_vision.ports.cancellation import Cancellation
+from shimmy_vision.ports.document_intake import DocumentLimits
 from shimmy_vision.ports.engine import Engine
 from shimmy_vision.ports.engine_probe import EngineFiles, EngineOptions
 from shimmy_vision.ports.image_intake import IntakeLimits
 from shimmy_vision.ports.licensing import Licensing
-from shimmy_vision.ports.progress import ProgressListener
+from shimmy_vision.ports.progress import DocumentListener, ProgressListener
 from shimmy_vision.settings import Settings
+from shimmy_vision.use_cases.analyze_document import (
+    DocumentCollaborators,
+    PageOutcome,
+    analyze_document,
+)
 from shimmy_vision.use_cases.analyze_image import Collaborators, analyze_image
 from shimmy_vision.use_cases.check_model_files import CheckOptions
-from shimmy_vision.use_cases.list_models import list_models
+from shimmy_vision.use_cases.inspect_models import inspect_models
 from shimmy_vision.use_cases.locate_model import LocateCollaborators, locate_model
 from shimmy_vision.use_cases.open_engine import EngineParts, open_engine
 from shimmy_vision.use_cases.pull_model import PullCollaborators
 from shimmy_vision.use_cases.read_standing import read_standing
 from shimmy_vision.use_cases.sync_pages import sync_pages
-from shimmy_vision.use_cases.verify_model import verify_model
 
 # Prompt, markup and ten slices of 64 rows take under 1,100 positions; see docs/architecture.md.
 _POSITIONS_BESIDES_ANSWER = 1536
@@ -83,10 +88,6 @@ _CONTEXT_STEP = 1024
 # The licence server answers in under half a second; on a bad line nobody waits longer for it.
 _LICENCE_SECONDS = 5.0
 _LAST_SYNC_SECONDS = 5.0
-
-Analyse: TypeAlias = Callable[
-    [bytes, AnalysisRequest, Cancellation, ProgressListener], dict[str, Any]
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,7 @@ class VisionOrder:
     request: AnalysisRequest
     verify: bool = False
     licence: LicenceOrder = LicenceOrder()
+    max_document_bytes: int = 200_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +126,43 @@ class ModelCommands:
     recommend: Callable[[], ModelFamily]
 
 
+@dataclass(frozen=True, slots=True)
+class Vision:
+    """The two jobs with everything they need; ``report`` is told of each page that is done."""
+
+    collaborators: DocumentCollaborators
+    report: Callable[[], None]
+
+    def __call__(
+        self, data: bytes, request: AnalysisRequest, switch: Cancellation, hear: ProgressListener
+    ) -> dict[str, Any]:
+        """``analyze_image``."""
+        result = analyze_image(data, request, self.collaborators.analysis, switch, hear)
+        self.report()
+        return result
+
+    def pages(
+        self,
+        data: bytes,
+        request: DocumentRequest,
+        switches: Callable[[], Cancellation],
+        hear: DocumentListener,
+    ) -> Iterator[PageOutcome]:
+        """``analyze_document``."""
+        with closing(
+            analyze_document(data, request, self.collaborators, switches, hear)
+        ) as outcomes:
+            for outcome in outcomes:
+                self.report()
+                yield outcome
+
+
 @contextmanager
-def vision(settings: Settings, order: VisionOrder) -> Iterator[Analyse]:
-    """``analyze_image`` with everything it needs; the engine opens on first use."""
-    engines = _LazyEngine(partial(_open_engine, settings, order))
+def vision(settings: Settings, order: VisionOrder) -> Iterator[Vision]:
+    """Ready to analyse; the engine opens on first use."""
+    engines = LazyEngine(partial(_open_engine, settings, order))
     with licensing(settings, order.licence) as licences:
-        collaborators = Collaborators(
+        analysis = Collaborators(
             licensing=licences,
             intake=PillowIntake(),
             intake_limits=IntakeLimits(order.max_image_bytes, order.max_dimension),
@@ -137,21 +170,12 @@ def vision(settings: Settings, order: VisionOrder) -> Iterator[Analyse]:
             engines=engines,
         )
         sync = BackgroundSync(partial(_sync, licences))
-
-        def analyse(
-            data: bytes,
-            request: AnalysisRequest,
-            cancellation: Cancellation,
-            listener: ProgressListener,
-        ) -> dict[str, Any]:
-            result = analyze_image(data, request, collaborators, cancellation, listener)
-            sync.poke()
-            return result
-
-        with ExitStack() as closing:
-            closing.callback(_last_sync, licences, sync)
-            closing.callback(engines.close)
-            yield analyse
+        with ExitStack() as ending:
+            ending.callback(_last_sync, licences, sync)
+            ending.callback(engines.close)
+            limits = DocumentLimits(order.max_document_bytes)
+            collaborators = DocumentCollaborators(analysis, PdfiumDocuments(), limits)
+            yield Vision(collaborators, sync.poke)
 
 
 @contextmanager
@@ -223,24 +247,6 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class _LazyEngine:
-    """The ``EngineSource`` port: opens once, keeps, closes."""
-
-    def __init__(self, opener: Callable[[Granted, Cancellation], Engine]) -> None:
-        self._opener = opener
-        self._engine: Engine | None = None
-
-    def open(self, granted: Granted, cancellation: Cancellation) -> Engine:
-        if self._engine is None:
-            self._engine = self._opener(granted, cancellation)
-        return self._engine
-
-    def close(self) -> None:
-        if self._engine is not None:
-            self._engine.close()
-            self._engine = None
-
-
 def _open_engine(
     settings: Settings, order: VisionOrder, granted: Granted, cancellation: Cancellation
 ) -> Engine:
@@ -305,9 +311,9 @@ def diagnose(settings: Settings) -> tuple[Finding, ...]:
         )
     except LibraryError as error:
         library, gpus = judge_library("", "", str(error), error.hint), ()
-    models = judge_models(
-        _model_facts(settings), recommend_model(gpu_memory), str(settings.models_directory)
-    )
+    store, files = FolderModelStore(settings.models_directory), _model_files(settings)
+    facts = inspect_models(MANIFEST.values(), store, files)
+    models = judge_models(facts, recommend_model(gpu_memory), str(settings.models_directory))
     return (*judge_machine(read_machine_facts()), *library, *gpus, _licence(settings), *models)
 
 
@@ -330,23 +336,6 @@ def _access(licences: Licensing) -> Access:
         return NO_LICENCE
     with licences.state.session(key) as session:
         return read_standing(session, key, licences, licences.now()).access
-
-
-def _model_facts(settings: Settings) -> list[ModelFacts]:
-    store, files = FolderModelStore(settings.models_directory), _model_files(settings)
-    facts = []
-    for listed in list_models(MANIFEST.values(), store):
-        if listed.state == "not installed":
-            continue
-        problem = remedy = ""
-        try:
-            verify_model(listed.pin, store, files, lambda _done, _total: None, Cancellation())
-        except ModelError as error:
-            problem, remedy = str(error), error.hint
-        facts.append(
-            ModelFacts(listed.pin.family, str(listed.folder), listed.bytes_present, problem, remedy)
-        )
-    return facts
 
 
 def serve_engine(settings: Settings, order: VisionOrder, into: IO[bytes], out: IO[bytes]) -> None:

@@ -125,7 +125,7 @@ def test_modes_follow_the_published_schemas(shimmy: Run, mode: str) -> None:
 def test_several_images_stream_and_one_failure_loses_nothing(shimmy: Run, tmp_path: Path) -> None:
     for name in ("a.png", "c.png"):
         _png(tmp_path / name)
-    (tmp_path / "b.png").write_bytes(b"%PDF-1.7")
+    (tmp_path / "b.png").write_bytes(b"8BPS and more")
     done = shimmy("vision", "a.png", "b.png", "missing.png", "c.png", "--max-tokens", "5")
     assert done.returncode == 1
     lines = _lines(done.stdout)
@@ -135,7 +135,7 @@ def test_several_images_stream_and_one_failure_loses_nothing(shimmy: Run, tmp_pa
         "image-unsupported",
         "image-not-found",
     ]
-    assert "b.png: Unsupported image type: found a PDF document" in done.stderr
+    assert "b.png: Unsupported image type: found a Photoshop document" in done.stderr
 
 
 def test_globs_folders_and_standard_input(shimmy: Run, tmp_path: Path) -> None:
@@ -177,6 +177,8 @@ USAGE = [
     (("vision", "x.png", "--mode", "nonsense"), "usage"),
     (("vision", "x.png", "--timeout", "0"), "usage"),
     (("vision", "x.png", "--gpu-layers", "-3"), "usage"),
+    (("vision", "x.pdf", "--pages", "3-1"), "pages-malformed"),
+    (("vision", "x.pdf", "--dpi", "0"), "usage"),
     (("vision", "*.nothing"), "no-images"),
     (("vision", "x.png", "--mode", "ocr", "--prompt", "y"), "mode-with-question"),
     (("vision", "x.png", "--schema", "missing.json"), "schema-unreadable"),

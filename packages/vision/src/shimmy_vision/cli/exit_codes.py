@@ -45,4 +45,6 @@ def exit_code(error: ShimmyError) -> int:
 
 def concerns_every_image(error: ShimmyError) -> bool:
     """Whether the next image would fail the same way, so that going on is pointless."""
+    if error.code == "page-out-of-range":  # Another document may have the page.
+        return False
     return isinstance(error, (LicenceError, ModelError, LibraryError, SchemaError, UsageError))

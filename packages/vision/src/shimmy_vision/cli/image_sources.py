@@ -1,17 +1,22 @@
-"""From the command line's words to images: files, globs, folders, standard input."""
+"""From the command line's words to images and PDFs: files, globs, folders, standard input."""
 
 from __future__ import annotations
 
 import glob
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from shimmy_vision.errors import ImageError, UsageError
 
 STDIN = "-"
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"})
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".pdf"}
+)
+_HEAD = 1024  # bytes that tell a file's kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +26,16 @@ class ImageSource:
     name: str
     path: Path | None
 
-    def read(self, max_bytes: int) -> bytes:
-        """The file's bytes; one more than ``max_bytes`` at most, so that intake can refuse it.
+    def read(self, most: Callable[[bytes], int]) -> bytes:
+        """The file's bytes; one more than ``most`` at most, so that intake can refuse it.
 
-        Raises ImageError image-not-found or image-unreadable.
+        ``most`` is asked with the file's first bytes, which tell its kind. Raises ImageError
+        image-not-found or image-unreadable.
         """
         try:
-            if self.path is None:
-                return sys.stdin.buffer.read(max_bytes + 1)
-            with self.path.open("rb") as file:
-                return file.read(max_bytes + 1)
+            opened = nullcontext(sys.stdin.buffer) if self.path is None else self.path.open("rb")
+            with opened as file:
+                return _read_up_to(file, most)
         except FileNotFoundError as error:
             raise ImageError(
                 "image-not-found",
@@ -41,6 +46,11 @@ class ImageSource:
             raise ImageError(
                 "image-unreadable", f"{self.name} cannot be read: {error.strerror or error}"
             ) from error
+
+
+def _read_up_to(file: IO[bytes], most: Callable[[bytes], int]) -> bytes:
+    head = file.read(_HEAD)
+    return head + file.read(max(0, most(head) + 1 - len(head)))
 
 
 def find_images(words: Iterable[str]) -> list[ImageSource]:
@@ -75,7 +85,7 @@ def _folder(folder: Path) -> Iterator[ImageSource]:
     if not images:
         raise UsageError(
             "no-images",
-            f"The folder {folder} holds no images.",
+            f"The folder {folder} holds no images or PDFs.",
             hint=f"Looked for {' '.join(sorted(SUFFIXES))}. For subfolders: '{folder}/**/*.png'",
         )
     yield from (ImageSource(str(path), path) for path in images)

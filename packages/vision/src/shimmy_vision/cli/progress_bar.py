@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
-from shimmy_vision.ports.progress import Progress, Stage
+from shimmy_vision.ports.progress import PageProgress, Progress, Stage
 
 _LABELS: dict[Stage, str] = {
     "decode": "opening image",
@@ -47,7 +47,15 @@ class ProgressBar:
 
     def show(self, progress: Progress) -> None:
         """The listener to hand to ``analyze_image``."""
-        self._bar.set_description(f"{self._name}: {_LABELS[progress.stage]}", refresh=False)
+        self._show(self._name, progress)
+
+    def show_page(self, progress: PageProgress) -> None:
+        """The listener to hand to ``analyze_document``."""
+        place = f"page {progress.page} ({progress.done + 1} of {progress.total})"
+        self._show(f"{self._name}, {place}", progress.within)
+
+    def _show(self, what: str, progress: Progress) -> None:
+        self._bar.set_description(f"{what}: {_LABELS[progress.stage]}", refresh=False)
         self._bar.total = progress.total or 1
         self._bar.n = progress.done
         self._bar.refresh()

@@ -18,8 +18,19 @@ class Progress:
     total: int
 
 
+@dataclass(frozen=True, slots=True)
+class PageProgress:
+    """Where the analysis of a document is: ``done`` of its ``total`` chosen pages, now ``page``."""
+
+    page: int
+    done: int
+    total: int
+    within: Progress
+
+
 ProgressListener: TypeAlias = Callable[[Progress], None]
+DocumentListener: TypeAlias = Callable[[PageProgress], None]
 
 
-def ignore_progress(_progress: Progress) -> None:
+def ignore_progress(_progress: Progress | PageProgress) -> None:
     """For callers that show nothing."""

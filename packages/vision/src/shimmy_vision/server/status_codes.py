@@ -19,7 +19,7 @@ from shimmy_vision.errors import (
     UsageError,
 )
 
-# Codes first: a licence is refused for reasons that a client must tell apart.
+# Codes first: reasons that a client must tell apart although they are of one class.
 _BY_CODE: dict[str, int] = {
     "licence-missing": HTTPStatus.UNAUTHORIZED,
     "licence-unknown": HTTPStatus.UNAUTHORIZED,
@@ -27,6 +27,12 @@ _BY_CODE: dict[str, int] = {
     "licence-expired": HTTPStatus.PAYMENT_REQUIRED,
     "licence-suspended": HTTPStatus.PAYMENT_REQUIRED,
     "page-cap-reached": HTTPStatus.PAYMENT_REQUIRED,
+    "document-too-large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "page-too-large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "fetch-too-large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    # Something to install, as a model is.
+    "browser-missing": HTTPStatus.SERVICE_UNAVAILABLE,
+    "playwright-missing": HTTPStatus.SERVICE_UNAVAILABLE,
 }
 # Most specific class first: the first match decides.
 _BY_CLASS: tuple[tuple[type[ShimmyError], int], ...] = (

@@ -8,6 +8,7 @@ from typing import Any
 
 from shimmy_vision.domain.answer.analysis_request import AnalysisRequest, StandardQuestion
 from shimmy_vision.domain.answer.result import Warning_
+from shimmy_vision.domain.image.text_layer import TextLayer
 from shimmy_vision.ports.engine import EngineDescription
 from shimmy_vision.ports.image_intake import ImageInfo
 from shimmy_vision.ports.progress import Stage
@@ -22,8 +23,21 @@ _SYNTHETIC = Warning_(
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentPage:
+    """Which page of a document was rendered how; ``layer`` is None where no text is asked for."""
+
+    page: int
+    pages: int
+    dpi: int
+    layer: TextLayer | None
+
+
+@dataclass(frozen=True, slots=True)
 class RunFacts:
-    """Everything known about a finished analysis; times in seconds."""
+    """Everything known about a finished analysis; times in seconds.
+
+    ``document`` tells the page where it was one of a document.
+    """
 
     request: AnalysisRequest
     plan: str
@@ -34,6 +48,7 @@ class RunFacts:
     seconds_total: float
     warnings: Sequence[Warning_]
     answers: Sequence[GeneratedAnswer]
+    document: DocumentPage | None = None
 
 
 def compose_meta(facts: RunFacts) -> dict[str, Any]:
@@ -60,11 +75,17 @@ def compose_meta(facts: RunFacts) -> dict[str, Any]:
             "notes": list(facts.image.notes),
             **facts.image_plan,
         },
+        **({} if facts.document is None else {"document": _document(facts.document)}),
         "warnings": [{"code": one.code, "message": one.message} for one in warnings],
     }
     if facts.request.raw:
         meta["raw"] = [bytes(one.data).decode("utf-8", "replace") for one in facts.answers]
     return meta
+
+
+def _document(one: DocumentPage) -> dict[str, Any]:
+    layer = {} if one.layer is None else {"text_layer": one.layer.state}
+    return {"page": one.page, "pages": one.pages, "dpi": one.dpi, **layer}
 
 
 def _model(engine: EngineDescription) -> dict[str, Any]:

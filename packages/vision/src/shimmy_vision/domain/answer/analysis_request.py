@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
+from shimmy_vision.domain.answer.page_ranges import EVERY_PAGE, PageRange
+
 Mode: TypeAlias = Literal["full", "ocr", "layout", "brief"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
@@ -43,3 +45,20 @@ class AnalysisRequest:
     question: Question = StandardQuestion()
     limits: AnswerLimits = AnswerLimits()
     raw: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRequest:
+    """One document and what to find on each of its ``pages``.
+
+    ``dpi`` is the sharpness to render at; None takes what text needs for the encoder.
+    """
+
+    analysis: AnalysisRequest = AnalysisRequest()
+    pages: tuple[PageRange, ...] = EVERY_PAGE
+    dpi: int | None = None
+
+
+def reads_text(question: Question) -> bool:
+    """Whether the result has ``text_blocks``."""
+    return isinstance(question, StandardQuestion) and question.mode in ("full", "ocr")

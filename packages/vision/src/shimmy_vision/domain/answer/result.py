@@ -15,6 +15,8 @@ from shimmy_vision.domain.measure.measurements import Measurements
 
 Json: TypeAlias = dict[str, Any]
 
+_WITH_TEXT: tuple[AnswerKind, ...] = ("full", "text")
+
 
 @dataclass(frozen=True, slots=True)
 class Answered:
@@ -34,12 +36,22 @@ class Warning_:  # noqa: N801 - `Warning` is a builtin exception
     message: str
 
 
-def assemble_result(answers: Sequence[Answered], measured: Measurements, meta: Json) -> Json:
-    """The keys each kind of answer contributes, then ``meta`` last."""
+def collect_texts(answers: Sequence[Answered]) -> list[ReadText]:
+    """What the model read, tile by tile, each line once."""
+    texts = [answer for answer in answers if answer.kind in _WITH_TEXT]
+    return merge_tile_texts([(answer.tile, _read_texts(answer)) for answer in texts])
+
+
+def assemble_result(
+    answers: Sequence[Answered], texts: Sequence[ReadText], measured: Measurements, meta: Json
+) -> Json:
+    """The keys each kind of answer contributes, then ``meta`` last.
+
+    ``texts`` are those of ``collect_texts``, or what became of them beside a PDF's own text.
+    """
     result: Json = {}
-    texts = [answer for answer in answers if answer.kind in ("full", "text")]
-    if texts:
-        result["text_blocks"] = _text_blocks(texts)
+    if any(answer.kind in _WITH_TEXT for answer in answers):
+        result["text_blocks"] = [_text_block(text) for text in texts]
     for answer in answers:
         match answer.kind:
             case "full" | "scene":
@@ -102,12 +114,13 @@ def _tile_json(tile: Tile) -> Json:
     }
 
 
-def _text_blocks(answers: Sequence[Answered]) -> list[Json]:
-    per_tile = [(answer.tile, _read_texts(answer)) for answer in answers]
-    return [
-        {"text": read.text, "confidence": read.confidence, "box": box_json(read.box)}
-        for read in merge_tile_texts(per_tile)
-    ]
+def _text_block(read: ReadText) -> Json:
+    return {
+        "text": read.text,
+        "confidence": read.confidence,
+        "box": box_json(read.box),
+        "source": read.source,
+    }
 
 
 def _read_texts(answer: Answered) -> list[ReadText]:

@@ -50,9 +50,17 @@ _TEXT_BLOCKS = _list(
         text=_TEXT,
         confidence=_described(
             {"type": "number", "minimum": 0, "maximum": 1},
-            "Geometric mean of the model's own probabilities for the text's tokens.",
+            "Geometric mean of the model's own probabilities for the text's tokens; 1 for a PDF's "
+            "own text.",
         ),
-        box=_TILE_BOX,
+        box=_described(
+            _BOX,
+            "The tile of the original image in which this was read, in pixels; for a PDF's own "
+            "text what it covers on the rendered page.",
+        ),
+        source=_described(
+            {"enum": ["model", "pdf"]}, "Read by the model, or the PDF's own text as it stands."
+        ),
     )
 )
 _LAYOUT = _record(
@@ -92,7 +100,7 @@ _TILE = _record(
     slices=_SIZE,
 )
 _META = _record(
-    ("raw",),
+    ("document", "raw"),
     model=_record(
         family={"enum": ["2.6", "4.0", "4.5", "4.6"]},
         name=_TEXT,
@@ -132,6 +140,19 @@ _META = _record(
             "Smallest scale at which the answers saw the image; under 1 means details were lost.",
         ),
         tiles=_list(_TILE),
+    ),
+    document=_described(
+        _record(
+            ("text_layer",),
+            page=_described(_SIZE, "Counted from 1."),
+            pages=_described(_SIZE, "Pages of the document."),
+            dpi=_described(_SIZE, "Dots per inch at which the page was rendered."),
+            text_layer=_described(
+                {"enum": ["used", "absent", "unreadable"]},
+                "What became of the page's own text, where text blocks are asked for.",
+            ),
+        ),
+        "Only for a page of a document; boxes are in pixels of its rendering.",
     ),
     warnings=_list(_record(code=_TEXT, message=_TEXT)),
     raw=_described(_list(_TEXT), "The model's own words, with --raw."),

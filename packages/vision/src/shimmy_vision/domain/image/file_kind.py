@@ -16,6 +16,10 @@ class FileKind(NamedTuple):
 _CONVERT = "Convert it to PNG or JPEG first."
 _SUPPORTED_HINT = "Supported: PNG, JPEG, WebP, GIF, BMP, TIFF."
 
+PDF = FileKind("a PDF document", "", "Analyse it as a document, page by page.")
+# Readers accept a PDF whose header stands this far in, behind what a download left there.
+_PDF_HEADER_WITHIN = 1024
+
 _MAGIC: tuple[tuple[bytes, FileKind], ...] = (
     (b"\x89PNG\r\n\x1a\n", FileKind("PNG", "PNG", "")),
     (b"\xff\xd8\xff", FileKind("JPEG", "JPEG", "")),
@@ -26,7 +30,7 @@ _MAGIC: tuple[tuple[bytes, FileKind], ...] = (
     (b"MM\x00*", FileKind("TIFF", "TIFF", "")),
     (b"II+\x00", FileKind("TIFF", "TIFF", "")),
     (b"MM\x00+", FileKind("TIFF", "TIFF", "")),
-    (b"%PDF-", FileKind("a PDF document", "", "Render its pages to PNG first.")),
+    (b"%PDF-", PDF),
     (b"8BPS", FileKind("a Photoshop document", "", _CONVERT)),
     (b"\x00\x00\x01\x00", FileKind("an icon (ICO)", "", _CONVERT)),
     (b"\xff\x0a", FileKind("a JPEG XL image", "", _CONVERT)),
@@ -60,6 +64,8 @@ def recognise_file(data: bytes) -> FileKind:
         return FileKind("WebP", "WEBP", "")
     if data[4:8] == b"ftyp":
         return _iso_media(data)
+    if b"%PDF-" in data[:_PDF_HEADER_WITHIN]:
+        return PDF
     return _text(data) or FileKind(f"unknown bytes {data[:8].hex(' ')}", "", _SUPPORTED_HINT)
 
 

@@ -13,13 +13,20 @@ from shimmy_vision.domain.image.pixels import Box
 _SHORTEST_FRAGMENT = 4
 
 
+TextSource: TypeAlias = Literal["model", "pdf"]
+
+
 @dataclass(frozen=True, slots=True)
 class ReadText:
-    """A text, how sure the model was of it, and the tile it was read in."""
+    """A text, how sure the model was of it, and the tile it was read in.
+
+    From a PDF's own text: the confidence is 1 and the box that of the ink.
+    """
 
     text: str
     confidence: float
     box: Box
+    source: TextSource = "model"
 
 
 def merge_tile_texts(

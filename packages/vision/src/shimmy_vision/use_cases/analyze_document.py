@@ -1,0 +1,139 @@
+"""A document in, one strict JSON result a page out, each as it is done.
+
+Every page passes the licence gate as an image does, and is counted as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from shimmy_vision.domain.answer.analysis_request import DocumentRequest, reads_text
+from shimmy_vision.domain.answer.page_ranges import choose_pages
+from shimmy_vision.domain.answer.result import Warning_
+from shimmy_vision.domain.image.page_scale import LEAST_READABLE, PixelLimits, choose_dpi
+from shimmy_vision.domain.image.text_layer import read_layer
+from shimmy_vision.domain.licence.access import Granted
+from shimmy_vision.errors import DeadlineError, ImageError
+from shimmy_vision.ports.cancellation import Cancellation
+from shimmy_vision.ports.document_intake import DocumentIntake, DocumentLimits, OpenDocument
+from shimmy_vision.ports.engine import Engine
+from shimmy_vision.ports.image_intake import DecodedImage
+from shimmy_vision.ports.licensing import Licensing
+from shimmy_vision.ports.progress import DocumentListener, PageProgress, Progress
+from shimmy_vision.use_cases.admit_pages import admit_pages
+from shimmy_vision.use_cases.analyze_image import Collaborators
+from shimmy_vision.use_cases.analyze_pixels import AnalysisRun, analyze_pixels
+from shimmy_vision.use_cases.compose_meta import DocumentPage
+from shimmy_vision.use_cases.count_page import count_page
+from shimmy_vision.use_cases.settle_pages import settle_pages
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentCollaborators:
+    """What the analysis of a document works with; built by ``wiring`` alone.
+
+    Limits of ``analysis`` on an image's pixels hold for a page's rendering.
+    """
+
+    analysis: Collaborators
+    documents: DocumentIntake
+    limits: DocumentLimits
+
+
+@dataclass(frozen=True, slots=True)
+class PageOutcome:
+    """Page ``page``, counted from 1: its result, or the error that concerns it alone."""
+
+    page: int
+    result: dict[str, Any] | None
+    error: ImageError | DeadlineError | None
+
+
+def analyze_document(
+    data: bytes,
+    request: DocumentRequest,
+    collaborators: DocumentCollaborators,
+    switches: Callable[[], Cancellation],
+    listener: DocumentListener,
+) -> Generator[PageOutcome, None, None]:
+    """Analyse the chosen pages of the document in ``data``, one each time the next is asked for.
+
+    ``switches`` gives the switch of the page about to begin: a fresh one where each page has its
+    own deadline, always the same to stop them all. A page that cannot be read, or ran out of time,
+    is an outcome and the next follows. Everything else ends the iteration: UsageError where a page
+    is not there; ImageError where the document cannot be opened; LicenceError, also when a cap is
+    reached between two pages; SchemaError, ModelError, LibraryError and StoppedError. What was
+    yielded before stands and is counted.
+    """
+    _pass_gate(collaborators.analysis.licensing)
+    with collaborators.documents.open(data, collaborators.limits) as document:
+        pages = choose_pages(request.pages, document.page_count)
+        for done, page in enumerate(pages):
+            hear = partial(_tell, listener, page, done, len(pages))
+            hear(Progress("decode", 0, 0))
+            switch = switches()
+            switch.check()
+            run = AnalysisRun(collaborators.analysis.schemas, request.analysis, switch, hear)
+            reader = _PageReader(document, page, request, collaborators.analysis, run)
+            yield _outcome(reader)
+
+
+def _pass_gate(licensing: Licensing) -> None:
+    """No licence, no look into the document. How many pages it has is known only afterwards."""
+    settle_pages(admit_pages(1, licensing), licensing, done=False)
+
+
+def _tell(listener: DocumentListener, page: int, done: int, total: int, within: Progress) -> None:
+    listener(PageProgress(page, done, total, within))
+
+
+@dataclass(frozen=True, slots=True)
+class _PageReader:
+    """One page of an open document, on its way to a result."""
+
+    document: OpenDocument
+    page: int
+    request: DocumentRequest
+    collaborators: Collaborators
+    run: AnalysisRun
+
+    def read(self, granted: Granted) -> dict[str, Any]:
+        """The page's result, once it is admitted."""
+        self.run.begin(granted)
+        with self.run.stage("load"):
+            engine = self.collaborators.engines.open(granted, self.run.cancellation)
+        with self.run.stage("decode"):
+            facts, image = self._render(engine)
+        return analyze_pixels(image, engine, granted, self.run, facts)
+
+    def _render(self, engine: Engine) -> tuple[DocumentPage, DecodedImage]:
+        document, page, cancellation = self.document, self.page, self.run.cancellation
+        size, limits = document.page_size(page), self.collaborators.intake_limits
+        within = PixelLimits(limits.max_dimension, limits.max_pixels)
+        dpi = choose_dpi(size, engine.encoder.grid, within, self.request.dpi)
+        if dpi < LEAST_READABLE and self.request.dpi is None:
+            self.run.warnings.append(_coarse(dpi))
+        image = document.render(page, dpi, cancellation)
+        layer = None
+        if reads_text(self.request.analysis.question):
+            characters = document.characters(page, dpi, cancellation)
+            layer = read_layer(characters, image.info.width, image.info.height)
+        return DocumentPage(page, document.page_count, dpi, layer), image
+
+
+def _outcome(reader: _PageReader) -> PageOutcome:
+    try:
+        result = count_page(reader.collaborators.licensing, reader.run.cancellation, reader.read)
+    except (ImageError, DeadlineError) as error:
+        return PageOutcome(reader.page, None, error)
+    return PageOutcome(reader.page, result, None)
+
+
+def _coarse(dpi: int) -> Warning_:
+    return Warning_(
+        "page-downscaled",
+        f"The page is so large that it was rendered at {dpi} dpi: small letters may be lost.",
+    )

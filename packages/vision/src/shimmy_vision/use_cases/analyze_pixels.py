@@ -1,0 +1,200 @@
+"""Decoded pixels in, a strict JSON result out: what an image and a document's page share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from shimmy_vision.domain.answer.analysis_plan import AnswerPass, plan_passes
+from shimmy_vision.domain.answer.analysis_request import AnalysisRequest, CustomQuestion
+from shimmy_vision.domain.answer.answer_reading import read_answer
+from shimmy_vision.domain.answer.layer_confirmation import settle_texts
+from shimmy_vision.domain.answer.prompts import compose_prompt
+from shimmy_vision.domain.answer.result import (
+    Answered,
+    Warning_,
+    assemble_result,
+    collect_texts,
+    image_json,
+    scale_warnings,
+)
+from shimmy_vision.domain.answer.sampling import GREEDY, SEEDED
+from shimmy_vision.domain.image.activity import measure_activity
+from shimmy_vision.domain.image.image_plan import ImagePlan, Tile, plan_image
+from shimmy_vision.domain.image.text_merge import ReadText
+from shimmy_vision.domain.licence.access import Granted
+from shimmy_vision.domain.measure.measurements import measure_image
+from shimmy_vision.ports.cancellation import Cancellation
+from shimmy_vision.ports.engine import Engine
+from shimmy_vision.ports.grammar import SchemaGrammar
+from shimmy_vision.ports.image_encoder import EncodedTile
+from shimmy_vision.ports.image_intake import DecodedImage
+from shimmy_vision.ports.progress import Progress, ProgressListener, Stage
+from shimmy_vision.use_cases.compose_meta import DocumentPage, RunFacts, compose_meta
+from shimmy_vision.use_cases.generate_answer import AnswerOrder, GeneratedAnswer, generate_answer
+
+
+@dataclass(slots=True)
+class AnalysisRun:
+    """The bookkeeping of one analysis."""
+
+    schemas: SchemaGrammar
+    request: AnalysisRequest
+    cancellation: Cancellation
+    listener: ProgressListener
+    started: float = field(default_factory=time.perf_counter)
+    seconds: dict[Stage, float] = field(default_factory=dict)
+    warnings: list[Warning_] = field(default_factory=list)
+    answers: list[GeneratedAnswer] = field(default_factory=list)
+
+    def begin(self, granted: Granted) -> None:
+        """Note what the gate says, and check the caller's schema before anything is decoded."""
+        self.warnings.extend(Warning_(one.code, one.message) for one in granted.notices)
+        question = self.request.question
+        if isinstance(question, CustomQuestion) and question.schema is not None:
+            self.schemas.check(question.schema)
+
+    @contextmanager
+    def stage(self, stage: Stage) -> Iterator[None]:
+        """Tell the listener, and time what happens inside. Raises StoppedError."""
+        self.cancellation.check()
+        self.listener(Progress(stage, 0, 0))
+        started = time.perf_counter()
+        yield
+        self.add(stage, time.perf_counter() - started)
+
+    def add(self, stage: Stage, seconds: float) -> None:
+        """Count ``seconds`` to ``stage``."""
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+
+def analyze_pixels(
+    image: DecodedImage,
+    engine: Engine,
+    granted: Granted,
+    run: AnalysisRun,
+    page: DocumentPage | None = None,
+) -> dict[str, Any]:
+    """Measure and ask about ``image``, which may be a document's ``page`` with text of its own.
+
+    The result follows ``result_schema``. Raises UsageError, SchemaError, LibraryError or
+    StoppedError; whatever the model writes is never an error.
+    """
+    with run.stage("measure"):
+        measured = measure_image(image.pixels)
+        plan = _plan(image, engine)
+    answered = _answer_all(run, engine, image, plan)
+    texts = _settle(run, answered, page)
+    run.warnings.extend(scale_warnings(answered))
+    meta = compose_meta(
+        RunFacts(
+            request=run.request,
+            plan=granted.plan,
+            engine=engine.description,
+            image=image.info,
+            image_plan=image_json(plan, answered),
+            seconds=run.seconds,
+            seconds_total=time.perf_counter() - run.started,
+            warnings=run.warnings,
+            answers=run.answers,
+            document=page,
+        )
+    )
+    return assemble_result(answered, texts, measured, meta)
+
+
+def _settle(
+    run: AnalysisRun, answered: list[Answered], page: DocumentPage | None
+) -> tuple[ReadText, ...]:
+    """The text blocks: the page's own text where there is some, and what only the model read."""
+    layer = () if page is None or page.layer is None else page.layer.lines
+    settled = settle_texts(layer, collect_texts(answered))
+    if settled.doubtful:
+        run.warnings.append(
+            Warning_(
+                "text-layer-doubtful",
+                "Hardly a word that the model read stands in the PDF's own text: one of them is "
+                "wrong. Blocks of both are in the result.",
+            )
+        )
+    return settled.texts
+
+
+def _plan(image: DecodedImage, engine: Engine) -> ImagePlan:
+    height, width, _ = image.pixels.shape
+    grid = engine.encoder.grid
+    plan = plan_image(width, height, grid, activity=None)
+    if len(plan.tiles) == 1:
+        return plan
+    return plan_image(width, height, grid, activity=measure_activity(image.pixels))
+
+
+def _answer_all(
+    run: AnalysisRun, engine: Engine, image: DecodedImage, plan: ImagePlan
+) -> list[Answered]:
+    passes = plan_passes(run.request.question, plan, run.request.limits.max_tokens)
+    encoded: tuple[Tile, EncodedTile] | None = None
+    answered = []
+    for number, one in enumerate(passes):
+        if encoded is None or encoded[0] != one.tile:
+            encoded = (one.tile, _encode(run, engine, image, one.tile, (number, len(passes))))
+        answered.append(_answer(run, engine, one, encoded[1]))
+    return answered
+
+
+def _encode(
+    run: AnalysisRun, engine: Engine, image: DecodedImage, tile: Tile, place: tuple[int, int]
+) -> EncodedTile:
+    number, count = place
+    slices = tile.plan.encodes
+
+    def on_slice(done: int, _total: int) -> None:
+        run.listener(Progress("encode", number * slices + done, count * slices))
+
+    with run.stage("encode"):
+        return engine.encoder.encode(
+            tile.box.crop(image.pixels), on_slice=on_slice, cancellation=run.cancellation
+        )
+
+
+def _answer(run: AnalysisRun, engine: Engine, one: AnswerPass, tile: EncodedTile) -> Answered:
+    limits = run.request.limits
+    order = AnswerOrder(
+        prompt=compose_prompt(engine.description.family, one.instructions),
+        tile=tile,
+        grammar=engine.grammars.compile(one.schema),
+        rule=GREEDY if limits.seed is None else SEEDED,
+        seed=limits.seed or 0,
+        max_tokens=one.max_tokens,
+        skip_forced=limits.skip_forced,
+    )
+    run.cancellation.check()
+    run.listener(Progress("prompt", 0, 0))
+    answer = generate_answer(
+        engine.model,
+        order,
+        run.cancellation,
+        lambda done, bound: run.listener(Progress("generate", done, bound)),
+    )
+    run.answers.append(answer)
+    run.add("prompt", answer.prompt_seconds)
+    run.add("generate", answer.generate_seconds)
+    return _read(run, one, answer)
+
+
+def _read(run: AnalysisRun, one: AnswerPass, answer: GeneratedAnswer) -> Answered:
+    data = bytes(answer.data)
+    if answer.truncated:
+        data = run.schemas.close(one.schema, data)
+        run.warnings.append(
+            Warning_(
+                "answer-truncated",
+                f"The {one.kind} answer reached its bound of {answer.tokens} tokens and was "
+                "closed there. Raise --max-tokens for more.",
+            )
+        )
+    read = read_answer(data, answer.spans)
+    return Answered(one.kind, one.tile, read.value, read.confidences)
