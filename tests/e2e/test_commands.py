@@ -91,14 +91,17 @@ def test_the_readme_shows_the_two_commands_first_and_options_that_exist() -> Non
         ["doctor"],
         ["schema"],
     )
+    sandbox = (["buy"], ["mail", "read"])
+    programs = [("shimmy", words) for words in with_options]
+    programs += [("shimmy-sandbox", words) for words in sandbox]
     shown = set(re.findall(r"--[a-z][a-z-]+", readme))
     helps = [
         subprocess.run(
-            [str(Path(sys.executable).with_name("shimmy")), *words, "--help"],
+            [str(Path(sys.executable).with_name(program)), *words, "--help"],
             capture_output=True,
             text=True,
             check=True,
         ).stdout
-        for words in with_options
+        for program, words in programs
     ]
     assert shown <= set(re.findall(r"--[a-z][a-z-]+", "".join(helps)))
