@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from urllib.parse import urlsplit
 
 import httpx
 
+from shimmy_sandbox.cli.serving import CommandError, failed
+
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _STORE = "http://127.0.0.1:8400"
 _SEE_OTHER = 303
-
-
-class PurchaseError(Exception):
-    """The purchase did not come about; the message says where it ended."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,13 +27,11 @@ def run(args: argparse.Namespace) -> int:
     """From the store's link to its success page; 1 with one line on stderr when that fails."""
     try:
         _buy(args)
-    except PurchaseError as problem:
-        print(f"shimmy-sandbox: {problem}", file=sys.stderr)
-        return 1
+    except CommandError as problem:
+        return failed(str(problem))
     except httpx.HTTPError as problem:
-        text = f"{args.store} or its checkout does not answer: {type(problem).__name__}"
-        print(f"shimmy-sandbox: {text}", file=sys.stderr)
-        return 1
+        kind = type(problem).__name__
+        return failed(f"{args.store} or its checkout does not answer: {kind}")
     return 0
 
 
@@ -65,7 +56,7 @@ def _buy(args: argparse.Namespace) -> None:
         tell("paid with a test card; Stripe has told the store and sends the buyer back")
         page = browser.get(back)
         if page.status_code != httpx.codes.OK:
-            raise PurchaseError("purchase-unconfirmed", f"the store says {page.status_code}")
+            raise CommandError("purchase-unconfirmed", f"the store says {page.status_code}")
         made = 'id="licence-key"' in page.text
         tell("the store shows the licence" if made else "the store says that the licence follows")
 
@@ -74,7 +65,7 @@ def _location(answer: httpx.Response, who: str) -> str:
     """Where an answer leads; only ever on this machine."""
     url = answer.headers.get("location", "")
     if answer.status_code != _SEE_OTHER:
-        raise PurchaseError("purchase-refused", f"{who} says {answer.status_code}")
+        raise CommandError("purchase-refused", f"{who} says {answer.status_code}")
     if urlsplit(url).hostname not in _LOOPBACK:
-        raise PurchaseError("purchase-elsewhere", f"{who} leads off this machine: nothing is sent")
+        raise CommandError("purchase-elsewhere", f"{who} leads off this machine: nothing is sent")
     return str(url)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import json
-import signal
 import sys
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import quote
 
 import httpx
 
 from shimmy_sandbox.cli.plans_file import PlansError, read_plans
+from shimmy_sandbox.cli.serving import CommandError, failed, until_stopped
 from shimmy_sandbox.keygen.server import serve_keygen
 from shimmy_sandbox.keygen.shop import (
     Address,
@@ -33,14 +32,6 @@ _WARNING = """\
 shimmy-sandbox: THIS LICENCE SERVER IS A SANDBOX, NOT FOR PRODUCTION.
 shimmy-sandbox: Its signing key and its admin token are published; its licences are worth nothing.
 shimmy-sandbox: It listens on 127.0.0.1 only. Stop it with Ctrl-C."""
-
-
-class CommandError(Exception):
-    """The command cannot be done; the message says why and what to do."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,42 +80,27 @@ def run(args: argparse.Namespace) -> int:
     try:
         _ACTIONS[args.action](args)
     except (CommandError, PlansError, ShopError, StateError) as problem:
-        return _failed(str(problem))
+        return failed(str(problem))
     except httpx.TransportError:
         start = "shimmy-sandbox licences serve --state FILE --plans contracts/plans.json"
-        return _failed(f"no licence server answers at {args.url}: start one with `{start}`")
+        return failed(f"no licence server answers at {args.url}: start one with `{start}`")
     except OverflowError:
-        return _failed("that moment is too far away: give a smaller number")
+        return failed("that moment is too far away: give a smaller number")
     except (httpx.HTTPError, httpx.InvalidURL, LookupError, ValueError) as problem:
-        return _failed(f"{args.url} did not answer as a licence server does: {problem}")
+        return failed(f"{args.url} did not answer as a licence server does: {problem}")
     return 0
-
-
-def _failed(problem: str) -> int:
-    print(f"shimmy-sandbox: {problem}", file=sys.stderr)
-    return 1
 
 
 def _serve(args: argparse.Namespace) -> None:
     plans = read_plans(args.plans).plans
-    signal.signal(signal.SIGTERM, _interrupt)
     print(_WARNING, file=sys.stderr, flush=True)
-    try:
-        with serve_keygen(args.state, args.port) as server:
-            stock_shop(server, plans)
-            print(server.url, flush=True)
-            server.wait()
-    except OSError as problem:
-        if problem.errno != errno.EADDRINUSE:
-            raise CommandError("cannot-serve", f"cannot serve: {problem}") from problem
-        advice = "stop what listens there or choose another --port"
-        raise CommandError("port-in-use", f"port {args.port} is in use: {advice}") from problem
-    except KeyboardInterrupt:
-        return
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
+    with (
+        until_stopped(f"port {args.port}", "choose another --port"),
+        serve_keygen(args.state, args.port) as server,
+    ):
+        stock_shop(server, plans)
+        print(server.url, flush=True)
+        server.wait()
 
 
 def _sell(args: argparse.Namespace) -> None:

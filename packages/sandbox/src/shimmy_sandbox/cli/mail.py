@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import json
-import signal
 import ssl
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import httpx
 
+from shimmy_sandbox.cli.serving import CommandError, failed, until_stopped
 from shimmy_sandbox.mailbox.identity import API_KEY, SMTP_PASSWORD, SMTP_USER
 from shimmy_sandbox.mailbox.server import serve_mailbox
 
@@ -26,14 +25,6 @@ shimmy-sandbox: Its key is published: {API_KEY}
 shimmy-sandbox: So is its SMTP login: {SMTP_USER} with password {SMTP_PASSWORD}
 shimmy-sandbox: It listens on 127.0.0.1 only. Stop it with Ctrl-C."""
 _LOOK_SECONDS = 0.1
-
-
-class MailError(Exception):
-    """The command cannot be done; the message says why and what to do."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,41 +54,26 @@ def run(args: argparse.Namespace) -> int:
     """Do one action; 1 with one line on stderr when it cannot be done."""
     try:
         _ACTIONS[args.action](args)
-    except MailError as problem:
-        return _failed(str(problem))
+    except CommandError as problem:
+        return failed(str(problem))
     except httpx.TransportError:
         start = "shimmy-sandbox mail serve"
-        return _failed(f"no mailbox answers at {args.url}: start one with `{start}`")
+        return failed(f"no mailbox answers at {args.url}: start one with `{start}`")
     except (httpx.HTTPError, httpx.InvalidURL, LookupError, TypeError, ValueError) as problem:
-        return _failed(f"{args.url} did not answer as a mailbox does: {problem}")
+        return failed(f"{args.url} did not answer as a mailbox does: {problem}")
     return 0
 
 
-def _failed(problem: str) -> int:
-    print(f"shimmy-sandbox: {problem}", file=sys.stderr)
-    return 1
-
-
 def _serve(args: argparse.Namespace) -> None:
-    signal.signal(signal.SIGTERM, _interrupt)
     print(_WARNING, file=sys.stderr, flush=True)
     required = args.login_required
-    try:
-        with serve_mailbox(args.port, args.smtp_port, login_required=required) as server:
-            print(server.url, server.smtp_url, sep="\n", flush=True)
-            server.wait()
-    except OSError as problem:
-        if problem.errno != errno.EADDRINUSE:
-            raise MailError("mail-not-served", f"cannot serve: {problem}") from problem
-        advice = "stop what listens there or choose another --port and --smtp-port"
-        message = f"port {args.port} or {args.smtp_port} is in use: {advice}"
-        raise MailError("mail-port-in-use", message) from problem
-    except KeyboardInterrupt:
-        return
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
+    ports = f"port {args.port} or {args.smtp_port}"
+    with (
+        until_stopped(ports, "choose another --port and --smtp-port"),
+        serve_mailbox(args.port, args.smtp_port, login_required=required) as server,
+    ):
+        print(server.url, server.smtp_url, sep="\n", flush=True)
+        server.wait()
 
 
 def _client(args: argparse.Namespace) -> httpx.Client:
@@ -130,7 +106,7 @@ def _read(args: argparse.Namespace) -> None:
         while not (found := [one for one in _kept(client, args.to) if _says(one, args.match)]):
             # Written so that a wait that is no number ends at once.
             if not time.monotonic() < deadline:
-                raise MailError("mail-missing", _nothing(args))
+                raise CommandError("mail-missing", _nothing(args))
             time.sleep(_LOOK_SECONDS)
     text, html = found[-1]["text"], found[-1]["html"]
     print((html or "" if text is None else text).removesuffix("\n"))

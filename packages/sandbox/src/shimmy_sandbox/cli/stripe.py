@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import html
 import json
 import re
-import signal
 import ssl
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import httpx
 
+from shimmy_sandbox.cli.serving import CommandError, failed, until_stopped
 from shimmy_sandbox.simulation.state_file import StateError
 from shimmy_sandbox.stripe_api.server import serve_stripe
 
@@ -27,14 +26,6 @@ shimmy-sandbox: THIS STRIPE IS A SANDBOX, NOT FOR PRODUCTION. No money moves; us
 shimmy-sandbox: Its key is published: {key}
 shimmy-sandbox: It listens on 127.0.0.1 only. Stop it with Ctrl-C."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-
-class CheckoutError(Exception):
-    """The command cannot be done; the message says why and what to do."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,40 +66,24 @@ def run(args: argparse.Namespace) -> int:
     address = getattr(args, "url", getattr(args, "session_url", _URL))
     try:
         _ACTIONS[args.action](args)
-    except (CheckoutError, StateError) as problem:
-        return _failed(str(problem))
+    except (CommandError, StateError) as problem:
+        return failed(str(problem))
     except httpx.TransportError:
         start = "shimmy-sandbox stripe serve --state FILE"
-        return _failed(f"nothing answers at {address}: start a sandbox with `{start}`")
+        return failed(f"nothing answers at {address}: start a sandbox with `{start}`")
     except (httpx.HTTPError, httpx.InvalidURL, LookupError, ValueError) as problem:
-        return _failed(f"{address} did not answer as a sandbox does: {problem}")
+        return failed(f"{address} did not answer as a sandbox does: {problem}")
     return 0
 
 
-def _failed(problem: str) -> int:
-    print(f"shimmy-sandbox: {problem}", file=sys.stderr)
-    return 1
-
-
 def _serve(args: argparse.Namespace) -> None:
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        with serve_stripe(args.state, args.port) as server:
-            print(_WARNING.format(key=server.api_key), file=sys.stderr, flush=True)
-            print(server.url, flush=True)
-            server.wait()
-    except OSError as problem:
-        if problem.errno != errno.EADDRINUSE:
-            raise CheckoutError("checkout-not-served", f"cannot serve: {problem}") from problem
-        advice = "stop what listens there or choose another --port"
-        message = f"port {args.port} is in use: {advice}"
-        raise CheckoutError("checkout-port-in-use", message) from problem
-    except KeyboardInterrupt:
-        return
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
+    with (
+        until_stopped(f"port {args.port}", "choose another --port"),
+        serve_stripe(args.state, args.port) as server,
+    ):
+        print(_WARNING.format(key=server.api_key), file=sys.stderr, flush=True)
+        print(server.url, flush=True)
+        server.wait()
 
 
 def _client() -> httpx.Client:
@@ -121,7 +96,7 @@ def _pay(args: argparse.Namespace) -> None:
         message = (
             "only a page of this sandbox can be paid: its address begins with http://127.0.0.1"
         )
-        raise CheckoutError("checkout-elsewhere", message)
+        raise CommandError("checkout-elsewhere", message)
     form = {
         "email": args.email,
         "name": args.name,
@@ -140,7 +115,7 @@ def _pay(args: argparse.Namespace) -> None:
             reply = client.post(urljoin(args.session_url, location), data=answer)
             location = reply.headers.get("location", "")
     if reply.status_code != 303:
-        raise CheckoutError("checkout-unpaid", f"not paid: {_words(reply.text)}")
+        raise CommandError("checkout-unpaid", f"not paid: {_words(reply.text)}")
     print(location)
 
 
@@ -156,7 +131,7 @@ def _control(args: argparse.Namespace, path: str, order: Any = None) -> Any:
         reply = client.get(url) if order is None else client.post(url, json=order)
     answer = reply.json()
     if reply.status_code == 400:
-        raise CheckoutError("steering-refused", f"refused: {answer['error']}")
+        raise CommandError("steering-refused", f"refused: {answer['error']}")
     reply.raise_for_status()
     return answer
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 import httpx
 
 from shimmy_sandbox.cli.plans_file import PlansError, PlansFile, read_plans
+from shimmy_sandbox.cli.serving import CommandError, failed, until_stopped
 from shimmy_sandbox.keygen.server import KeygenServer, serve_keygen
 from shimmy_sandbox.keygen.shop import ShopError, policy_id, stock_shop
 from shimmy_sandbox.mailbox.server import MailboxServer, serve_mailbox
@@ -33,14 +32,6 @@ _WARNING = """\
 shimmy-sandbox: THIS TOWN IS A SANDBOX, NOT FOR PRODUCTION. No money moves and no mail leaves it.
 shimmy-sandbox: Its keys are published; its licences are worth nothing.
 shimmy-sandbox: It listens on 127.0.0.1 only. Stop it with Ctrl-C."""
-
-
-class TownError(Exception):
-    """The town cannot be served; the message says why and what to do."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,23 +78,19 @@ def run(args: argparse.Namespace) -> int:
     """Serve; 1 with one line on stderr when it cannot be done."""
     try:
         _serve(args)
-    except (PlansError, ShopError, StateError, StockingError, TownError) as problem:
-        return _failed(str(problem))
+    except (PlansError, ShopError, StateError, StockingError, CommandError) as problem:
+        return failed(str(problem))
     except httpx.HTTPError as problem:
-        return _failed(f"the town did not answer while it was stocked: {problem}")
+        return failed(f"the town did not answer while it was stocked: {problem}")
     return 0
-
-
-def _failed(problem: str) -> int:
-    print(f"shimmy-sandbox: {problem}", file=sys.stderr)
-    return 1
 
 
 def _serve(args: argparse.Namespace) -> None:
     offer = read_plans(args.plans)
-    signal.signal(signal.SIGTERM, _interrupt)
     print(_WARNING, file=sys.stderr, flush=True)
-    try:
+    fixed = _PORTS["fixed"]
+    taken = f"{fixed.stripe}, {fixed.keygen}, {fixed.mail} and {fixed.smtp}"
+    with until_stopped(f"one of the ports {taken}", "give --ports auto"):
         folder = args.state.resolve()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _serving(folder, _PORTS[args.ports]) as town:
@@ -114,20 +101,6 @@ def _serve(args: argparse.Namespace) -> None:
             _write_settings(folder / "store.env", settings)
             print("ready", flush=True)
             town.stripe.wait()
-    except OSError as problem:
-        if problem.errno != errno.EADDRINUSE:
-            raise TownError("town-not-served", f"cannot serve: {problem}") from problem
-        fixed = _PORTS["fixed"]
-        taken = f"{fixed.stripe}, {fixed.keygen}, {fixed.mail} and {fixed.smtp}"
-        advice = "stop what listens there or give --ports auto"
-        message = f"one of the ports {taken} is in use: {advice}"
-        raise TownError("town-port-in-use", message) from problem
-    except KeyboardInterrupt:
-        return
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 @contextmanager
