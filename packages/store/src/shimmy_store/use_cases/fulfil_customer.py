@@ -26,6 +26,7 @@ from shimmy_store.ports.ledger import CustomerRecord, Lease, Ledger
 from shimmy_store.ports.licences import Licences
 from shimmy_store.ports.payments import Payments
 from shimmy_store.use_cases.converge_licence import converge_licence
+from shimmy_store.use_cases.fetch_merged import fetch_merged
 
 # After a crash the next worker waits so long. Whoever is slower gives up in time: by then somebody
 # else may look at the customer, and two hands would undo each other's work.
@@ -119,9 +120,8 @@ async def _settle(lease: Lease, fulfilment: Fulfilment) -> Fulfilled:
     if lease.record.merged_into:
         return await _settle_merged(lease, fulfilment)
     record, ledger, hand = lease.record, fulfilment.ledger, _Hand(lease, fulfilment)
-    members = await ledger.merged_into(record.customer)
     own = await fulfilment.payments.fetch(record.customer)
-    merged = [(one, await _fetch_merged(one, fulfilment)) for one in members]
+    merged = await fetch_merged(record.customer, ledger, fulfilment.payments)
     purchases = combine_purchases(own, [bought for _, bought in merged])
     decision = decide_fulfilment(purchases, fulfilment.now(), record.origin)
     # Before anything is done about them: afterwards the reason may be gone from Stripe.
@@ -171,11 +171,6 @@ async def _settle_merged(lease: Lease, fulfilment: Fulfilment) -> Fulfilled:
     record = replace(lease.record, email=found.email, look_again=None)
     settled = await fulfilment.ledger.settle_customer(lease, record, (), fulfilment.now())
     return "settled" if settled else "overtaken"
-
-
-async def _fetch_merged(member: CustomerRecord, fulfilment: Fulfilment) -> Purchases:
-    bought = await fulfilment.payments.fetch(member.customer)
-    return replace(bought, given_up=frozenset(member.given_up))
 
 
 async def _end_licence(member: CustomerRecord, bought: Purchases, hand: _Hand) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from shimmy_store.domain.mailboxes import mailbox_of
@@ -10,6 +10,7 @@ from shimmy_store.domain.merging import Merge, Side, Undecided, plan_merge
 from shimmy_store.domain.purchases import combine_purchases
 from shimmy_store.ports.ledger import Lease, Link
 from shimmy_store.ports.mail import LinkSigner
+from shimmy_store.use_cases.fetch_merged import fetch_merged
 from shimmy_store.use_cases.fulfil_customer import LEASE, Fulfilment
 
 Unmerged: TypeAlias = Literal["unknown", "used", "late", "busy", "other-address"] | Undecided
@@ -87,8 +88,5 @@ async def _merge(
 
 async def _side(lease: Lease, fulfilment: Fulfilment) -> Side:
     own = await fulfilment.payments.fetch(lease.record.customer)
-    members = []
-    for member in await fulfilment.ledger.merged_into(lease.record.customer):
-        bought = await fulfilment.payments.fetch(member.customer)
-        members.append(replace(bought, given_up=frozenset(member.given_up)))
-    return Side(combine_purchases(own, members), lease.record.origin)
+    merged = await fetch_merged(lease.record.customer, fulfilment.ledger, fulfilment.payments)
+    return Side(combine_purchases(own, [bought for _, bought in merged]), lease.record.origin)

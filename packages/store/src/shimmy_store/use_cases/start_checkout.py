@@ -16,6 +16,7 @@ from shimmy_store.errors import PaymentsError
 from shimmy_store.ports.checkout import Checkout, Order, PlanChange
 from shimmy_store.ports.ledger import Ledger
 from shimmy_store.ports.payments import Payments
+from shimmy_store.use_cases.fetch_merged import fetch_merged
 
 Place: TypeAlias = Literal["checkout", "portal", "licence"]
 
@@ -76,9 +77,9 @@ async def start_checkout(
 async def _held(customer: str, counter: Counter) -> Purchases:
     """Also what came with a merge; but the portal shows only one's own subscriptions."""
     own = await counter.payments.fetch(customer)
-    members = await counter.ledger.merged_into(customer)
-    merged = [await counter.payments.fetch(one.customer) for one in members]
-    return replace(own, payments=combine_purchases(own, merged).payments)
+    merged = await fetch_merged(customer, counter.ledger, counter.payments)
+    bought = [one for _, one in merged]
+    return replace(own, payments=combine_purchases(own, bought).payments)
 
 
 async def _price(plan_id: PlanId, counter: Counter) -> str:
