@@ -60,6 +60,7 @@ from shimmy_vision.errors import (
     ShimmyError,
     UsageError,
 )
+from shimmy_vision.ports.analyst import PageOutcome
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.document_intake import DocumentLimits
 from shimmy_vision.ports.engine import Engine
@@ -70,7 +71,6 @@ from shimmy_vision.ports.progress import DocumentListener, ProgressListener
 from shimmy_vision.settings import Settings
 from shimmy_vision.use_cases.analyze_document import (
     DocumentCollaborators,
-    PageOutcome,
     analyze_document,
 )
 from shimmy_vision.use_cases.analyze_image import Collaborators, analyze_image
@@ -359,8 +359,9 @@ def try_engine_here(directory: Path, files: EngineFiles, options: EngineOptions)
     side = engine.encoder.grid.slice_size
     blank = np.full((side // 2, side + 1, 3), 255, dtype=np.uint8)
     engine.encoder.encode(blank, on_slice=lambda _done, _all: None, cancellation=cancellation)
-    engine.model.evaluate_tokens(engine.model.tokenize("x", special=False), cancellation)
-    engine.model.logits()
+    with engine.sequence(cancellation) as model:
+        model.evaluate_tokens(model.tokenize("x", special=False), cancellation)
+        model.logits()
     engine.close()
 
 

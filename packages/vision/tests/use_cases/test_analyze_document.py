@@ -10,6 +10,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from engines import CountingEngines, hear_pages
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from licence_world import Customer, Shop
@@ -31,7 +32,6 @@ from shimmy_vision.domain.answer.analysis_request import (
 )
 from shimmy_vision.domain.answer.page_ranges import parse_pages
 from shimmy_vision.domain.answer.result_schema import result_schema
-from shimmy_vision.domain.licence.access import Granted
 from shimmy_vision.errors import (
     DeadlineError,
     ImageError,
@@ -40,14 +40,14 @@ from shimmy_vision.errors import (
     StoppedError,
     UsageError,
 )
+from shimmy_vision.ports.analyst import PageOutcome
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.document_intake import DocumentLimits
 from shimmy_vision.ports.image_intake import IntakeLimits
 from shimmy_vision.ports.licensing import Licensing
-from shimmy_vision.ports.progress import PageProgress, ignore_progress
+from shimmy_vision.ports.progress import DocumentListener, PageProgress, ignore_progress
 from shimmy_vision.use_cases.analyze_document import (
     DocumentCollaborators,
-    PageOutcome,
     analyze_document,
 )
 from shimmy_vision.use_cases.analyze_image import Collaborators
@@ -55,18 +55,6 @@ from shimmy_vision.use_cases.analyze_image import Collaborators
 Analyse = Callable[..., Iterator[PageOutcome]]
 OCR = StandardQuestion("ocr")
 THREE = write_pdf(*(text_page(f"Page {n} begins", "and ends") for n in (1, 2, 3)))
-
-
-class CountingEngines:
-    def __init__(self, engine: LlamaEngine) -> None:
-        self.engine, self.opened = engine, 0
-
-    def open(self, granted: Granted, cancellation: Cancellation) -> LlamaEngine:
-        self.opened += 1
-        return self.engine
-
-    def close(self) -> None:
-        """The module's fixture owns the engine."""
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +88,7 @@ def analyse(collaborators: DocumentCollaborators) -> Analyse:
         data: bytes,
         request: DocumentRequest | None = None,
         switches: Callable[[], Cancellation] = Cancellation,
-        listener: Callable[[PageProgress], None] = ignore_progress,
+        listener: DocumentListener = ignore_progress,
     ) -> Iterator[PageOutcome]:
         return analyze_document(data, request or _request(), collaborators, switches, listener)
 
@@ -260,7 +248,7 @@ def test_a_deadline_of_one_page_leaves_the_others(analyse: Analyse, licensing: L
         if progress.page == 2 and progress.within.stage == "encode":
             switches[-1].cancel("deadline")
 
-    outcomes = list(analyse(THREE, switches=fresh, listener=slow))
+    outcomes = list(analyse(THREE, switches=fresh, listener=hear_pages(slow)))
     assert [isinstance(one.error, DeadlineError) for one in outcomes] == [False, True, False]
     assert _pages(licensing) == (total + 2, reserved)
 
@@ -276,7 +264,8 @@ def test_a_switch_thrown_in_any_stage_of_a_page_ends_the_run(
         if progress.page == 2 and progress.within.stage == stage:
             switch.cancel("interrupted")
 
-    outcomes = analyse(THREE, _request(StandardQuestion("full"), tokens=120), lambda: switch, throw)
+    request = _request(StandardQuestion("full"), tokens=120)
+    outcomes = analyse(THREE, request, lambda: switch, hear_pages(throw))
     assert next(outcomes).page == 1
     with pytest.raises(StoppedError):
         next(outcomes)
@@ -289,7 +278,7 @@ def test_progress_tells_page_and_place(analyse: Analyse) -> None:
         analyse(
             THREE,
             _request(StandardQuestion("full"), pages="3,1", tokens=120),
-            listener=heard.append,
+            listener=hear_pages(heard.append),
         )
     )
     assert list(dict.fromkeys((one.page, one.done, one.total) for one in heard)) == [

@@ -7,13 +7,14 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import numpy as np
 import pytest
+from engines import CountingEngines, hear_stages
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from licence_world import Customer, Shop
@@ -32,7 +33,6 @@ from shimmy_vision.domain.answer.analysis_request import (
     StandardQuestion,
 )
 from shimmy_vision.domain.answer.result_schema import result_schema
-from shimmy_vision.domain.licence.access import Granted
 from shimmy_vision.errors import (
     ImageError,
     LicenceError,
@@ -44,24 +44,11 @@ from shimmy_vision.errors import (
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.image_intake import IntakeLimits
 from shimmy_vision.ports.licensing import Licensing
-from shimmy_vision.ports.progress import Progress, ignore_progress
+from shimmy_vision.ports.progress import Progress, ProgressListener, ignore_progress
 from shimmy_vision.use_cases.analyze_image import Collaborators, analyze_image
 
 Analyse = Callable[..., dict[str, Any]]
 SAMPLE = Path(__file__).resolve().parents[4] / "docs/samples/sign-in.png"
-
-
-@dataclass
-class CountingEngines:
-    engine: LlamaEngine
-    opened: int = 0
-
-    def open(self, granted: Granted, cancellation: Cancellation) -> LlamaEngine:
-        self.opened += 1
-        return self.engine
-
-    def close(self) -> None:
-        """The module's fixture owns the engine."""
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +83,7 @@ def analyse(collaborators: Collaborators) -> Iterator[Analyse]:
         question: Question | None = None,
         *,
         raw: bool = False,
-        listener: Callable[[Progress], None] = lambda _: None,
+        listener: ProgressListener = ignore_progress,
         **limits: Any,
     ) -> dict[str, Any]:
         request = AnalysisRequest(question or StandardQuestion(), AnswerLimits(**limits), raw=raw)
@@ -282,7 +269,7 @@ def test_a_result_that_cannot_be_counted_is_not_lost(
     gated = replace(collaborators, licensing=impatient)
     with closing(blocker):
         request = AnalysisRequest(limits=AnswerLimits(max_tokens=5))
-        result = analyze_image(SMALL, request, gated, Cancellation(), block)
+        result = analyze_image(SMALL, request, gated, Cancellation(), hear_stages(block))
     assert "page-not-counted" in {one["code"] for one in result["meta"]["warnings"]}
 
 
@@ -295,7 +282,7 @@ def test_a_bad_image_never_loads_the_model(analyse: Analyse, collaborators: Coll
 
 def test_progress_runs_through_every_stage(analyse: Analyse) -> None:
     heard: list[Progress] = []
-    analyse(SAMPLE.read_bytes(), max_tokens=30, listener=heard.append)
+    analyse(SAMPLE.read_bytes(), max_tokens=30, listener=hear_stages(heard.append))
     stages = list(dict.fromkeys(progress.stage for progress in heard))
     assert stages == ["decode", "load", "measure", "encode", "prompt", "generate"]
     encoded = [p for p in heard if p.stage == "encode" and p.total]
@@ -314,7 +301,7 @@ def test_a_switch_thrown_in_any_stage_ends_the_run(
             switch.cancel("interrupted")
 
     with pytest.raises(StoppedError):
-        analyze_image(SMALL, AnalysisRequest(), collaborators, switch, throw)
+        analyze_image(SMALL, AnalysisRequest(), collaborators, switch, hear_stages(throw))
 
 
 def test_a_prompt_that_does_not_fit_is_the_callers_error(analyse: Analyse) -> None:

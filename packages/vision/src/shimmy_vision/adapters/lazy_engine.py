@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from shimmy_vision.domain.licence.access import Granted
 from shimmy_vision.ports.cancellation import Cancellation
-from shimmy_vision.ports.engine import Engine
+from shimmy_vision.ports.engine import Engine, EngineDescription
 
 
 class LazyEngine:
@@ -15,13 +17,23 @@ class LazyEngine:
     def __init__(self, opener: Callable[[Granted, Cancellation], Engine]) -> None:
         self._opener = opener
         self._engine: Engine | None = None
+        self._known: EngineDescription | None = None
+        self._lock = threading.Lock()
 
-    def open(self, granted: Granted, cancellation: Cancellation) -> Engine:
-        if self._engine is None:
-            self._engine = self._opener(granted, cancellation)
-        return self._engine
+    @contextmanager
+    def use(self, granted: Granted, cancellation: Cancellation) -> Iterator[Engine]:
+        with self._lock:
+            if self._engine is None:
+                self._engine = self._opener(granted, cancellation)
+                self._known = self._engine.description
+            engine = self._engine
+        yield engine
+
+    def known(self) -> EngineDescription | None:
+        return self._known
 
     def close(self) -> None:
-        if self._engine is not None:
-            self._engine.close()
-            self._engine = None
+        with self._lock:
+            if self._engine is not None:
+                self._engine.close()
+                self._engine = None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import assert_never
 
@@ -13,6 +16,7 @@ from shimmy_vision.adapters.llguidance_grammar import LlguidanceCompiler
 from shimmy_vision.adapters.mtmd_encoder import MtmdEncoder
 from shimmy_vision.domain.image.slice_grid import EncoderGrid
 from shimmy_vision.domain.model.model_family import ModelFamily
+from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.engine import EngineDescription
 from shimmy_vision.ports.engine_probe import EngineFiles, EngineOptions
 
@@ -27,6 +31,7 @@ class LlamaEngine:
         gpus = library.gpus() if options.gpu_layers != 0 else ()
         self._weights = LlamaWeights(library, files.main, gpu_layers=options.gpu_layers)
         self._context = LlamaContext(self._weights, compute)
+        self._turn = threading.Lock()
         grid = encoder_grid(files.family)
         self._encoder = MtmdEncoder(library, self._weights, files.projector, grid, compute)
         self._grammars = LlguidanceCompiler(self._weights)
@@ -48,9 +53,11 @@ class LlamaEngine:
     def encoder(self) -> MtmdEncoder:
         return self._encoder
 
-    @property
-    def model(self) -> LlamaContext:
-        return self._context
+    @contextmanager
+    def sequence(self, cancellation: Cancellation) -> Iterator[LlamaContext]:
+        cancellation.check()
+        with self._turn:
+            yield self._context
 
     @property
     def grammars(self) -> LlguidanceCompiler:

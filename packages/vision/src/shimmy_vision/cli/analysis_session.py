@@ -25,8 +25,8 @@ from shimmy_vision.ports.cancellation import Cancellation
 
 if TYPE_CHECKING:
     from shimmy_vision.cli.progress_bar import ProgressBar
-    from shimmy_vision.ports.progress import PageProgress
-    from shimmy_vision.use_cases.analyze_document import PageOutcome
+    from shimmy_vision.ports.analyst import PageOutcome
+    from shimmy_vision.ports.progress import PageProgress, PageWritten
     from shimmy_vision.wiring import Vision
 
 Output: TypeAlias = Literal["json", "pretty", "jsonl"]
@@ -110,7 +110,7 @@ class AnalysisSession:
     def _document(self, data: bytes, current: _Source, bar: ProgressBar) -> None:
         """Page by page, each with a switch and a deadline of its own."""
 
-        def hear(progress: PageProgress) -> None:
+        def hear(progress: PageProgress | PageWritten) -> None:
             current.page = progress.page
             bar.show_page(progress)
 

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
-from shimmy_vision.ports.progress import PageProgress, Progress, Stage
+from shimmy_vision.ports.progress import PageProgress, PageWritten, Progress, Stage, Written
 
 _LABELS: dict[Stage, str] = {
     "decode": "opening image",
@@ -45,12 +45,15 @@ class ProgressBar:
         )
         self._name = name
 
-    def show(self, progress: Progress) -> None:
+    def show(self, progress: Progress | Written) -> None:
         """The listener to hand to ``analyze_image``."""
-        self._show(self._name, progress)
+        if isinstance(progress, Progress):
+            self._show(self._name, progress)
 
-    def show_page(self, progress: PageProgress) -> None:
+    def show_page(self, progress: PageProgress | PageWritten) -> None:
         """The listener to hand to ``analyze_document``."""
+        if isinstance(progress, PageWritten) or not isinstance(progress.within, Progress):
+            return
         place = f"page {progress.page} ({progress.done + 1} of {progress.total})"
         self._show(f"{self._name}, {place}", progress.within)
 

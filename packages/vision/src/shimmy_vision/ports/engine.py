@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,7 +28,7 @@ class EngineDescription:
 
 
 class Engine(Protocol):
-    """One model in memory; one analysis at a time."""
+    """One model in memory, for several analyses at once."""
 
     @property
     def description(self) -> EngineDescription: ...
@@ -35,8 +36,12 @@ class Engine(Protocol):
     @property
     def encoder(self) -> ImageEncoder: ...
 
-    @property
-    def model(self) -> LanguageModel: ...
+    def sequence(self, cancellation: Cancellation) -> AbstractContextManager[LanguageModel]:
+        """A sequence of one's own for as long as the block lasts; waits while none is free.
+
+        Raises StoppedError when cancelled while waiting.
+        """
+        ...
 
     @property
     def grammars(self) -> GrammarCompiler: ...
@@ -47,13 +52,17 @@ class Engine(Protocol):
 
 
 class EngineSource(Protocol):
-    """Opens the engine on first use and keeps it.
+    """Opens the engine on first use and keeps it, at least while somebody uses it.
 
     ``granted`` can only come from ``decide_access``: without it there is no engine.
     """
 
-    def open(self, granted: Granted, cancellation: Cancellation) -> Engine:
-        """Raises ModelError or LibraryError."""
+    def use(self, granted: Granted, cancellation: Cancellation) -> AbstractContextManager[Engine]:
+        """The engine, for as long as the block lasts. Raises ModelError or LibraryError."""
+        ...
+
+    def known(self) -> EngineDescription | None:
+        """What was opened last, even if it is not in memory now; None before the first time."""
         ...
 
     def close(self) -> None:

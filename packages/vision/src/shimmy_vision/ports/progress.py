@@ -28,9 +28,28 @@ class PageProgress:
     within: Progress
 
 
-ProgressListener: TypeAlias = Callable[[Progress], None]
-DocumentListener: TypeAlias = Callable[[PageProgress], None]
+@dataclass(frozen=True, slots=True)
+class Written:
+    """``text`` is what the model wrote since the last report, of its answer number ``answer``
+
+    (counted from 0 in each image or page); all of them together are that answer as it was written.
+    """
+
+    answer: int
+    text: str
 
 
-def ignore_progress(_progress: Progress | PageProgress) -> None:
+@dataclass(frozen=True, slots=True)
+class PageWritten:
+    """``within`` was written about page ``page`` of a document."""
+
+    page: int
+    within: Written
+
+
+ProgressListener: TypeAlias = Callable[[Progress | Written], None]
+DocumentListener: TypeAlias = Callable[[PageProgress | PageWritten], None]
+
+
+def ignore_progress(_progress: Progress | Written | PageProgress | PageWritten) -> None:
     """For callers that show nothing."""

@@ -6,9 +6,9 @@ Every page passes the licence gate as an image does, and is counted as one.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from shimmy_vision.domain.answer.analysis_request import DocumentRequest, reads_text
 from shimmy_vision.domain.answer.page_ranges import choose_pages
@@ -17,17 +17,25 @@ from shimmy_vision.domain.image.page_scale import LEAST_READABLE, PixelLimits, c
 from shimmy_vision.domain.image.text_layer import read_layer
 from shimmy_vision.domain.licence.access import Granted
 from shimmy_vision.errors import DeadlineError, ImageError
+from shimmy_vision.ports.analyst import PageOutcome
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.document_intake import DocumentIntake, DocumentLimits, OpenDocument
 from shimmy_vision.ports.engine import Engine
 from shimmy_vision.ports.image_intake import DecodedImage
 from shimmy_vision.ports.licensing import Licensing
-from shimmy_vision.ports.progress import DocumentListener, PageProgress, Progress
+from shimmy_vision.ports.progress import (
+    DocumentListener,
+    PageProgress,
+    PageWritten,
+    Progress,
+    Written,
+)
 from shimmy_vision.use_cases.admit_pages import admit_pages
 from shimmy_vision.use_cases.analyze_image import Collaborators
 from shimmy_vision.use_cases.analyze_pixels import AnalysisRun, analyze_pixels
 from shimmy_vision.use_cases.compose_meta import DocumentPage
-from shimmy_vision.use_cases.count_page import count_page
+from shimmy_vision.use_cases.count_page import Analysed, count_page
+from shimmy_vision.use_cases.recall_result import keep_result, recall_result
 from shimmy_vision.use_cases.settle_pages import settle_pages
 
 
@@ -41,15 +49,6 @@ class DocumentCollaborators:
     analysis: Collaborators
     documents: DocumentIntake
     limits: DocumentLimits
-
-
-@dataclass(frozen=True, slots=True)
-class PageOutcome:
-    """Page ``page``, counted from 1: its result, or the error that concerns it alone."""
-
-    page: int
-    result: dict[str, Any] | None
-    error: ImageError | DeadlineError | None
 
 
 def analyze_document(
@@ -86,8 +85,14 @@ def _pass_gate(licensing: Licensing) -> None:
     settle_pages(admit_pages(1, licensing), licensing, done=False)
 
 
-def _tell(listener: DocumentListener, page: int, done: int, total: int, within: Progress) -> None:
-    listener(PageProgress(page, done, total, within))
+def _tell(
+    listener: DocumentListener, page: int, done: int, total: int, within: Progress | Written
+) -> None:
+    match within:
+        case Progress():
+            listener(PageProgress(page, done, total, within))
+        case Written():
+            listener(PageWritten(page, within))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +105,22 @@ class _PageReader:
     collaborators: Collaborators
     run: AnalysisRun
 
-    def read(self, granted: Granted) -> dict[str, Any]:
+    def read(self, granted: Granted) -> Analysed:
         """The page's result, once it is admitted."""
-        self.run.begin(granted)
-        with self.run.stage("load"):
-            engine = self.collaborators.engines.open(granted, self.run.cancellation)
-        with self.run.stage("decode"):
-            facts, image = self._render(engine)
-        return analyze_pixels(image, engine, granted, self.run, facts)
+        run, results = self.run, self.collaborators.results
+        run.begin(granted)
+        with ExitStack() as lease:
+            with run.stage("load"):
+                opening = self.collaborators.engines.use(granted, run.cancellation)
+                engine = lease.enter_context(opening)
+            with run.stage("decode"):
+                facts, image = self._render(engine)
+            kept = recall_result(results, image, engine.description, granted, run, facts)
+            if kept is not None:
+                return Analysed(kept, fresh=False)
+            result = analyze_pixels(image, engine, granted, run, facts)
+            keep_result(results, image, engine.description, run, result, facts)
+        return Analysed(result, fresh=True)
 
     def _render(self, engine: Engine) -> tuple[DocumentPage, DecodedImage]:
         document, page, cancellation = self.document, self.page, self.run.cancellation

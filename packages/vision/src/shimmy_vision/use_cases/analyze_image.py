@@ -6,7 +6,8 @@ command line, the HTTP server and the library all pass it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import Any
 
 from shimmy_vision.domain.answer.analysis_request import AnalysisRequest
@@ -15,10 +16,12 @@ from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.engine import EngineSource
 from shimmy_vision.ports.grammar import SchemaGrammar
 from shimmy_vision.ports.image_intake import ImageIntake, IntakeLimits
+from shimmy_vision.ports.kept_results import KeptResults, NothingKept
 from shimmy_vision.ports.licensing import Licensing
 from shimmy_vision.ports.progress import ProgressListener
 from shimmy_vision.use_cases.analyze_pixels import AnalysisRun, analyze_pixels
-from shimmy_vision.use_cases.count_page import count_page
+from shimmy_vision.use_cases.count_page import Analysed, count_page
+from shimmy_vision.use_cases.recall_result import keep_result, recall_result
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,7 @@ class Collaborators:
     intake_limits: IntakeLimits
     schemas: SchemaGrammar
     engines: EngineSource
+    results: KeptResults = field(default_factory=NothingKept)
 
 
 def analyze_image(
@@ -46,13 +50,21 @@ def analyze_image(
     """
     run = AnalysisRun(collaborators.schemas, request, cancellation, listener)
 
-    def analyse(granted: Granted) -> dict[str, Any]:
+    def analyse(granted: Granted) -> Analysed:
         run.begin(granted)
         with run.stage("decode"):
             image = collaborators.intake.decode(data, collaborators.intake_limits)
-        with run.stage("load"):
-            engine = collaborators.engines.open(granted, cancellation)
-        return analyze_pixels(image, engine, granted, run)
+        engines, results = collaborators.engines, collaborators.results
+        # What is known without a model in memory need not wait for one.
+        kept = recall_result(results, image, engines.known(), granted, run)
+        if kept is not None:
+            return Analysed(kept, fresh=False)
+        with ExitStack() as lease:
+            with run.stage("load"):
+                engine = lease.enter_context(engines.use(granted, cancellation))
+            result = analyze_pixels(image, engine, granted, run)
+            keep_result(results, image, engine.description, run, result)
+        return Analysed(result, fresh=True)
 
     # One image is one page, whatever its tiles.
     return count_page(collaborators.licensing, cancellation, analyse)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ from shimmy_vision.ports.engine import Engine
 from shimmy_vision.ports.grammar import SchemaGrammar
 from shimmy_vision.ports.image_encoder import EncodedTile
 from shimmy_vision.ports.image_intake import DecodedImage
-from shimmy_vision.ports.progress import Progress, ProgressListener, Stage
+from shimmy_vision.ports.progress import Progress, ProgressListener, Stage, Written
 from shimmy_vision.use_cases.compose_meta import DocumentPage, RunFacts, compose_meta
 from shimmy_vision.use_cases.generate_answer import AnswerOrder, GeneratedAnswer, generate_answer
 
@@ -48,11 +49,14 @@ class AnalysisRun:
     started: float = field(default_factory=time.perf_counter)
     seconds: dict[Stage, float] = field(default_factory=dict)
     warnings: list[Warning_] = field(default_factory=list)
+    notices: list[Warning_] = field(default_factory=list)
+    encodings_kept: int = 0
     answers: list[GeneratedAnswer] = field(default_factory=list)
 
     def begin(self, granted: Granted) -> None:
         """Note what the gate says, and check the caller's schema before anything is decoded."""
-        self.warnings.extend(Warning_(one.code, one.message) for one in granted.notices)
+        self.notices = [Warning_(one.code, one.message) for one in granted.notices]
+        self.warnings.extend(self.notices)
         question = self.request.question
         if isinstance(question, CustomQuestion) and question.schema is not None:
             self.schemas.check(question.schema)
@@ -101,6 +105,8 @@ def analyze_pixels(
             warnings=run.warnings,
             answers=run.answers,
             document=page,
+            encodings_kept=run.encodings_kept,
+            states_kept=sum(answer.state_kept for answer in run.answers),
         )
     )
     return assemble_result(answered, texts, measured, meta)
@@ -173,19 +179,41 @@ def _answer(run: AnalysisRun, engine: Engine, one: AnswerPass, tile: EncodedTile
     )
     run.cancellation.check()
     run.listener(Progress("prompt", 0, 0))
-    answer = generate_answer(
-        engine.model,
-        order,
-        run.cancellation,
-        lambda done, bound: run.listener(Progress("generate", done, bound)),
-    )
+    teller = _Teller(run.listener, len(run.answers))
+    with engine.sequence(run.cancellation) as model:
+        answer = generate_answer(model, order, run.cancellation, teller.tell)
     run.answers.append(answer)
     run.add("prompt", answer.prompt_seconds)
     run.add("generate", answer.generate_seconds)
-    return _read(run, one, answer)
+    return _read(run, one, answer, teller)
 
 
-def _read(run: AnalysisRun, one: AnswerPass, answer: GeneratedAnswer) -> Answered:
+class _Teller:
+    """Tells the listener what the model writes, in whole characters."""
+
+    def __init__(self, listener: ProgressListener, number: int) -> None:
+        self._listener, self._number = listener, number
+        self._told = bytearray()
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def tell(self, answer: GeneratedAnswer, bound: int) -> None:
+        """After each token."""
+        self._listener(Progress("generate", answer.tokens, bound))
+        self._write(bytes(answer.data[len(self._told) :]), final=False)
+
+    def end(self, data: bytes) -> None:
+        """``data`` is the answer as it is read; a cut one may have been closed otherwise."""
+        if data.startswith(bytes(self._told)):
+            self._write(data[len(self._told) :], final=True)
+
+    def _write(self, data: bytes, *, final: bool) -> None:
+        self._told += data
+        text = self._decoder.decode(data, final=final)
+        if text:
+            self._listener(Written(self._number, text))
+
+
+def _read(run: AnalysisRun, one: AnswerPass, answer: GeneratedAnswer, teller: _Teller) -> Answered:
     data = bytes(answer.data)
     if answer.truncated:
         data = run.schemas.close(one.schema, data)
@@ -196,5 +224,6 @@ def _read(run: AnalysisRun, one: AnswerPass, answer: GeneratedAnswer) -> Answere
                 "closed there. Raise --max-tokens for more.",
             )
         )
+    teller.end(data)
     read = read_answer(data, answer.spans)
     return Answered(one.kind, one.tile, read.value, read.confidences)

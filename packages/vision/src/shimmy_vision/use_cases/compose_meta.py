@@ -36,7 +36,8 @@ class DocumentPage:
 class RunFacts:
     """Everything known about a finished analysis; times in seconds.
 
-    ``document`` tells the page where it was one of a document.
+    ``document`` tells the page where it was one of a document; ``encodings_kept`` and
+    ``states_kept`` how many of the image's tiles and of the model's states were there before.
     """
 
     request: AnalysisRequest
@@ -49,6 +50,8 @@ class RunFacts:
     warnings: Sequence[Warning_]
     answers: Sequence[GeneratedAnswer]
     document: DocumentPage | None = None
+    encodings_kept: int = 0
+    states_kept: int = 0
 
 
 def compose_meta(facts: RunFacts) -> dict[str, Any]:
@@ -66,7 +69,8 @@ def compose_meta(facts: RunFacts) -> dict[str, Any]:
         "licence": facts.plan,
         "mode": question.mode if isinstance(question, StandardQuestion) else "custom",
         "duration_ms": _milliseconds(facts.seconds_total),
-        "timings": {f"{stage}_ms": _milliseconds(facts.seconds.get(stage, 0)) for stage in _STAGES},
+        "timings": stage_timings(facts.seconds),
+        "cache": {"result": False, "encodings": facts.encodings_kept, "states": facts.states_kept},
         "tokens": _tokens(facts.answers),
         "image": {
             "format": facts.image.format,
@@ -81,6 +85,11 @@ def compose_meta(facts: RunFacts) -> dict[str, Any]:
     if facts.request.raw:
         meta["raw"] = [bytes(one.data).decode("utf-8", "replace") for one in facts.answers]
     return meta
+
+
+def stage_timings(seconds: Mapping[Stage, float]) -> dict[str, float]:
+    """``meta.timings`` from seconds."""
+    return {f"{stage}_ms": _milliseconds(seconds.get(stage, 0)) for stage in _STAGES}
 
 
 def _document(one: DocumentPage) -> dict[str, Any]:

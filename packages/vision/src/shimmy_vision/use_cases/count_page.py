@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from shimmy_vision.domain.licence.access import Granted
@@ -14,14 +15,22 @@ from shimmy_vision.use_cases.admit_pages import Admission, admit_pages
 from shimmy_vision.use_cases.settle_pages import settle_pages
 
 
+@dataclass(frozen=True, slots=True)
+class Analysed:
+    """A result; ``fresh`` is False where it was kept from before, when its page was counted."""
+
+    result: dict[str, Any]
+    fresh: bool
+
+
 def count_page(
     licensing: Licensing,
     cancellation: Cancellation,
-    analyse: Callable[[Granted], dict[str, Any]],
+    analyse: Callable[[Granted], Analysed],
 ) -> dict[str, Any]:
-    """What ``analyse`` returns, once one page is admitted; raises what it raises, or LicenceError.
+    """The result of ``analyse``, once one page is admitted; raises what it does, or LicenceError.
 
-    The page is committed with the result and released without one, whatever happens.
+    The page is committed with a fresh result and released otherwise, whatever happens.
     """
     try:
         admission = admit_pages(1, licensing)
@@ -29,19 +38,21 @@ def count_page(
         cancellation.check()  # Who ran out of patience is not told of the licence.
         raise
     try:
-        result = analyse(admission.granted)
+        analysed = analyse(admission.granted)
     except BaseException:
         # What cannot be released now is released when this process is seen to be gone.
         with suppress(LicenceStateError):
             settle_pages(admission, licensing, done=False)
         raise
-    _commit(admission, licensing, result)
-    return result
+    _settle(admission, licensing, analysed)
+    return analysed.result
 
 
-def _commit(admission: Admission, licensing: Licensing, result: dict[str, Any]) -> None:
-    """Count the page. A result that is there is not lost because it could not be counted."""
+def _settle(admission: Admission, licensing: Licensing, analysed: Analysed) -> None:
+    """A result that is there is not lost because it could not be counted."""
     try:
-        settle_pages(admission, licensing, done=True)
+        settle_pages(admission, licensing, done=analysed.fresh)
     except LicenceStateError as error:
-        result["meta"]["warnings"].append({"code": "page-not-counted", "message": error.message})
+        if analysed.fresh:
+            warnings = analysed.result["meta"]["warnings"]
+            warnings.append({"code": "page-not-counted", "message": error.message})

@@ -33,11 +33,15 @@ class AnswerOrder:
 
 @dataclass(slots=True)
 class GeneratedAnswer:
-    """The answer's bytes and how they came about; ``truncated`` if it did not end by itself."""
+    """The answer's bytes and how they came about; ``truncated`` if it did not end by itself,
+
+    ``state_kept`` if its image need not be read again.
+    """
 
     data: bytearray = field(default_factory=bytearray)
     spans: list[Span] = field(default_factory=list)
     truncated: bool = False
+    state_kept: bool = False
     prompt_tokens: int = 0
     image_rows: int = 0
     chosen_tokens: int = 0
@@ -55,9 +59,9 @@ def generate_answer(
     model: LanguageModel,
     order: AnswerOrder,
     cancellation: Cancellation,
-    on_token: Callable[[int, int], None],
+    on_token: Callable[[GeneratedAnswer, int], None],
 ) -> GeneratedAnswer:
-    """Run one sequence from a clean state. ``on_token`` gets (tokens so far, bound).
+    """Run one sequence from a clean state. ``on_token`` gets (the answer so far, its bound).
 
     Raises StoppedError on cancellation and LibraryError if the decoder fails.
     """
@@ -123,7 +127,7 @@ def _write(
     answer: GeneratedAnswer,
     pending: list[int],
     cancellation: Cancellation,
-    on_token: Callable[[int, int], None],
+    on_token: Callable[[GeneratedAnswer, int], None],
 ) -> None:
     rng = np.random.default_rng(order.seed)
     room = model.context_size - model.position - len(pending)
@@ -142,7 +146,7 @@ def _write(
         answer.spans.append(Span(start, len(answer.data), choice.probability))
         answer.chosen_tokens += 1
         pending = [choice.token]
-        on_token(answer.tokens, bound)
+        on_token(answer, bound)
         if order.grammar.is_finished():
             return
     answer.truncated = not order.grammar.is_finished()

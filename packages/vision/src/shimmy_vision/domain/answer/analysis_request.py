@@ -40,11 +40,15 @@ class AnswerLimits:
 
 @dataclass(frozen=True, slots=True)
 class AnalysisRequest:
-    """One image and what to find in it. ``raw`` keeps the model's words in ``meta.raw``."""
+    """One image and what to find in it. ``raw`` keeps the model's words in ``meta.raw``;
+
+    ``cache`` False asks the model anew although the very same result is still kept.
+    """
 
     question: Question = StandardQuestion()
     limits: AnswerLimits = AnswerLimits()
     raw: bool = False
+    cache: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,16 @@ class DocumentRequest:
     analysis: AnalysisRequest = AnalysisRequest()
     pages: tuple[PageRange, ...] = EVERY_PAGE
     dpi: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PageView:
+    """How a web page is seen: ``width`` and ``height`` of the viewport in CSS pixels."""
+
+    width: int = 1280
+    height: int = 800
+    device_scale: float = 1.0
+    full_page: bool = True
 
 
 def reads_text(question: Question) -> bool:

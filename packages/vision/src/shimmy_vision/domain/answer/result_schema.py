@@ -120,6 +120,16 @@ _META = _record(
         prompt_ms=_MILLISECONDS,
         generate_ms=_MILLISECONDS,
     ),
+    cache=_described(
+        _record(
+            result=_described(
+                {"type": "boolean"}, "This very result was kept from before; its page counts once."
+            ),
+            encodings=_described(_COUNT, "Tiles of the image that were encoded before."),
+            states=_described(_COUNT, "Answers begun from a state that the model was in before."),
+        ),
+        "What need not be done again.",
+    ),
     tokens=_record(
         prompt=_COUNT,
         image=_COUNT,
