@@ -10,6 +10,7 @@ ShimmyError
 ├── ModelError       the model's files are missing, wrong or damaged
 │   └── DownloadError   fetching them failed
 ├── LibraryError     the native library is missing, broken or crashed
+├── BusyError        more is asked of the server at once than it takes
 ├── OutputError      an answer was produced but cannot be delivered
 └── StoppedError     the caller stopped the work
     └── DeadlineError   the time the caller allowed ran out
@@ -100,6 +101,14 @@ class DownloadError(ModelError):
 
 class LibraryError(ShimmyError):
     """The native library is missing, broken or crashed."""
+
+
+class BusyError(ShimmyError):
+    """More is asked of the server at once than it takes; ``retry_after`` in seconds."""
+
+    def __init__(self, code: str, message: str, *, hint: str = "", retry_after: float) -> None:
+        super().__init__(code, message, hint=hint, retryable=True)
+        self.retry_after = retry_after
 
 
 class OutputError(ShimmyError):

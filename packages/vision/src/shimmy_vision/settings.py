@@ -26,11 +26,16 @@ class Settings:
     ``state_directory``   SHIMMY_STATE_DIR: small records, never images
     ``allow_synthetic``   SHIMMY_ALLOW_SYNTHETIC=1: accept random-weight test models
     ``offline``           SHIMMY_OFFLINE=1: never use the network
+    ``browser``           SHIMMY_BROWSER: the Chromium that web pages are seen with
+    ``allow_urls``        SHIMMY_ALLOW_URLS: networks and hosts that URLs may lead to besides the
+                          public internet, like 10.0.0.0/8, intranet.example:443
     ``licence_key``       SHIMMY_LICENSE_KEY: use this key rather than the activated one
     ``licence_url``       SHIMMY_LICENSE_URL: another licence server, for sandbox builds only
     ``machine_id``        SHIMMY_MACHINE_ID: what makes this machine the same one again
     ``machine_id_file``   SHIMMY_MACHINE_ID_FILE: a file with such an id, mounted into a container
     ``machine_name``      SHIMMY_MACHINE_NAME: what the licence's owner reads (default: host name)
+    ``api_keys``          SHIMMY_API_KEYS: what clients of ``shimmy serve`` must send one of
+    ``callback_secret``   SHIMMY_CALLBACK_SECRET: what callbacks of jobs are signed with
     ``container``         what the environment says of being in a container
     """
 
@@ -41,11 +46,15 @@ class Settings:
     state_directory: Path
     allow_synthetic: bool
     offline: bool
+    browser: str | None
+    allow_urls: tuple[str, ...]
     licence_key: str | None = field(repr=False)
     licence_url: str | None
     machine_id: str | None = field(repr=False)
     machine_id_file: Path | None
     machine_name: str | None
+    api_keys: tuple[str, ...] = field(repr=False)
+    callback_secret: str | None = field(repr=False)
     container: str
 
 
@@ -61,11 +70,15 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         state_directory=_path(env, "SHIMMY_STATE_DIR", Path(directories.user_state_dir)),
         allow_synthetic=_flag(env, "SHIMMY_ALLOW_SYNTHETIC"),
         offline=_flag(env, "SHIMMY_OFFLINE"),
+        browser=env.get("SHIMMY_BROWSER", "").strip() or None,
+        allow_urls=_listed(env, "SHIMMY_ALLOW_URLS"),
         licence_key=env.get("SHIMMY_LICENSE_KEY", "").strip() or None,
         licence_url=env.get("SHIMMY_LICENSE_URL") or None,
         machine_id=env.get("SHIMMY_MACHINE_ID"),
         machine_id_file=_optional_path(env, "SHIMMY_MACHINE_ID_FILE"),
         machine_name=env.get("SHIMMY_MACHINE_NAME") or None,
+        api_keys=_listed(env, "SHIMMY_API_KEYS"),
+        callback_secret=env.get("SHIMMY_CALLBACK_SECRET", "").strip() or None,
         container="kubernetes" if "KUBERNETES_SERVICE_HOST" in env else env.get("container", ""),
     )
 
@@ -78,6 +91,10 @@ def _path(env: Mapping[str, str], name: str, default: Path) -> Path:
 def _optional_path(env: Mapping[str, str], name: str) -> Path | None:
     value = env.get(name)
     return Path(value).expanduser() if value else None
+
+
+def _listed(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(one.strip() for one in env.get(name, "").split(",") if one.strip())
 
 
 def _flag(env: Mapping[str, str], name: str) -> bool:

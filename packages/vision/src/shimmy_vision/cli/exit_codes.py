@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shimmy_vision.errors import (
+    BusyError,
     DeadlineError,
     ImageError,
     LibraryError,
@@ -26,6 +27,7 @@ INTERRUPTED = 130
 
 # Most specific class first: the first match decides.
 _TABLE: tuple[tuple[type[ShimmyError], int], ...] = (
+    (BusyError, SOME_FAILED),
     (DeadlineError, DEADLINE),
     (StoppedError, INTERRUPTED),
     (LicenceError, LICENCE),
@@ -37,6 +39,15 @@ _TABLE: tuple[tuple[type[ShimmyError], int], ...] = (
     (UsageError, USAGE),
 )
 
+# Another document may have the page, another URL be allowed, a file need neither network nor
+# browser.
+_OF_ONE_SOURCE = frozenset(
+    (
+        *("page-out-of-range", "url-refused", "url-offline"),
+        *("playwright-missing", "browser-missing", "browser-failed"),
+    )
+)
+
 
 def exit_code(error: ShimmyError) -> int:
     """The exit code of a command that ended with ``error``."""
@@ -45,6 +56,6 @@ def exit_code(error: ShimmyError) -> int:
 
 def concerns_every_image(error: ShimmyError) -> bool:
     """Whether the next image would fail the same way, so that going on is pointless."""
-    if error.code == "page-out-of-range":  # Another document may have the page.
+    if error.code in _OF_ONE_SOURCE:
         return False
     return isinstance(error, (LicenceError, ModelError, LibraryError, SchemaError, UsageError))

@@ -1,0 +1,113 @@
+"""The HTTP API as one ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+from anyio.to_thread import run_sync
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response
+
+from shimmy_vision import __version__
+from shimmy_vision.errors import ShimmyError, UsageError
+from shimmy_vision.ports.analyst import Analyst
+from shimmy_vision.ports.cancellation import Cancellation
+from shimmy_vision.server import docs_routes, health_routes, vision_routes
+from shimmy_vision.server.guard import Guard
+from shimmy_vision.server.logs import log_event
+from shimmy_vision.server.problems import error_response
+from shimmy_vision.server.service import ServerOptions, Service, open_service
+
+_LOG = logging.getLogger("shimmy_vision.server")
+
+
+def create_app(
+    analyst: Analyst, options: ServerOptions, check_ready: Callable[[], None]
+) -> FastAPI:
+    """``check_ready`` as in ``Service``; the app does not close the analyst."""
+    service = open_service(analyst, options, check_ready)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        warming = asyncio.create_task(_prepare(service)) if options.preload else None
+        try:
+            yield
+        finally:
+            await _drain(service)
+            if warming is not None:
+                warming.cancel()
+
+    app = FastAPI(
+        title="Shimmy Vision",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    for routes in (vision_routes, health_routes, docs_routes):
+        app.include_router(routes.router)
+    app.add_exception_handler(ShimmyError, _refuse)
+    app.add_exception_handler(HTTPException, _translate)
+    app.add_exception_handler(ClientDisconnect, _nobody)
+    app.add_middleware(Guard, rules=options.rules, meters=service.meters)
+    if options.rules.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(options.rules.origins),
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key"],
+            expose_headers=["Retry-After"],
+        )
+    return app
+
+
+async def _prepare(service: Service) -> None:
+    """Load the model before anybody asks; what fails then is told in the log and by ``/ready``."""
+    try:
+        await run_sync(service.analyst.prepare, Cancellation())
+        log_event(_LOG, "engine-ready")
+    except ShimmyError as error:
+        log_event(_LOG, "engine-not-ready", code=error.code)
+
+
+async def _drain(service: Service) -> None:
+    """Work under way is finished, for as long as the operator allows."""
+    service.line.stop()
+    with suppress(TimeoutError):
+        await asyncio.wait_for(service.line.drained(), service.options.drain_seconds)
+    service.runs.close()
+
+
+async def _refuse(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, ShimmyError)  # noqa: S101 - it is registered for nothing else
+    return error_response(error)
+
+
+async def _translate(_request: Request, error: Exception) -> Response:
+    """What the framework itself refuses, in our shape."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for nothing else
+    if error.status_code == 404:
+        return error_response(
+            UsageError("path-unknown", "There is nothing at this address.", hint="See /docs.")
+        )
+    if error.status_code == 405:
+        response = error_response(
+            UsageError("method-unknown", "This address wants another method.", hint="See /docs.")
+        )
+        response.headers.update(error.headers or {})
+        return response
+    return JSONResponse(
+        {"error": {"code": "request-refused", "message": str(error.detail)}}, error.status_code
+    )
+
+
+async def _nobody(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=499)

@@ -1,0 +1,233 @@
+"""What holds for every request: who may ask, from where, how much and how slowly; one log line."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shimmy_vision.errors import ShimmyError, UsageError
+from shimmy_vision.server.logs import log_event
+from shimmy_vision.server.meters import Meters
+from shimmy_vision.server.problems import crash_error, error_response
+
+_LOG = logging.getLogger("shimmy_vision.requests")
+# Nobody was there any more to take the answer.
+_GONE = 499
+# Probes carry no key; neither page nor description says anything of this machine.
+_OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/openapi.json"})
+_OPEN_PREFIX = "/docs/"
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GuardRules:
+    """``api_keys`` are SHA-256 digests; with none of them anybody who reaches the server may ask,
+
+    but only under one of ``hosts``: else a web page could, by a name that it points here.
+    ``origins`` are those of web pages that may ask; ``max_body`` in bytes, ``patience`` in seconds
+    between two pieces of a body.
+    """
+
+    api_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    hosts: Collection[str] = ("localhost", "127.0.0.1", "[::1]")
+    origins: Collection[str] = ()
+    max_body: int = 300_000_000
+    patience: float = 30.0
+
+
+class Guard:
+    """ASGI middleware, outermost but for CORS; for HTTP and WebSocket."""
+
+    def __init__(self, app: ASGIApp, rules: GuardRules, meters: Meters) -> None:
+        self._app, self._rules, self._meters = app, rules, meters
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._socket(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
+        body = _Measured(scope, receive, self._rules)
+        answer = _Answer(send, body)
+        try:
+            self._admit(scope)
+            await self._app(scope, body, answer)
+        except ShimmyError as error:
+            await answer.instead(error, scope, receive)
+        except ClientDisconnect:
+            answer.status = _GONE
+        except Exception:  # noqa: BLE001 - whatever it is, the client gets an answer
+            _LOG.exception("request-failed")
+            await answer.instead(crash_error(), scope, receive)
+        finally:
+            self._note(scope, answer.status, time.perf_counter() - began)
+
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
+        try:
+            self._admit(scope)
+        except ShimmyError as error:
+            await _refuse_socket(error, scope, receive, send)
+            self._note(scope, 403, time.perf_counter() - began)
+            return
+        await self._app(scope, receive, send)
+        self._note(scope, 101, time.perf_counter() - began)
+
+    def _admit(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        # The Unix socket's file decides who reaches it: nobody but its owner.
+        if is_local_socket(scope):
+            return
+        host = headers.get("host", "")
+        self._check_origin(headers.get("origin"), host)
+        if self._rules.api_keys:
+            self._check_key(scope, headers)
+        elif _name_of(host) not in self._rules.hosts:
+            raise UsageError(
+                "host-refused",
+                "The server is not asked under its own name.",
+                hint="Use http://127.0.0.1, or start it with --allow-host NAME.",
+            )
+
+    def _check_origin(self, origin: str | None, host: str) -> None:
+        own = {f"http://{host}", f"https://{host}"}
+        if origin is not None and origin not in own and origin not in self._rules.origins:
+            raise UsageError(
+                "origin-refused",
+                "Web pages of other sites may not ask this server.",
+                hint="Start it with --cors-origin and the page's origin to allow it.",
+            )
+
+    def _check_key(self, scope: Scope, headers: Headers) -> None:
+        path = scope["path"]
+        if path in _OPEN_PATHS or path.startswith(_OPEN_PREFIX) or scope.get("method") == "OPTIONS":
+            return
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        given = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+        if not given:
+            raise UsageError(
+                "api-key-missing",
+                "This server wants an API key.",
+                hint="Send the header: Authorization: Bearer KEY",
+            )
+        digest = digest_key(given)
+        # All of them, whichever fits: time tells nothing.
+        if not sum(hmac.compare_digest(digest, one) for one in self._rules.api_keys):
+            raise UsageError("api-key-wrong", "The API key is not one of this server's.")
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        # The route's name, never the path or query: they may hold what only the client knows.
+        route = scope.get("route")
+        endpoint = getattr(route, "name", None) or "none"
+        self._meters.requests.labels(endpoint, status).inc()
+        self._meters.request_seconds.labels(endpoint).observe(seconds)
+        log_event(
+            _LOG,
+            "request",
+            endpoint=endpoint,
+            method=scope.get("method", "WS"),
+            status=status,
+            milliseconds=round(seconds * 1000, 1),
+        )
+
+
+def digest_key(key: str) -> bytes:
+    """What is kept of an API key."""
+    return hashlib.sha256(key.encode()).digest()
+
+
+def is_local_socket(scope: Scope) -> bool:
+    """Whether the request came through the Unix socket."""
+    server = scope.get("server")
+    return server is not None and server[1] is None
+
+
+def _name_of(host: str) -> str:
+    """A Host header without its port."""
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0].lower()
+
+
+async def _refuse_socket(error: ShimmyError, scope: Scope, receive: Receive, send: Send) -> None:
+    response = error_response(error)
+    if "websocket.http.response" in scope.get("extensions", {}):
+        await response(scope, receive, send)
+    else:
+        await send({"type": "websocket.close", "code": 1008, "reason": error.code})
+
+
+class _Answer:
+    """What goes out: with our headers, and its status remembered."""
+
+    def __init__(self, send: Send, body: _Measured) -> None:
+        self._send, self._body = send, body
+        self._started = False
+        self.status = _GONE
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status, self._started = message["status"], True
+            headers = MutableHeaders(scope=message)
+            for name, value in _HEADERS.items():
+                headers.setdefault(name, value)
+            if not self._body.whole:
+                # Else whoever sends on and on keeps the connection after the answer.
+                headers["Connection"] = "close"
+        await self._send(message)
+
+    async def instead(self, error: ShimmyError, scope: Scope, receive: Receive) -> None:
+        """An error's answer, unless another has begun."""
+        if not self._started:
+            await error_response(error)(scope, receive, self)
+
+
+class _Measured:
+    """A body that may be neither too long nor too slow."""
+
+    def __init__(self, scope: Scope, receive: Receive, rules: GuardRules) -> None:
+        self._receive, self._patience = receive, rules.patience
+        self._most, self._left = rules.max_body, rules.max_body
+        headers = Headers(scope=scope)
+        self.whole = headers.get("content-length", "0") == "0" and (
+            "transfer-encoding" not in headers
+        )
+
+    async def __call__(self) -> Message:
+        if self.whole:
+            return await self._receive()
+        try:
+            async with asyncio.timeout(self._patience):
+                message: dict[str, Any] = dict(await self._receive())
+        except TimeoutError as error:
+            raise UsageError(
+                "body-too-slow", "The request's body did not arrive in time.", retryable=True
+            ) from error
+        if message["type"] == "http.request":
+            self._left -= len(message.get("body", b""))
+            self.whole = not message.get("more_body", False)
+            if self._left < 0:
+                raise UsageError(
+                    "body-too-large", f"A request may have {self._most / 1e6:g} MB at most."
+                )
+        return message

@@ -1,0 +1,61 @@
+"""Whether the server lives, whether it can work, what it counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.responses import JSONResponse, Response
+
+from shimmy_vision import __version__
+from shimmy_vision.server.describing import errors
+from shimmy_vision.server.problems import error_json
+from shimmy_vision.server.service import ServiceOf, refusal_of
+
+router = APIRouter(tags=["operation"])
+
+
+@router.get("/health", name="health", summary="Liveness", responses=errors())
+async def health() -> dict[str, str]:
+    """The web process answers. Says nothing of licence, model or engine: see `/ready`."""
+    return {"status": "ok", "version": __version__}
+
+
+@router.get(
+    "/ready",
+    name="ready",
+    summary="Readiness",
+    responses={**errors(), 503: {"description": "Not now; the reasons say why."}},
+)
+async def ready(service: ServiceOf) -> JSONResponse:
+    """200 where the next analysis would be admitted and could run, else 503 with reasons."""
+    status = await run_sync(service.analyst.status)
+    reasons: list[dict[str, Any]] = []
+    if service.line.stopping:
+        reasons.append({"code": "server-stopping", "message": "The server is about to stop."})
+    refused = await run_sync(refusal_of, service)
+    if refused is not None:
+        reasons.append(error_json(refused)["error"])
+    body = {
+        "ready": not reasons,
+        "model_loaded": status.model is not None,
+        "busy": service.line.busy,
+        "waiting": service.line.waiting,
+        "reasons": reasons,
+    }
+    return JSONResponse(body, 503 if reasons else 200)
+
+
+@router.get(
+    "/metrics",
+    name="metrics",
+    summary="Counts and times for Prometheus",
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **errors()},
+    response_class=Response,
+)
+async def metrics(service: ServiceOf) -> Response:
+    """Prometheus's text format."""
+    text = await run_sync(service.meters.exposition)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)

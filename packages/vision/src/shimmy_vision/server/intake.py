@@ -1,0 +1,171 @@
+"""Bodies in their three forms - JSON, a form with a file, a file alone - read to one order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from anyio.to_thread import run_sync
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from shimmy_vision.errors import UsageError
+from shimmy_vision.server.bodies import VisionBody, VisionOptions
+from shimmy_vision.server.orders import Order, OrderLimits, plan_file, plan_order
+from shimmy_vision.server.waiting_line import BaggageAccount
+
+Model = TypeVar("Model", bound=BaseModel)
+T = TypeVar("T")
+
+_FILE_FIELDS = ("file", "image")
+_MOST_FIELDS, _LONGEST_FIELD = 40, 1_000_000
+# From this size on, reading a body would keep all others waiting for more than a moment.
+_LARGE = 200_000
+_ACCEPTED = "application/json, multipart/form-data, image/*, application/pdf"
+
+
+async def read_order(
+    request: Request, account: BaggageAccount, limits: OrderLimits
+) -> tuple[Order, bool]:
+    """What the request asks for, and whether it asks for events. Raises UsageError, ImageError or
+
+    BusyError.
+    """
+    kind = media_type(request)
+    if kind == "application/json":
+        body = await read_json(request, account, VisionBody)
+        order = await _aside(account.held, lambda: plan_order(body, limits))
+        return order, body.stream or _wants_events(request)
+    if kind == "multipart/form-data":
+        return await _read_form(request, account, limits)
+    if kind.startswith("image/") or kind in ("application/pdf", "application/octet-stream"):
+        options = _options(dict(request.query_params))
+        data = await read_body(request, account)
+        return plan_file(data, options, limits), options.stream or _wants_events(request)
+    raise unsupported_media(kind, _ACCEPTED)
+
+
+def media_type(request: Request) -> str:
+    """The body's type without parameters, in small letters; empty where none is named."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def unsupported_media(kind: str, accepted: str) -> UsageError:
+    """The error for a body of another type."""
+    return UsageError(
+        "media-type-unsupported",
+        f"Bodies of type {kind[:100] or 'unknown'!r} are not taken here.",
+        hint=f"Send one of: {accepted}.",
+    )
+
+
+async def read_body(request: Request, account: BaggageAccount) -> bytes:
+    """All of it, on the account of this request. Raises BusyError."""
+    pieces = []
+    async for piece in request.stream():
+        account.take(len(piece))
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+async def read_json(request: Request, account: BaggageAccount, model: type[Model]) -> Model:
+    """The body as ``model``. Raises UsageError json-malformed or fields-invalid."""
+    if media_type(request) != "application/json":
+        raise unsupported_media(media_type(request), "application/json")
+    data = await read_body(request, account)
+    return await _aside(len(data), lambda: parse_json(data, model))
+
+
+def parse_json(data: bytes | str, model: type[Model]) -> Model:
+    """``data`` as ``model``. Raises UsageError json-malformed or fields-invalid."""
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        raise invalid_fields(error) from error
+
+
+def invalid_fields(error: ValidationError) -> UsageError:
+    """What is wrong with the first few fields, without repeating what was sent."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    if found[0]["type"] == "json_invalid":
+        return UsageError("json-malformed", f"The body is not JSON: {found[0]['msg']}.")
+    said = "; ".join(
+        f"{'.'.join(str(part) for part in one['loc']) or 'body'}: {one['msg']}" for one in found[:5]
+    )
+    return UsageError(
+        "fields-invalid", f"The request's fields are not right: {said}.", hint="See /docs."
+    )
+
+
+async def _aside(size: int, work: Callable[[], T]) -> T:
+    """Small work here, large work on another thread."""
+    return work() if size < _LARGE else await run_sync(work)
+
+
+def _wants_events(request: Request) -> bool:
+    return "text/event-stream" in request.headers.get("accept", "")
+
+
+class _FormParser(MultiPartParser):
+    """Images stay in memory: nothing of them is ever written to a disk."""
+
+    spool_max_size = 1 << 62
+
+
+async def _read_form(
+    request: Request, account: BaggageAccount, limits: OrderLimits
+) -> tuple[Order, bool]:
+    async def counted() -> Any:
+        async for piece in request.stream():
+            account.take(len(piece))
+            yield piece
+
+    parser = _FormParser(
+        request.headers,
+        counted(),
+        max_files=1,
+        max_fields=_MOST_FIELDS,
+        max_part_size=_LONGEST_FIELD,
+    )
+    try:
+        form = await parser.parse()
+    except (MultiPartException, KeyError, ValueError) as error:
+        raise UsageError("form-malformed", f"The form cannot be read: {error}.") from error
+    try:
+        fields = {name: value for name, value in form.multi_items() if isinstance(value, str)}
+        files = [(n, value) for n, value in form.multi_items() if isinstance(value, UploadFile)]
+        if not files and "url" in fields:
+            body = _of_strings(VisionBody, fields)
+            return plan_order(body, limits), body.stream or _wants_events(request)
+        if len(files) != 1 or files[0][0] not in _FILE_FIELDS:
+            raise UsageError("source-unclear", "A form holds one file in its field 'file'.")
+        options = _options(fields)
+        data = await files[0][1].read()
+    finally:
+        await form.close()
+    return plan_file(data, options, limits), options.stream or _wants_events(request)
+
+
+class _FormOptions(VisionOptions):
+    stream: bool = False
+
+
+def _options(fields: Mapping[str, str]) -> _FormOptions:
+    return _of_strings(_FormOptions, fields)
+
+
+def _of_strings(model: type[Model], fields: Mapping[str, str]) -> Model:
+    """Fields of a form or a query, where a schema is JSON in a string."""
+    read: dict[str, Any] = dict(fields)
+    if "schema" in read:
+        try:
+            read["schema"] = json.loads(read["schema"])
+        except (ValueError, RecursionError) as error:
+            raise UsageError("fields-invalid", "schema: not JSON.") from error
+    try:
+        return model.model_validate(read)
+    except ValidationError as error:
+        raise invalid_fields(error) from error

@@ -1,0 +1,85 @@
+"""The one shape of an error over HTTP, for every endpoint and every kind of failure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import JSONResponse
+
+from shimmy_vision.errors import (
+    BusyError,
+    DeadlineError,
+    DownloadError,
+    LicenceError,
+    LicenceServerError,
+    ShimmyError,
+    StoppedError,
+)
+from shimmy_vision.server.status_codes import status_of
+
+# OpenAI's clients show ``type`` to people; the words are theirs where they have one.
+_TYPES: tuple[tuple[type[ShimmyError], str], ...] = (
+    (BusyError, "rate_limit_error"),
+    (DeadlineError, "timeout_error"),
+    (StoppedError, "stopped_error"),
+    (LicenceError, "licence_error"),
+)
+_RETRY_SECONDS = 5
+
+
+def error_json(error: ShimmyError) -> dict[str, Any]:
+    """``{"error": {...}}``: code, message, hint, retryable, and OpenAI's type and param."""
+    return {
+        "error": {
+            "code": error.code,
+            "message": error.message,
+            "hint": error.hint,
+            "retryable": error.retryable,
+            "type": _type_of(error),
+            "param": None,
+        }
+    }
+
+
+def error_response(error: ShimmyError) -> JSONResponse:
+    """The error with its status, and when to try again where that may help."""
+    return JSONResponse(error_json(error), status_of(error), headers=_headers(error))
+
+
+def crash_error() -> ShimmyError:
+    """For what nobody foresaw: nothing of it leaves this machine but this."""
+    return ShimmyError(
+        "internal",
+        "The server made a mistake that it cannot explain.",
+        hint="Try again. If it happens every time, please report it with the server's log.",
+        retryable=True,
+    )
+
+
+def _type_of(error: ShimmyError) -> str:
+    named = next((name for kind, name in _TYPES if isinstance(error, kind)), None)
+    if named is not None:
+        return named
+    status = status_of(error)
+    if status in (401, 403):
+        return "authentication_error"
+    return "invalid_request_error" if status < 500 else "server_error"
+
+
+def _headers(error: ShimmyError) -> Mapping[str, str]:
+    status = status_of(error)
+    headers = {"WWW-Authenticate": "Bearer"} if error.code.startswith("api-key-") else {}
+    if error.retryable and status in (429, 502, 503):
+        headers["Retry-After"] = str(_retry_after(error))
+    return headers
+
+
+def _retry_after(error: ShimmyError) -> int:
+    wished = (
+        error.retry_after
+        if isinstance(error, (BusyError, DownloadError, LicenceServerError))
+        else None
+    )
+    return _RETRY_SECONDS if wished is None else max(1, math.ceil(wished))

@@ -1,0 +1,180 @@
+"""Jobs on their way: each waits for its turn, works on a thread of the analyst, tells its events.
+
+A run belongs to nobody's connection: whoever wanted it hears its events, and abandons it when the
+client has gone. The slot stays taken until the analyst has really stopped, so that no more work is
+under way than the line allows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from shimmy_vision.errors import ShimmyError
+from shimmy_vision.ports.analyst import (
+    Analyst,
+    DocumentJob,
+    ImageJob,
+    Job,
+    JobEvent,
+    PageOutcome,
+    UrlJob,
+)
+from shimmy_vision.ports.cancellation import Cancellation
+from shimmy_vision.server.meters import Meters
+from shimmy_vision.server.problems import crash_error, error_json
+from shimmy_vision.server.waiting_line import WaitingLine
+
+_LOG = logging.getLogger("shimmy_vision.runs")
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The end of a run that succeeded; ``result`` is None where its pages were told one by one."""
+
+    result: dict[str, Any] | None
+
+
+RunEvent: TypeAlias = JobEvent | Finished
+_Told: TypeAlias = RunEvent | ShimmyError
+
+
+class Run:
+    """One job from its order to its end."""
+
+    def __init__(self) -> None:
+        self.switch = Cancellation()
+        self.started = False
+        self._told: asyncio.Queue[_Told] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+
+    async def events(self) -> AsyncIterator[RunEvent]:
+        """What happens, to ``Finished``; for one reader. Raises what the job raised."""
+        while True:
+            told = await self._told.get()
+            if isinstance(told, ShimmyError):
+                raise told
+            yield told
+            if isinstance(told, Finished):
+                return
+
+    async def answer(self) -> dict[str, Any]:
+        """The whole answer: a result, or a document's pages. Raises what the job raised."""
+        pages: list[dict[str, Any]] = []
+        async for event in self.events():
+            match event:
+                case PageOutcome():
+                    pages.append(page_json(event))
+                case Finished(result=result):
+                    return {"pages": pages} if result is None else result
+                case _:
+                    pass
+        raise AssertionError("a run ends with Finished or an error")
+
+    def abandon(self) -> None:
+        """Nobody wants it any more: it stops waiting at once, and working as soon as it can."""
+        self._stop("interrupted")
+
+    def tell(self, told: _Told) -> None:
+        """For the run's own work, on the event loop."""
+        self._told.put_nowait(told)
+
+    def own(self, task: asyncio.Task[None], seconds: float | None) -> None:
+        """``task`` works on it, for ``seconds`` from now at most, its waiting included."""
+        self._task = task
+        if seconds is not None:
+            loop = asyncio.get_running_loop()
+            timer = loop.call_later(seconds, self._stop, "deadline")
+
+            task.add_done_callback(lambda _task: timer.cancel())
+
+    def _stop(self, reason: Any) -> None:
+        self.switch.cancel(reason)
+        if not self.started and self._task is not None:
+            self._task.cancel()
+
+
+class Runs:
+    """Starts runs; for one event loop."""
+
+    def __init__(self, analyst: Analyst, line: WaitingLine, meters: Meters) -> None:
+        self._analyst, self.line, self._meters = analyst, line, meters
+        self._threads = ThreadPoolExecutor(line.slots, thread_name_prefix="analyse")
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(
+        self, job: Job, seconds: float | None = None, at_end: Callable[[], None] | None = None
+    ) -> Run:
+        """The run of ``job``; ``seconds`` bounds all of it, its waiting included.
+
+        ``at_end`` is called when it is over, however it ended.
+        """
+        run = Run()
+        task = asyncio.create_task(self._work(job, run))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if at_end is not None:
+            task.add_done_callback(lambda _task: at_end())
+        run.own(task, seconds)
+        return run
+
+    def close(self) -> None:
+        """After the line is drained, or when there is no more time for it."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _work(self, job: Job, run: Run) -> None:
+        outcome = "ok"
+        with self._meters.time_job(_KINDS[type(job)]):
+            try:
+                async with self.line.slot():
+                    run.started = True
+                    run.tell(Finished(await self._analyse(job, run)))
+            except ShimmyError as error:
+                outcome = error.code
+                run.tell(error)
+            except asyncio.CancelledError:
+                outcome = "stopped-waiting"
+                run.tell(_reason(run))
+            except Exception:  # noqa: BLE001 - whatever it is, the client gets an answer
+                outcome = "internal"
+                _LOG.exception("job-failed")
+                run.tell(crash_error())
+        self._meters.jobs.labels(_KINDS[type(job)], outcome).inc()
+
+    async def _analyse(self, job: Job, run: Run) -> dict[str, Any] | None:
+        loop = asyncio.get_running_loop()
+
+        def hear(event: JobEvent) -> None:
+            # After the loop has ended nobody listens.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(run.tell, event)
+
+        def work() -> dict[str, Any] | None:
+            return self._analyst.analyse(job, run.switch, hear)
+
+        return await asyncio.shield(loop.run_in_executor(self._threads, work))
+
+
+_KINDS: dict[type[Job], str] = {ImageJob: "image", DocumentJob: "document", UrlJob: "url"}
+
+
+def _reason(run: Run) -> ShimmyError:
+    try:
+        run.switch.check()
+    except ShimmyError as error:
+        return error
+    return crash_error()
+
+
+def page_json(outcome: PageOutcome) -> dict[str, Any]:
+    """One page of a document as it is told over HTTP: its result or its error."""
+    if outcome.error is not None:
+        return {"page": outcome.page, **error_json(outcome.error)}
+    return {"page": outcome.page, "result": outcome.result}

@@ -1,0 +1,82 @@
+"""Everything that the endpoints share, built once for each server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from shimmy_vision.errors import ShimmyError
+from shimmy_vision.ports.analyst import Analyst
+from shimmy_vision.server.guard import GuardRules
+from shimmy_vision.server.meters import Meters
+from shimmy_vision.server.orders import OrderLimits
+from shimmy_vision.server.runs import Runs
+from shimmy_vision.server.waiting_line import Baggage, WaitingLine
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """``slots`` jobs at once, ``queue`` more may wait, with ``max_held_bytes`` of images together.
+
+    ``drain_seconds`` is what a stop waits for work under way.
+    """
+
+    limits: OrderLimits = field(default_factory=OrderLimits)
+    rules: GuardRules = field(default_factory=GuardRules)
+    slots: int = 4
+    queue: int = 64
+    max_held_bytes: int = 1_000_000_000
+    drain_seconds: float = 30.0
+    preload: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """``check_ready`` raises what would refuse or fail the next analysis, as far as that is known
+
+    without doing it; it may read files.
+    """
+
+    analyst: Analyst
+    options: ServerOptions
+    check_ready: Callable[[], None]
+    meters: Meters
+    line: WaitingLine
+    baggage: Baggage
+    runs: Runs
+
+
+def open_service(
+    analyst: Analyst, options: ServerOptions, check_ready: Callable[[], None]
+) -> Service:
+    """On the event loop that will serve."""
+    meters = Meters()
+    line = WaitingLine(options.slots, options.queue)
+    baggage = Baggage(options.max_held_bytes)
+    runs = Runs(analyst, line, meters)
+    meters.watch("line_busy", "Analyses under way.", lambda: line.busy)
+    meters.watch("line_waiting", "Analyses that wait for a slot.", lambda: line.waiting)
+    meters.watch("held_bytes", "Bytes of images and documents in memory.", lambda: baggage.held)
+    meters.watch_engine(analyst.status)
+    return Service(analyst, options, check_ready, meters, line, baggage, runs)
+
+
+def service_of(request: Request) -> Service:
+    """The service of the app that was asked."""
+    service: Service = request.app.state.service
+    return service
+
+
+ServiceOf = Annotated[Service, Depends(service_of)]
+
+
+def refusal_of(service: Service) -> ShimmyError | None:
+    """What ``check_ready`` raises; to be called on a thread of its own."""
+    try:
+        service.check_ready()
+    except ShimmyError as error:
+        return error
+    return None

@@ -1,0 +1,65 @@
+"""A server on loopback for tests: the real application on the real uvicorn."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from shimmy_vision.ports.analyst import EngineStatus, Job, JobListener
+from shimmy_vision.ports.cancellation import Cancellation
+
+Play: TypeAlias = Callable[[Job, Cancellation, JobListener], dict[str, Any] | None]
+
+
+class PlayedAnalyst:
+    """The ``Analyst`` port for tests of what stands before it: it does what it is told."""
+
+    def __init__(self, play: Play) -> None:
+        self.play = play
+        self.jobs: list[Job] = []
+        self.counters: Mapping[str, float] = {"engine_starts": 1.0}
+
+    def analyse(
+        self, job: Job, cancellation: Cancellation, listener: JobListener
+    ) -> dict[str, Any] | None:
+        self.jobs.append(job)
+        return self.play(job, cancellation, listener)
+
+    def prepare(self, cancellation: Cancellation) -> None:
+        """Nothing to load."""
+
+    def status(self) -> EngineStatus:
+        return EngineStatus(True, None, self.counters, {})
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+@contextmanager
+def serve(app: ASGIApp, *, local: str | None = None) -> Iterator[str]:
+    """The URL of ``app`` on a port of its own, or on the Unix socket ``local`` too."""
+    listeners = [socket.create_server(("127.0.0.1", 0), backlog=256)]
+    if local is not None:
+        listeners.append(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        listeners[1].bind(local)
+        listeners[1].listen(64)
+    config = uvicorn.Config(app, log_config=None, access_log=False, ws="websockets-sansio")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, args=(listeners,), name="serve")
+    thread.start()
+    try:
+        while not server.started and thread.is_alive():
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{listeners[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        for one in listeners:
+            one.close()
