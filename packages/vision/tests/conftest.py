@@ -9,6 +9,7 @@ import pytest
 from licence_world import Shop, open_shop
 
 from shimmy_sandbox.synthetic_model import SyntheticPair, write_synthetic_pair
+from shimmy_vision.adapters.engine_caches import EngineCaches
 from shimmy_vision.adapters.llama_engine import LlamaEngine
 from shimmy_vision.domain.model.model_family import ModelFamily
 from shimmy_vision.ports.engine_probe import EngineFiles, EngineOptions
@@ -55,9 +56,16 @@ OpenEngine = Callable[..., LlamaEngine]
 
 @pytest.fixture(scope="session")
 def open_engine(library_directory: Path) -> OpenEngine:
-    def opened(pair: SyntheticPair, family: ModelFamily, context: int = 4096) -> LlamaEngine:
+    def opened(
+        pair: SyntheticPair,
+        family: ModelFamily,
+        context: int = 4096,
+        sequences: int = 1,
+        caches: EngineCaches | None = None,
+    ) -> LlamaEngine:
         files = EngineFiles(pair.main, pair.projector, family, True, "m" * 64, "p" * 64)
-        return LlamaEngine(library_directory, files, EngineOptions(2, 0, context))
+        options = EngineOptions(2, 0, context, sequences)
+        return LlamaEngine(library_directory, files, options, caches)
 
     return opened
 

@@ -23,6 +23,8 @@ Entry points map classes to exit codes and HTTP statuses in one table each.
 
 from __future__ import annotations
 
+import re
+
 
 class ShimmyError(Exception):
     """Base of the tree; never raised itself."""
@@ -121,3 +123,37 @@ class StoppedError(ShimmyError):
 
 class DeadlineError(StoppedError):
     """The time the caller allowed ran out."""
+
+
+def kind_of(error: ShimmyError) -> str:
+    """The error's class for those who cannot be sent one: ``licence_server_error``."""
+    return next(name for name, kind in _KINDS.items() if kind is type(error))
+
+
+def error_of_kind(
+    kind: str, code: str, message: str, *, hint: str, retryable: bool
+) -> ShimmyError:
+    """An error as ``kind_of`` and its fields tell it; of an unknown kind it is a ShimmyError."""
+    found = _KINDS.get(kind, ShimmyError)
+    raised: ShimmyError = found.__new__(found)
+    # Their constructors differ; what all of them keep is this.
+    ShimmyError.__init__(raised, code, message, hint=hint, retryable=retryable)
+    if isinstance(raised, (LicenceServerError, DownloadError)):
+        raised.retry_after = None
+    if isinstance(raised, LicenceServerError):
+        raised.sent = True
+    if isinstance(raised, BusyError):
+        raised.retry_after = 1.0
+    return raised
+
+
+def _kinds() -> dict[str, type[ShimmyError]]:
+    found, left = {}, [ShimmyError]
+    while left:
+        kind = left.pop()
+        found[re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()] = kind
+        left += kind.__subclasses__()
+    return found
+
+
+_KINDS = _kinds()

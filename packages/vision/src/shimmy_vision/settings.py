@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import json
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import platformdirs
 
+from shimmy_vision.ports.vision_order import LicenceOrder
+
 DEFAULT_MODEL_BASE_URL = "https://huggingface.co"
 
+# What a child process is told in turn.
+_VARIABLES = {
+    "model": "SHIMMY_MODEL",
+    "models_directory": "SHIMMY_MODEL_DIR",
+    "model_base_url": "SHIMMY_MODEL_BASE_URL",
+    "library_directory": "SHIMMY_LIBRARY_DIR",
+    "state_directory": "SHIMMY_STATE_DIR",
+    "allow_synthetic": "SHIMMY_ALLOW_SYNTHETIC",
+    "offline": "SHIMMY_OFFLINE",
+    "browser": "SHIMMY_BROWSER",
+    "allow_urls": "SHIMMY_ALLOW_URLS",
+    "licence_key": "SHIMMY_LICENSE_KEY",
+    "licence_url": "SHIMMY_LICENSE_URL",
+    "machine_id": "SHIMMY_MACHINE_ID",
+    "machine_id_file": "SHIMMY_MACHINE_ID_FILE",
+    "machine_name": "SHIMMY_MACHINE_NAME",
+    "container": "container",
+}
 _TRUE = frozenset({"1", "true", "yes", "on"})
 
 
@@ -34,6 +57,7 @@ class Settings:
     ``machine_id``        SHIMMY_MACHINE_ID: what makes this machine the same one again
     ``machine_id_file``   SHIMMY_MACHINE_ID_FILE: a file with such an id, mounted into a container
     ``machine_name``      SHIMMY_MACHINE_NAME: what the licence's owner reads (default: host name)
+    ``local_socket``      SHIMMY_SOCKET: where ``shimmy serve`` meets this user's own commands
     ``api_keys``          SHIMMY_API_KEYS: what clients of ``shimmy serve`` must send one of
     ``callback_secret``   SHIMMY_CALLBACK_SECRET: what callbacks of jobs are signed with
     ``container``         what the environment says of being in a container
@@ -53,6 +77,7 @@ class Settings:
     machine_id: str | None = field(repr=False)
     machine_id_file: Path | None
     machine_name: str | None
+    local_socket: Path
     api_keys: tuple[str, ...] = field(repr=False)
     callback_secret: str | None = field(repr=False)
     container: str
@@ -62,12 +87,13 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from ``environment`` (the process's own by default)."""
     env = os.environ if environment is None else environment
     directories = platformdirs.PlatformDirs("shimmy-vision", appauthor=False)
+    state = _path(env, "SHIMMY_STATE_DIR", Path(directories.user_state_dir))
     return Settings(
         model=env.get("SHIMMY_MODEL") or None,
         models_directory=_path(env, "SHIMMY_MODEL_DIR", Path(directories.user_data_dir, "models")),
         model_base_url=env.get("SHIMMY_MODEL_BASE_URL") or DEFAULT_MODEL_BASE_URL,
         library_directory=_path(env, "SHIMMY_LIBRARY_DIR", _installed_library_directory()),
-        state_directory=_path(env, "SHIMMY_STATE_DIR", Path(directories.user_state_dir)),
+        state_directory=state,
         allow_synthetic=_flag(env, "SHIMMY_ALLOW_SYNTHETIC"),
         offline=_flag(env, "SHIMMY_OFFLINE"),
         browser=env.get("SHIMMY_BROWSER", "").strip() or None,
@@ -77,10 +103,50 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         machine_id=env.get("SHIMMY_MACHINE_ID"),
         machine_id_file=_optional_path(env, "SHIMMY_MACHINE_ID_FILE"),
         machine_name=env.get("SHIMMY_MACHINE_NAME") or None,
+        local_socket=_path(env, "SHIMMY_SOCKET", _usual_socket(env, state)),
         api_keys=_listed(env, "SHIMMY_API_KEYS"),
         callback_secret=env.get("SHIMMY_CALLBACK_SECRET", "").strip() or None,
         container="kubernetes" if "KUBERNETES_SERVICE_HOST" in env else env.get("container", ""),
     )
+
+
+def child_environment(settings: Settings, licence: LicenceOrder) -> dict[str, str]:
+    """What a process of this program finds ``settings`` in, and what ``licence`` says instead.
+
+    It serves nobody but its parent: clients' keys are not passed on.
+    """
+    env = {name: value for name, value in os.environ.items() if not name.startswith("SHIMMY_")}
+    env.pop("KUBERNETES_SERVICE_HOST", None)
+    said = {name: getattr(settings, name) for name in _VARIABLES}
+    instead = {
+        "licence_key": licence.key,
+        "machine_id": licence.machine_id,
+        "machine_name": licence.machine_name,
+    }
+    said |= {name: value for name, value in instead.items() if value is not None}
+    told = {_VARIABLES[name]: _said(value) for name, value in said.items() if value is not None}
+    return {**env, **told}
+
+
+def digest_settings(settings: Settings) -> str:
+    """The same for two processes which would do the same work with the same files."""
+    told = {name: str(getattr(settings, name)) for name in _VARIABLES}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _usual_socket(env: Mapping[str, str], state: Path) -> Path:
+    """One for each state folder. Not inside it: the system bounds the length of a socket's name."""
+    # Not from platformdirs, which warns wherever there is no XDG_RUNTIME_DIR.
+    base = env.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+    owner = os.getuid() if hasattr(os, "getuid") else 0
+    name = hashlib.sha256(str(state.absolute()).encode()).hexdigest()[:16]
+    return Path(base, f"shimmy-{owner}", f"{name}.sock")
+
+
+def _said(value: object) -> str:
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _path(env: Mapping[str, str], name: str, default: Path) -> Path:

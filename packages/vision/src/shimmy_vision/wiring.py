@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
-
-import numpy as np
+from typing import IO, Any, TypeVar
 
 from shimmy_vision.adapters.background_sync import BackgroundSync
 from shimmy_vision.adapters.child_probe import (
@@ -20,8 +18,11 @@ from shimmy_vision.adapters.child_probe import (
     report_library,
     report_probe_error,
 )
-from shimmy_vision.adapters.engine_serving import serve_analyses
+from shimmy_vision.adapters.engine_caches import EngineCaches
+from shimmy_vision.adapters.engine_process import EngineProcess
+from shimmy_vision.adapters.engine_serving import serve_jobs
 from shimmy_vision.adapters.folder_model_store import FolderModelStore, names_in
+from shimmy_vision.adapters.guarded_web import guarded_web
 from shimmy_vision.adapters.hashed_model_files import HashedModelFiles
 from shimmy_vision.adapters.http_model_source import HttpModelSource
 from shimmy_vision.adapters.keygen_licences import KeygenLicences
@@ -36,16 +37,16 @@ from shimmy_vision.adapters.quiet_libraries import quiet_libraries
 from shimmy_vision.adapters.signed_exchange import SignedExchange
 from shimmy_vision.adapters.sqlite_licence_state import SqliteLicenceState
 from shimmy_vision.adapters.system_machine_id import find_machine_id, in_container
-from shimmy_vision.domain.answer.analysis_plan import largest_answer
-from shimmy_vision.domain.answer.analysis_request import AnalysisRequest, DocumentRequest
+from shimmy_vision.adapters.worker_command import worker_command
+from shimmy_vision.domain.answer.analysis_plan import context_size
+from shimmy_vision.domain.answer.analysis_request import AnalysisRequest, DocumentRequest, PageView
 from shimmy_vision.domain.diagnosis import (
     Finding,
-    judge_library,
     judge_licence,
     judge_machine,
     judge_models,
 )
-from shimmy_vision.domain.licence.access import NO_LICENCE, Access, Granted
+from shimmy_vision.domain.licence.access import Granted
 from shimmy_vision.domain.licence.licence_key import clean_key
 from shimmy_vision.domain.licence.licensor import choose_api_url
 from shimmy_vision.domain.licence.machine_id import MachineId, fingerprint_of
@@ -54,67 +55,42 @@ from shimmy_vision.domain.model.model_choice import recommend_model
 from shimmy_vision.domain.model.model_family import ModelFamily
 from shimmy_vision.domain.model.model_manifest import MANIFEST, ModelPin
 from shimmy_vision.domain.model.model_request import read_model_request
-from shimmy_vision.errors import (
-    LibraryError,
-    LicenceError,
-    ShimmyError,
-    UsageError,
-)
-from shimmy_vision.ports.analyst import PageOutcome
+from shimmy_vision.errors import LicenceError, ShimmyError, UsageError
+from shimmy_vision.ports.analyst import EngineStatus, Job, JobEvent, JobListener, PageOutcome
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.document_intake import DocumentLimits
-from shimmy_vision.ports.engine import Engine
+from shimmy_vision.ports.engine import Engine, EngineDescription
 from shimmy_vision.ports.engine_probe import EngineFiles, EngineOptions
 from shimmy_vision.ports.image_intake import IntakeLimits
+from shimmy_vision.ports.kept_results import NothingKept
 from shimmy_vision.ports.licensing import Licensing
 from shimmy_vision.ports.progress import DocumentListener, ProgressListener
-from shimmy_vision.settings import Settings
-from shimmy_vision.use_cases.analyze_document import (
-    DocumentCollaborators,
-    analyze_document,
-)
+from shimmy_vision.ports.serving import Serving
+from shimmy_vision.ports.vision_order import LicenceOrder as LicenceOrder
+from shimmy_vision.ports.vision_order import VisionOrder as VisionOrder
+from shimmy_vision.settings import Settings, child_environment
+from shimmy_vision.use_cases.analyze_document import DocumentCollaborators, analyze_document
 from shimmy_vision.use_cases.analyze_image import Collaborators, analyze_image
+from shimmy_vision.use_cases.analyze_url import analyze_url
+from shimmy_vision.use_cases.analyze_web_page import WebCollaborators
 from shimmy_vision.use_cases.check_model_files import CheckOptions
+from shimmy_vision.use_cases.exercise_engine import exercise_engine
+from shimmy_vision.use_cases.inspect_library import inspect_library
+from shimmy_vision.use_cases.inspect_licence import inspect_licence
 from shimmy_vision.use_cases.inspect_models import inspect_models
 from shimmy_vision.use_cases.locate_model import LocateCollaborators, locate_model
 from shimmy_vision.use_cases.open_engine import EngineParts, open_engine
+from shimmy_vision.use_cases.pass_gate import pass_gate
+from shimmy_vision.use_cases.prepare_engine import prepare_engine
 from shimmy_vision.use_cases.pull_model import PullCollaborators
-from shimmy_vision.use_cases.read_standing import read_standing
-from shimmy_vision.use_cases.sync_pages import sync_pages
+from shimmy_vision.use_cases.report_pages import report_pages
+from shimmy_vision.use_cases.run_job import run_job
 
-# Prompt, markup and ten slices of 64 rows take under 1,100 positions; see docs/architecture.md.
-_POSITIONS_BESIDES_ANSWER = 1536
-_CONTEXT_STEP = 1024
+T = TypeVar("T")
+
 # The licence server answers in under half a second; on a bad line nobody waits longer for it.
 _LICENCE_SECONDS = 5.0
 _LAST_SYNC_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class LicenceOrder:
-    """What the caller chose about licence and machine; None leaves it to the settings."""
-
-    key: str | None = field(default=None, repr=False)
-    machine_id: str | None = field(default=None, repr=False)
-    machine_name: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class VisionOrder:
-    """What the caller chose about the machine rather than about the image.
-
-    ``verify`` reads every byte of the model again although its files have not changed.
-    """
-
-    model: str | None
-    threads: int
-    gpu_layers: int
-    max_image_bytes: int
-    max_dimension: int
-    request: AnalysisRequest
-    verify: bool = False
-    licence: LicenceOrder = LicenceOrder()
-    max_document_bytes: int = 200_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,16 +104,23 @@ class ModelCommands:
 
 @dataclass(frozen=True, slots=True)
 class Vision:
-    """The two jobs with everything they need; ``report`` is told of each page that is done."""
+    """The two jobs with everything they need; ``report`` is told of each page that is done.
 
-    collaborators: DocumentCollaborators
+    ``counters`` gives counters, which only grow, and gauges, named as the metrics are; ``loaded``
+    what is in memory now. Neither waits for anybody.
+    """
+
+    collaborators: WebCollaborators
     report: Callable[[], None]
+    counters: Callable[[], tuple[dict[str, float], dict[str, float]]]
+    loaded: Callable[[], EngineDescription | None]
 
     def __call__(
         self, data: bytes, request: AnalysisRequest, switch: Cancellation, hear: ProgressListener
     ) -> dict[str, Any]:
         """``analyze_image``."""
-        result = analyze_image(data, request, self.collaborators.analysis, switch, hear)
+        analysis = self.collaborators.documents.analysis
+        result = analyze_image(data, request, analysis, switch, hear)
         self.report()
         return result
 
@@ -149,9 +132,45 @@ class Vision:
         hear: DocumentListener,
     ) -> Iterator[PageOutcome]:
         """``analyze_document``."""
-        with closing(
-            analyze_document(data, request, self.collaborators, switches, hear)
-        ) as outcomes:
+        documents = self.collaborators.documents
+        return self._reported(analyze_document(data, request, documents, switches, hear))
+
+    def at_url(
+        self,
+        url: str,
+        request: DocumentRequest,
+        view: PageView,
+        switches: Callable[[], Cancellation],
+        hear: JobListener,
+    ) -> Iterator[dict[str, Any] | PageOutcome]:
+        """``analyze_url``."""
+        return self._reported(analyze_url(url, request, view, self.collaborators, switches, hear))
+
+    def analyse(
+        self, job: Job, cancellation: Cancellation, listener: JobListener
+    ) -> dict[str, Any] | None:
+        """``run_job``."""
+
+        def hear(event: JobEvent) -> None:
+            if isinstance(event, PageOutcome):
+                self.report()
+            listener(event)
+
+        result = run_job(job, self.collaborators, cancellation, hear)
+        self.report()
+        return result
+
+    def prepare(self, cancellation: Cancellation) -> None:
+        """``prepare_engine``."""
+        analysis = self.collaborators.documents.analysis
+        prepare_engine(analysis.licensing, analysis.engines, cancellation)
+
+    def status(self) -> EngineStatus:
+        """As an ``Analyst`` tells it."""
+        return EngineStatus(True, self.loaded(), *self.counters())
+
+    def _reported(self, outcomes: Generator[T, None, None]) -> Iterator[T]:
+        with closing(outcomes):
             for outcome in outcomes:
                 self.report()
                 yield outcome
@@ -160,7 +179,12 @@ class Vision:
 @contextmanager
 def vision(settings: Settings, order: VisionOrder) -> Iterator[Vision]:
     """Ready to analyse; the engine opens on first use."""
-    engines = LazyEngine(partial(_open_engine, settings, order))
+    web = guarded_web(settings.allow_urls, offline=settings.offline)
+    caches = EngineCaches(order.caches)
+    opener = LlamaEngineOpener(settings.library_directory, caches)
+    engines = LazyEngine(
+        partial(_open_engine, settings, order, opener), order.idle_seconds, caches.counters
+    )
     with licensing(settings, order.licence) as licences:
         analysis = Collaborators(
             licensing=licences,
@@ -168,14 +192,16 @@ def vision(settings: Settings, order: VisionOrder) -> Iterator[Vision]:
             intake_limits=IntakeLimits(order.max_image_bytes, order.max_dimension),
             schemas=LlguidanceSchemas(),
             engines=engines,
+            results=caches.results if order.caches.results_bytes else NothingKept(),
         )
-        sync = BackgroundSync(partial(_sync, licences))
+        sync = BackgroundSync(partial(report_pages, licences))
         with ExitStack() as ending:
             ending.callback(_last_sync, licences, sync)
             ending.callback(engines.close)
             limits = DocumentLimits(order.max_document_bytes)
-            collaborators = DocumentCollaborators(analysis, PdfiumDocuments(), limits)
-            yield Vision(collaborators, sync.poke)
+            documents = DocumentCollaborators(analysis, PdfiumDocuments(), limits)
+            collaborators = WebCollaborators(documents, web.fetch, web.camera, settings.browser)
+            yield Vision(collaborators, sync.poke, caches.numbers, lambda: engines.loaded)
 
 
 @contextmanager
@@ -229,18 +255,12 @@ def licensing(settings: Settings, order: LicenceOrder) -> Iterator[Licensing]:
         state.close()
 
 
-def _sync(licences: Licensing, *, leaving: bool = False) -> None:
-    key = licences.key()
-    if key is not None:
-        sync_pages(key, licences, leaving=leaving)
-
-
 def _last_sync(licences: Licensing, sync: BackgroundSync) -> None:
     """What need not be here tomorrow is reported now."""
     sync.close(_LAST_SYNC_SECONDS)
     with suppress(LicenceError):
         if licences.short_lived:
-            _sync(licences, leaving=True)
+            report_pages(licences, leaving=True)
 
 
 def _now() -> datetime:
@@ -248,42 +268,37 @@ def _now() -> datetime:
 
 
 def _open_engine(
-    settings: Settings, order: VisionOrder, granted: Granted, cancellation: Cancellation
+    settings: Settings,
+    order: VisionOrder,
+    opener: LlamaEngineOpener,
+    granted: Granted,
+    cancellation: Cancellation,
 ) -> Engine:
-    request = read_model_request(order.model or settings.model)
-    probe = _probe(settings)
-
-    def locate() -> EngineFiles:
-        checked = locate_model(
-            request,
-            LocateCollaborators(
-                manifest=MANIFEST,
-                store=FolderModelStore(settings.models_directory),
-                files=_model_files(settings),
-                gpu_memory=lambda: _gpu_memory(settings, probe, order.gpu_layers),
-                names_in=names_in,
-                check=CheckOptions(settings.allow_synthetic, order.verify),
-            ),
-            cancellation,
-        )
-        return EngineFiles(
-            checked.main,
-            checked.projector,
-            checked.identity.family,
-            checked.identity.synthetic,
-            checked.main_sha256,
-            checked.projector_sha256,
-        )
-
-    answer = largest_answer(order.request.question, order.request.limits.max_tokens)
-    context = -(-(answer + _POSITIONS_BESIDES_ANSWER) // _CONTEXT_STEP) * _CONTEXT_STEP
+    context = context_size(order.request.question, order.request.limits.max_tokens)
     parts = EngineParts(
-        locate=locate,
-        probe=probe,
-        opener=LlamaEngineOpener(settings.library_directory),
-        options=EngineOptions(order.threads, order.gpu_layers, context),
+        locate=partial(_locate, settings, order, cancellation),
+        probe=_probe(settings),
+        opener=opener,
+        options=EngineOptions(order.threads, order.gpu_layers, context, order.sequences),
     )
     return open_engine(granted, parts, cancellation)
+
+
+def _locate(settings: Settings, order: VisionOrder, cancellation: Cancellation) -> EngineFiles:
+    """The checked files of the model that is wanted. Raises ModelError or UsageError."""
+    checked = locate_model(
+        read_model_request(order.model or settings.model),
+        LocateCollaborators(
+            manifest=MANIFEST,
+            store=FolderModelStore(settings.models_directory),
+            files=_model_files(settings),
+            gpu_memory=lambda: _gpu_memory(settings, _probe(settings), order.gpu_layers),
+            names_in=names_in,
+            check=CheckOptions(settings.allow_synthetic, order.verify),
+        ),
+        cancellation,
+    )
+    return checked.engine_files
 
 
 def model_commands(settings: Settings) -> ModelCommands:
@@ -300,48 +315,52 @@ def model_commands(settings: Settings) -> ModelCommands:
 
 def diagnose(settings: Settings) -> tuple[Finding, ...]:
     """Everything ``shimmy doctor`` says."""
-    probe, gpu_memory = _probe(settings), None
-    try:
-        report = probe.describe_library(Cancellation())
-        library = judge_library(report.build, report.system_info, "", "")
-        gpu_memory = max((gpu.total_memory for gpu in report.gpus), default=None)
-        gpus = tuple(
-            Finding("GPU", "ok", f"{gpu.description}, {gpu.total_memory / 1e9:.0f} GB")
-            for gpu in report.gpus
-        )
-    except LibraryError as error:
-        library, gpus = judge_library("", "", str(error), error.hint), ()
+    library, gpu_memory = inspect_library(_probe(settings))
     store, files = FolderModelStore(settings.models_directory), _model_files(settings)
     facts = inspect_models(MANIFEST.values(), store, files)
     models = judge_models(facts, recommend_model(gpu_memory), str(settings.models_directory))
-    return (*judge_machine(read_machine_facts()), *library, *gpus, _licence(settings), *models)
+    return (*judge_machine(read_machine_facts()), *library, _licence(settings), *models)
 
 
 def _licence(settings: Settings) -> Finding:
-    """What is known of the licence, without asking the server."""
     try:
         with licensing(settings, LicenceOrder()) as licences:
-            access = _access(licences)
-            given, sandbox = licences.given_key is not None, licences.licensor.sandbox
+            return inspect_licence(licences)
     except ShimmyError as error:
         return judge_licence("", str(error), error.hint, given=False, sandbox=PINNED.sandbox)
-    if isinstance(access, Granted):
-        return judge_licence(access.plan, "", "", given=given, sandbox=sandbox)
-    return judge_licence("", access.reason, access.remedy, given=given, sandbox=sandbox)
 
 
-def _access(licences: Licensing) -> Access:
-    key = licences.key()
-    if key is None:
-        return NO_LICENCE
-    with licences.state.session(key) as session:
-        return read_standing(session, key, licences, licences.now()).access
+def serve_engine(
+    settings: Settings, order: VisionOrder, into: IO[bytes], out: IO[bytes], jobs: int
+) -> None:
+    """For the engine process: do what comes in, ``jobs`` at once, until it ends."""
+    with vision(settings, order) as runner:
+        serve_jobs(runner, into, out, jobs)
 
 
-def serve_engine(settings: Settings, order: VisionOrder, into: IO[bytes], out: IO[bytes]) -> None:
-    """For the engine process: answer what comes in until it ends."""
-    with vision(settings, order) as analyse:
-        serve_analyses(analyse, into, out)
+@contextmanager
+def analyst(settings: Settings, order: VisionOrder, jobs: int) -> Iterator[EngineProcess]:
+    """An analyst whose ``jobs`` at once are done in a process of their own."""
+    environment = child_environment(settings, order.licence)
+    with closing(EngineProcess(worker_command(order, jobs), environment, jobs=jobs)) as opened:
+        yield opened
+
+
+@contextmanager
+def serving(settings: Settings, order: VisionOrder, jobs: int) -> Iterator[Serving]:
+    """Everything that ``shimmy serve`` works with."""
+    with (
+        licensing(settings, order.licence) as licences,
+        analyst(settings, order, jobs) as opened,
+    ):
+
+        def check_ready() -> None:
+            pass_gate(licences)
+            if opened.status().model is None:
+                # Quick: digests of files that have not changed are kept.
+                _locate(settings, replace(order, verify=False), Cancellation())
+
+        yield Serving(opened, check_ready, licences)
 
 
 def describe_library_here(directory: Path) -> str:
@@ -350,19 +369,9 @@ def describe_library_here(directory: Path) -> str:
 
 
 def try_engine_here(directory: Path, files: EngineFiles, options: EngineOptions) -> None:
-    """For the trial process: load, read a blank image of several slices, decode one token.
-
-    Slices of more than one shape: some malformed projectors only crash on the second.
-    """
-    engine = LlamaEngine(directory, files, options)
-    cancellation = Cancellation()
-    side = engine.encoder.grid.slice_size
-    blank = np.full((side // 2, side + 1, 3), 255, dtype=np.uint8)
-    engine.encoder.encode(blank, on_slice=lambda _done, _all: None, cancellation=cancellation)
-    with engine.sequence(cancellation) as model:
-        model.evaluate_tokens(model.tokenize("x", special=False), cancellation)
-        model.logits()
-    engine.close()
+    """For the trial process: load, and run once."""
+    with closing(LlamaEngine(directory, files, options)) as engine:
+        exercise_engine(engine, Cancellation())
 
 
 def probe_error_line(error: ShimmyError) -> str:

@@ -7,7 +7,7 @@ import gc
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +22,13 @@ from shimmy_sandbox.synthetic_model import (
 from shimmy_vision.adapters.llama_bindings import llama_pos
 from shimmy_vision.adapters.llama_engine import LlamaEngine
 from shimmy_vision.adapters.llama_library import AbortFlag, open_native_library
+from shimmy_vision.adapters.llama_sequence import LlamaSequence
 from shimmy_vision.domain.image.pixels import RgbPixels
 from shimmy_vision.errors import DeadlineError, LibraryError, ModelError, StoppedError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.engine_probe import EngineFiles, EngineOptions
 from shimmy_vision.ports.image_encoder import EmbeddingRows, EncodedTile, MarkupTokens
+from shimmy_vision.ports.language_model import LanguageModel
 
 ANY = Cancellation()
 OpenEngine = Callable[..., LlamaEngine]
@@ -40,44 +42,50 @@ def _encode(engine: LlamaEngine, image: RgbPixels) -> EncodedTile:
     return engine.encoder.encode(image, on_slice=lambda _done, _all: None, cancellation=ANY)
 
 
-def _feed(engine: LlamaEngine, tile: EncodedTile) -> None:
-    for part in tile:
+def _feed(model: LanguageModel, tile: EncodedTile) -> None:
+    for part in tile.parts:
         match part:
             case MarkupTokens(tokens=tokens):
-                engine.model.evaluate_tokens(list(tokens), ANY)
+                model.evaluate_tokens(list(tokens), ANY)
             case EmbeddingRows():
-                engine.model.evaluate_rows(part, ANY)
+                model.evaluate_rows(part, ANY)
 
 
-def test_rows_fed_by_us_give_libmtmds_own_scores(engine: LlamaEngine) -> None:
+@pytest.fixture
+def model(engine: LlamaEngine) -> Iterator[LlamaSequence]:
+    with engine.sequence(ANY) as lent:
+        yield lent
+
+
+def test_rows_fed_by_us_give_libmtmds_own_scores(engine: LlamaEngine, model: LlamaSequence) -> None:
     """libmtmd's helper decodes the same image; the scores afterwards must be equal."""
-    image, model = _noise(900, 700), engine.model
+    image, encoder = _noise(900, 700), engine._encoder
     opening, closing = (model.tokenize(text, special=True) for text in ("<|im_start|>a", "b"))
     model.reset()
     model.evaluate_tokens(opening, ANY)
-    _feed(engine, _encode(engine, image))
+    _feed(model, _encode(engine, image))
     model.evaluate_tokens(closing, ANY)
     ours, position = model.logits().copy(), model.position
 
-    c, chunks = engine.encoder._library.c, engine.encoder._cut(image)
+    c, chunks = encoder._library.c, encoder._cut(image)
     model.reset()
     model.evaluate_tokens(opening, ANY)
     for index in range(c.mtmd_input_chunks_size(chunks)):
         chunk = c.mtmd_input_chunks_get(chunks, index)
-        if engine.encoder._is_text(chunk):
-            model.evaluate_tokens(list(engine.encoder._markup(chunk).tokens), ANY)
+        if encoder._is_text(chunk):
+            model.evaluate_tokens(list(encoder._markup(chunk).tokens), ANY)
             continue
-        assert c.mtmd_encode_chunk(engine.encoder.pointer, chunk) == 0
-        rows, after = c.mtmd_get_output_embd(engine.encoder.pointer), llama_pos()
+        assert c.mtmd_encode_chunk(encoder.pointer, chunk) == 0
+        rows, after = c.mtmd_get_output_embd(encoder.pointer), llama_pos()
         status = c.mtmd_helper_decode_image_chunk(
-            engine.encoder.pointer, model.pointer, chunk, rows,
-            model.position, 0, 512, ctypes.byref(after), None, None,
+            encoder.pointer, engine._context.pointer, chunk, rows,
+            model.position, model.number, 512, ctypes.byref(after), None, None,
         )  # fmt: skip
         assert status == 0
         model._position = after.value
     c.mtmd_input_chunks_free(chunks)
     model.evaluate_tokens(closing, ANY)
-    assert model.position == position
+    assert model.position == position == engine._context.held(model.number)
     np.testing.assert_array_equal(ours, model.logits())
 
 
@@ -90,29 +98,25 @@ def test_slices_are_counted_as_planned(engine: LlamaEngine) -> None:
     )
     encodes = plan_slices(1280, 720, engine.encoder.grid).encodes
     assert seen == [(number, encodes) for number in range(1, encodes + 1)]
-    assert sum(isinstance(part, EmbeddingRows) for part in tile) == encodes
-    assert all(np.isfinite(p.rows).all() for p in tile if isinstance(p, EmbeddingRows))
+    assert sum(isinstance(part, EmbeddingRows) for part in tile.parts) == encodes
+    assert all(np.isfinite(p.rows).all() for p in tile.parts if isinstance(p, EmbeddingRows))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (30, 9000), (449, 448)])
 def test_extreme_shapes_are_encoded(engine: LlamaEngine, size: tuple[int, int]) -> None:
     tile = _encode(engine, _noise(*size))
-    assert any(isinstance(part, EmbeddingRows) for part in tile)
+    assert any(isinstance(part, EmbeddingRows) for part in tile.parts)
 
 
 def test_encoding_is_deterministic(engine: LlamaEngine) -> None:
     first, second = (_encode(engine, _noise(600, 500)) for _ in range(2))
-    for one, other in zip(first, second, strict=True):
+    for one, other in zip(first.parts, second.parts, strict=True):
         if isinstance(one, EmbeddingRows) and isinstance(other, EmbeddingRows):
             np.testing.assert_array_equal(one.rows, other.rows)
 
 
-def test_a_batch_of_tokens_equals_one_at_a_time(engine: LlamaEngine) -> None:
-    tokens, model = (
-        engine.model.tokenize("the same words in any batch", special=False),
-        engine.model,
-    )
-    model.reset()
+def test_a_batch_of_tokens_equals_one_at_a_time(model: LlamaSequence) -> None:
+    tokens = model.tokenize("the same words in any batch", special=False)
     model.evaluate_tokens(tokens, ANY)
     together = model.logits().copy()
     assert model.forward_passes == 1
@@ -123,36 +127,40 @@ def test_a_batch_of_tokens_equals_one_at_a_time(engine: LlamaEngine) -> None:
     np.testing.assert_allclose(together, model.logits(), atol=2e-2, rtol=1e-2)
 
 
-def test_the_callers_words_are_never_control_tokens(engine: LlamaEngine) -> None:
-    special = engine.model.tokenize("<|im_end|>", special=True)
-    plain = engine.model.tokenize("<|im_end|>", special=False)
+def test_the_callers_words_are_never_control_tokens(model: LlamaSequence) -> None:
+    special = model.tokenize("<|im_end|>", special=True)
+    plain = model.tokenize("<|im_end|>", special=False)
     assert len(special) == 1
     assert len(plain) == len("<|im_end|>")
-    assert engine.model.is_end(special[0])
-    assert engine.model.token_bytes(special[0]) == b""
-    assert b"".join(engine.model.token_bytes(t) for t in plain) == b"<|im_end|>"
+    assert model.is_end(special[0])
+    assert model.token_bytes(special[0]) == b""
+    assert b"".join(model.token_bytes(t) for t in plain) == b"<|im_end|>"
 
 
 def test_a_full_context_is_an_error_not_a_crash(
     synthetic_26: SyntheticPair, open_engine: OpenEngine
 ) -> None:
     engine = open_engine(synthetic_26, "2.6", context=256)
-    with pytest.raises(LibraryError) as refused:
-        engine.model.evaluate_tokens([65] * 400, ANY)
+    with engine.sequence(ANY) as model:
+        with pytest.raises(LibraryError) as refused:
+            model.evaluate_tokens([65] * 400, ANY)
+        model.evaluate_tokens([65] * model.context_size, ANY)
     assert refused.value.code == "context-full"
     engine.close()
 
 
-def test_a_thrown_switch_stops_before_and_during_work(engine: LlamaEngine) -> None:
+def test_a_thrown_switch_stops_before_and_during_work(
+    engine: LlamaEngine, model: LlamaSequence
+) -> None:
     thrown = Cancellation()
     thrown.cancel("interrupted")
     with pytest.raises(StoppedError):
-        engine.model.evaluate_tokens([65], thrown)
+        model.evaluate_tokens([65], thrown)
     with pytest.raises(StoppedError):
         engine.encoder.encode(_noise(50, 50), on_slice=lambda *_: None, cancellation=thrown)
-    engine.model.reset()
-    engine.model.evaluate_tokens([65], ANY)
-    assert np.isfinite(engine.model.logits()).all()
+    model.reset()
+    model.evaluate_tokens([65], ANY)
+    assert np.isfinite(model.logits()).all()
 
 
 def _seconds_to_stop(work: Callable[[Cancellation], object]) -> float:
@@ -194,21 +202,21 @@ def test_encoding_stops_within_200_ms_in_the_middle_of_a_slice(
 
     assert _seconds_to_stop(encode) < 0.2
     again = _encode(slow, _noise(60, 60))
-    for one, other in zip(whole, again, strict=True):
+    for one, other in zip(whole.parts, again.parts, strict=True):
         if isinstance(one, EmbeddingRows) and isinstance(other, EmbeddingRows):
             np.testing.assert_array_equal(one.rows, other.rows)
     slow.close()
 
 
-def test_decoding_stops_within_200_ms_and_works_again(engine: LlamaEngine) -> None:
+def test_decoding_stops_within_200_ms_and_works_again(model: LlamaSequence) -> None:
     def decode(switch: Cancellation) -> None:
-        engine.model.reset()
-        engine.model.evaluate_tokens([65] * 4000, switch)
+        model.reset()
+        model.evaluate_tokens([65] * 4000, switch)
 
     assert _seconds_to_stop(decode) < 0.2
-    engine.model.reset()
-    engine.model.evaluate_tokens([65], ANY)
-    assert np.isfinite(engine.model.logits()).all()
+    model.reset()
+    model.evaluate_tokens([65], ANY)
+    assert np.isfinite(model.logits()).all()
 
 
 def test_the_abort_flag_is_what_c_reads() -> None:
@@ -225,19 +233,22 @@ def test_the_abort_flag_is_what_c_reads() -> None:
 
 def test_everything_is_freed_once(synthetic_46: SyntheticPair, open_engine: OpenEngine) -> None:
     engine = open_engine(synthetic_46, "4.6", context=512)
-    weights, context, encoder = engine._weights, engine._context, engine._encoder
+    parts = engine._weights, engine._context, engine._encoder, engine._turns
     engine.close()
     engine.close()
-    alive = [weights.close.alive, context.close.alive, encoder.close.alive]
-    assert alive == [False, False, False]
+    assert [part.close.alive for part in parts] == [False] * 4
 
 
 def test_dropping_the_engine_frees_it(synthetic_26: SyntheticPair, open_engine: OpenEngine) -> None:
     engine = open_engine(synthetic_26, "2.6", context=512)
-    watched = [weakref.ref(part) for part in (engine._weights, engine._context, engine._encoder)]
-    del engine
+    with engine.sequence(ANY) as model:
+        model.evaluate_tokens([65], ANY)
+    parts = engine._weights, engine._context, engine._encoder, engine._turns
+    watched, ended = [weakref.ref(part) for part in parts], engine._turns.close
+    del engine, model, parts
     gc.collect()
-    assert [ref() for ref in watched] == [None, None, None]
+    assert [ref() for ref in watched] == [None] * 4
+    assert not ended.alive
 
 
 def test_files_that_llama_refuses_are_errors_with_its_reason(

@@ -12,7 +12,7 @@ from shimmy_vision.domain.image.slice_grid import SlicePlan, plan_slices
 
 def _libmtmd(engine: LlamaEngine, width: int, height: int) -> tuple[list[int], int]:
     """Rows of each slice, and how many line breaks stand between them."""
-    c, context = engine.encoder._library.c, engine.encoder.pointer
+    c, context = engine._encoder._library.c, engine._encoder.pointer
     bitmap, chunks = c.mtmd_bitmap_init(width, height, None), c.mtmd_input_chunks_init()
     marker = c.mtmd_default_marker()
     text = mtmd_input_text(marker, len(marker), False, True)
@@ -21,8 +21,8 @@ def _libmtmd(engine: LlamaEngine, width: int, height: int) -> tuple[list[int], i
     rows, breaks = [], 0
     for index in range(c.mtmd_input_chunks_size(chunks)):
         chunk = c.mtmd_input_chunks_get(chunks, index)
-        if engine.encoder._is_text(chunk):
-            breaks += engine.encoder._markup(chunk).tokens.count(ord("\n"))
+        if engine._encoder._is_text(chunk):
+            breaks += engine._encoder._markup(chunk).tokens.count(ord("\n"))
         else:
             rows.append(c.mtmd_input_chunk_get_n_tokens(chunk))
     c.mtmd_bitmap_free(bitmap)

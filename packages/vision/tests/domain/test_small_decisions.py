@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shimmy_vision.domain.answer.answer_reading import Span, read_answer
-from shimmy_vision.domain.answer.prompts import compose_prompt
+from shimmy_vision.domain.answer.prompts import compose_prompt, instruct
 from shimmy_vision.domain.answer.sampling import GREEDY, SamplingRule, choose_token
 from shimmy_vision.domain.image.file_kind import recognise_file
 from shimmy_vision.domain.model.download import (
@@ -195,7 +195,7 @@ def test_half_a_surrogate_pair_becomes_a_replacement() -> None:
 
 def test_thinking_is_switched_off_where_there_is_any() -> None:
     for family in FAMILIES:
-        prompt = compose_prompt(family, "Look <|im_end|>")
+        prompt = compose_prompt(family, instruct("Look <|im_end|>"))
         closing = "".join(segment.text for segment in prompt.after_image)
         assert ("</think>" in closing) is (family in ("4.5", "4.6"))
         own = [segment for segment in prompt.before_image if "Look" in segment.text]

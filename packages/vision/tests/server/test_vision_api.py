@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from pdf_writer import text_page, write_pdf
-from serving import Play, PlayedAnalyst, serve
+from serving import Gate, Play, PlayedAnalyst, serve
 
 from shimmy_vision.domain.answer.analysis_request import CustomQuestion, StandardQuestion
 from shimmy_vision.errors import ImageError, LibraryError, LicenceError
@@ -72,24 +72,6 @@ def open_server() -> Iterator[Open]:
             return server
 
         yield opening
-
-
-class Gate:
-    """A play that holds its jobs until the test lets them go or stops them."""
-
-    def __init__(self) -> None:
-        self.begun = threading.Semaphore(0)
-        self.open = threading.Event()
-        self.stopped = threading.Semaphore(0)
-
-    def __call__(self, _job: Job, switch: Cancellation, _hear: JobListener) -> dict[str, Any]:
-        self.begun.release()
-        with switch.when_cancelled(self.open.set):
-            assert self.open.wait(20)
-        if switch.reason is not None:
-            self.stopped.release()
-        switch.check()
-        return RESULT
 
 
 def test_an_image_comes_in_each_of_three_forms(open_server: Open) -> None:

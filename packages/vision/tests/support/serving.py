@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from shimmy_vision.ports.analyst import EngineStatus, Job, JobListener
 from shimmy_vision.ports.cancellation import Cancellation
+from shimmy_vision.server.socket_protocol import SocketProtocol
 
 Play: TypeAlias = Callable[[Job, Cancellation, JobListener], dict[str, Any] | None]
 
@@ -42,15 +43,42 @@ class PlayedAnalyst:
         """Nothing to free."""
 
 
+class Gate:
+    """A play that holds its jobs until the test lets them go or stops them."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Semaphore(0)
+        self.open = threading.Event()
+        self.stopped = threading.Semaphore(0)
+
+    def __call__(self, _job: Job, switch: Cancellation, _hear: JobListener) -> dict[str, Any]:
+        self.begun.release()
+        with switch.when_cancelled(self.open.set):
+            assert self.open.wait(20)
+        if switch.reason is not None:
+            self.stopped.release()
+        switch.check()
+        return {"meta": {"mode": "full"}}
+
+
 @contextmanager
-def serve(app: ASGIApp, *, local: str | None = None) -> Iterator[str]:
+def serve(
+    app: ASGIApp, *, local: str | None = None, longest_message: int = 1 << 20
+) -> Iterator[str]:
     """The URL of ``app`` on a port of its own, or on the Unix socket ``local`` too."""
     listeners = [socket.create_server(("127.0.0.1", 0), backlog=256)]
     if local is not None:
         listeners.append(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
         listeners[1].bind(local)
         listeners[1].listen(64)
-    config = uvicorn.Config(app, log_config=None, access_log=False, ws="websockets-sansio")
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        ws=SocketProtocol,
+        ws_max_size=longest_message,
+        ws_per_message_deflate=False,
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=(listeners,), name="serve")
     thread.start()

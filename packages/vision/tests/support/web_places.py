@@ -25,6 +25,7 @@ class Site:
     pages: dict[str, Page]
     seen: list[str] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -48,7 +49,7 @@ def serve_site(pages: Mapping[str, Page] | None = None) -> Iterator[Site]:
             site.headers.append({name.lower(): value for name, value in self.headers.items()})
             with suppress(OSError):
                 length = int(self.headers.get("Content-Length") or 0)
-                self.rfile.read(length)
+                site.bodies.append(self.rfile.read(length))
                 page = site.pages.get(self.path.partition("?")[0])
                 if callable(page):
                     page(self)

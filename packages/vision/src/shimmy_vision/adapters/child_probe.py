@@ -54,6 +54,7 @@ class ChildProbe:
                 *("--family", files.family, "--threads", str(options.threads)),
                 *("--gpu-layers", str(options.gpu_layers)),
                 *("--context", str(options.context_size)),
+                *("--sequences", str(options.sequences)),
             ],
             cancellation,
         )
@@ -105,8 +106,9 @@ class ChildProbe:
             for path in (*sorted(self._library_directory.iterdir()), files.main, files.projector)
             for status in (path.stat(),)
         ]
-        offloads = options.gpu_layers != 0
-        return hashlib.sha256(json.dumps([identities, offloads]).encode()).hexdigest()
+        # Other devices, and several sequences, take other ways through the library.
+        ways = [options.gpu_layers != 0, options.sequences > 1]
+        return hashlib.sha256(json.dumps([identities, ways]).encode()).hexdigest()
 
     def _remember(self, key: str) -> None:
         # Losing a record only means probing again, so a full disk is no error here.
@@ -183,6 +185,6 @@ def _cause(stderr: str) -> str:
     return re.sub(r"\S*/vendor/llama\.cpp/", "", (telling or lines or [""])[0])[:300]
 
 
-def command_of_this_program() -> tuple[str, ...]:
-    """How to start this program's hidden probe command in a child process."""
-    return (sys.executable, "-m", "shimmy_vision", "probe-engine")
+def command_of_this_program(command: str = "probe-engine") -> tuple[str, ...]:
+    """How to start one of this program's hidden commands in a child process."""
+    return (sys.executable, "-m", "shimmy_vision", command)

@@ -27,6 +27,7 @@ from shimmy_vision.domain.web.allow_list import AllowList
 from shimmy_vision.domain.web.dom_elements import read_elements
 from shimmy_vision.domain.web.refusal import Refused
 from shimmy_vision.domain.web.urls import Allowed, check_url
+from shimmy_vision.domain.web.viewport import check_viewport
 from shimmy_vision.errors import DeadlineError, ImageError, LibraryError, ShimmyError, UsageError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.page_capture import PageCapture, PageOrder
@@ -39,17 +40,24 @@ _LONGEST_TITLE, _MOST_NOTES = 500, 20
 _PNG = b"\x89PNG\r\n\x1a\n"
 _ERRORS = "errors.txt"
 _LONGEST_TEMP = 40  # and 15 for our folder, 46 for Chromium's socket, of 103
-_SIDES, _SCALES = (50, 4_000), (0.5, 4.0)
 
 
 class ChromiumPages:
-    """``allow`` is the operator's: nothing in an order can widen it."""
+    """``allow`` is the operator's: nothing in an order can widen it. ``offline`` forbids all."""
 
-    def __init__(self, allow: AllowList, *, resolve: Resolve = resolve_by_system) -> None:
-        self._allow, self._resolve = allow, resolve
+    def __init__(
+        self, allow: AllowList, *, resolve: Resolve = resolve_by_system, offline: bool = False
+    ) -> None:
+        self._allow, self._resolve, self._offline = allow, resolve, offline
 
     def capture(self, order: PageOrder, cancellation: Cancellation) -> PageCapture:
         cancellation.check()
+        if self._offline:
+            raise UsageError(
+                "url-offline",
+                "SHIMMY_OFFLINE forbids the network, so no URL is fetched.",
+                hint="Unset SHIMMY_OFFLINE, or analyse a screenshot of the page.",
+            )
         _check_viewport(order)
         target = check_url(order.url, self._allow)
         if isinstance(target, Refused):
@@ -234,6 +242,7 @@ def _read_capture(report: Report, folder: Path, order: PageOrder, line: GuardedL
         width=width,
         height=height,
         device_scale=order.device_scale,
+        status=report.get("status") or None,
         title=" ".join(str(report.get("title", "")).split())[:_LONGEST_TITLE],
         final_url=str(report["final_url"]),
         elements=read_elements(report.get("elements"), width, height),
@@ -258,13 +267,9 @@ def _refused_url(reason: str) -> UsageError:
 
 
 def _check_viewport(order: PageOrder) -> None:
-    fits = all(_SIDES[0] <= side <= _SIDES[1] for side in (order.width, order.height))
-    if not fits or not _SCALES[0] <= order.device_scale <= _SCALES[1]:
-        raise UsageError(
-            "viewport-refused",
-            f"A viewport of {order.width}x{order.height} at scale {order.device_scale:g} is not "
-            f"possible: sides {_SIDES[0]} to {_SIDES[1]}, scale {_SCALES[0]:g} to {_SCALES[1]:g}.",
-        )
+    refused = check_viewport(order.width, order.height, order.device_scale)
+    if refused is not None:
+        raise UsageError("viewport-refused", f"The page cannot be seen: {refused.reason}.")
 
 
 def _find_browser(named: str | None) -> str:

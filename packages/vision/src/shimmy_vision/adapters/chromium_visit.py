@@ -346,7 +346,9 @@ def _network_reason(error: Error) -> str:
 
 
 def _first_line(error: Error) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), "")[:300]
+    """Without URLs: what they carry is nobody's who reads messages."""
+    said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return re.sub(r"""\b[a-z-]+://[^\s"']+""", "(URL)", said, flags=re.IGNORECASE)[:300]
 
 
 if __name__ == "__main__":

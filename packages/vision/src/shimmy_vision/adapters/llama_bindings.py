@@ -39,6 +39,7 @@ LLAMA_ROPE_TYPE_MROPE = 8
 LLAMA_ROPE_TYPE_IMROPE = 40
 LLAMA_TOKEN_ATTR_CONTROL = 1 << 3
 LLAMA_TOKEN_ATTR_USER_DEFINED = 1 << 4
+LLAMA_STATE_SEQ_FLAGS_NONE = 0
 MTMD_INPUT_CHUNK_TYPE_TEXT = 0
 MTMD_INPUT_CHUNK_TYPE_IMAGE = 1
 GGML_BACKEND_DEVICE_TYPE_GPU = 1
@@ -191,9 +192,21 @@ _FUNCTIONS: dict[str, dict[str, tuple[object, list[object]]]] = {
         "llama_init_from_model": (_P, [_P, llama_context_params]),
         "llama_free": (None, [_P]),
         "llama_n_ctx": (c_uint32, [_P]),
+        "llama_n_ctx_seq": (c_uint32, [_P]),
+        "llama_n_seq_max": (c_uint32, [_P]),
         "llama_n_batch": (c_uint32, [_P]),
         "llama_get_memory": (_P, [_P]),
-        "llama_memory_clear": (None, [_P, c_bool]),
+        "llama_memory_seq_rm": (c_bool, [_P, llama_seq_id, llama_pos, llama_pos]),
+        "llama_memory_seq_pos_max": (llama_pos, [_P, llama_seq_id]),
+        "llama_state_seq_get_size_ext": (c_size_t, [_P, llama_seq_id, c_uint32]),
+        "llama_state_seq_get_data_ext": (
+            c_size_t,
+            [_P, POINTER(c_ubyte), c_size_t, llama_seq_id, c_uint32],
+        ),
+        "llama_state_seq_set_data_ext": (
+            c_size_t,
+            [_P, POINTER(c_ubyte), c_size_t, llama_seq_id, c_uint32],
+        ),
         "llama_model_get_vocab": (_P, [_P]),
         "llama_model_rope_type": (c_int, [_P]),
         "llama_model_n_embd_inp": (c_int32, [_P]),

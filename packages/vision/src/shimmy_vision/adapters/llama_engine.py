@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,30 +9,54 @@ from typing import assert_never
 
 import psutil
 
+from shimmy_vision.adapters.compute_turns import ComputeTurns
+from shimmy_vision.adapters.engine_caches import EngineCaches
+from shimmy_vision.adapters.fair_pool import FairPool
+from shimmy_vision.adapters.kept_encodings import KeptEncodings
+from shimmy_vision.adapters.llama_context import LlamaContext
 from shimmy_vision.adapters.llama_library import BUILD, open_native_library
-from shimmy_vision.adapters.llama_model import ComputeOptions, LlamaContext, LlamaWeights
+from shimmy_vision.adapters.llama_model import ComputeOptions, LlamaWeights
+from shimmy_vision.adapters.llama_sequence import LlamaSequence, SequenceParts
 from shimmy_vision.adapters.llguidance_grammar import LlguidanceCompiler
-from shimmy_vision.adapters.mtmd_encoder import MtmdEncoder
+from shimmy_vision.adapters.mtmd_encoder import EncoderParts, MtmdEncoder
+from shimmy_vision.adapters.shared_decoding import SharedDecoding
 from shimmy_vision.domain.image.slice_grid import EncoderGrid
 from shimmy_vision.domain.model.model_family import ModelFamily
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.engine import EngineDescription
 from shimmy_vision.ports.engine_probe import EngineFiles, EngineOptions
+from shimmy_vision.ports.image_encoder import ImageEncoder
 
 
 class LlamaEngine:
     """The ``Engine`` port."""
 
-    def __init__(self, library_directory: Path, files: EngineFiles, options: EngineOptions) -> None:
+    def __init__(
+        self,
+        library_directory: Path,
+        files: EngineFiles,
+        options: EngineOptions,
+        caches: EngineCaches | None = None,
+    ) -> None:
+        """``caches`` may be those of an engine before; without them nothing is kept."""
         library = open_native_library(library_directory)
         threads = options.threads or default_threads()
-        compute = ComputeOptions(threads, options.gpu_layers, options.context_size)
+        compute = ComputeOptions(
+            threads, options.gpu_layers, options.context_size, options.sequences
+        )
         gpus = library.gpus() if options.gpu_layers != 0 else ()
+        caches = caches or EngineCaches()
         self._weights = LlamaWeights(library, files.main, gpu_layers=options.gpu_layers)
         self._context = LlamaContext(self._weights, compute)
-        self._turn = threading.Lock()
-        grid = encoder_grid(files.family)
-        self._encoder = MtmdEncoder(library, self._weights, files.projector, grid, compute)
+        self._turns = ComputeTurns()
+        decoding = SharedDecoding(self._context, self._turns, caches.counters)
+        self._sequences = SequenceParts(self._context, decoding, self._turns, caches.states)
+        self._free = FairPool(self._context.sequences)
+        parts = EncoderParts(library, self._weights, self._turns, caches.counters)
+        self._encoder = MtmdEncoder(parts, files.projector, encoder_grid(files.family), compute)
+        self._keeping: ImageEncoder = self._encoder
+        if caches.name_tiles:
+            self._keeping = KeptEncodings(self._encoder, files.projector_sha256, caches.encodings)
         self._grammars = LlguidanceCompiler(self._weights)
         self._description = EngineDescription(
             family=files.family,
@@ -50,34 +73,38 @@ class LlamaEngine:
         return self._description
 
     @property
-    def encoder(self) -> MtmdEncoder:
-        return self._encoder
+    def encoder(self) -> ImageEncoder:
+        return self._keeping
 
     @contextmanager
-    def sequence(self, cancellation: Cancellation) -> Iterator[LlamaContext]:
-        cancellation.check()
-        with self._turn:
-            yield self._context
+    def sequence(self, cancellation: Cancellation) -> Iterator[LlamaSequence]:
+        with self._free.lend(cancellation) as number:
+            try:
+                yield LlamaSequence(self._sequences, number)
+            finally:
+                self._sequences.decoding.leave(number)
 
     @property
     def grammars(self) -> LlguidanceCompiler:
         return self._grammars
 
     def close(self) -> None:
-        # Children before the weights they point into.
+        # The thread that computes first, then children before the weights they point into.
+        self._turns.close()
         self._encoder.close()
         self._context.close()
         self._weights.close()
 
 
 class LlamaEngineOpener:
-    """The ``EngineOpener`` port over one library folder."""
+    """The ``EngineOpener`` port over one library folder and the caches of all its engines."""
 
-    def __init__(self, library_directory: Path) -> None:
+    def __init__(self, library_directory: Path, caches: EngineCaches | None = None) -> None:
         self._library_directory = library_directory
+        self._caches = caches
 
     def open(self, files: EngineFiles, options: EngineOptions) -> LlamaEngine:
-        return LlamaEngine(self._library_directory, files, options)
+        return LlamaEngine(self._library_directory, files, options, self._caches)
 
 
 def default_threads() -> int:

@@ -52,8 +52,8 @@ class NativeLog:
 
     def cause(self) -> str:
         """The most telling line, for an error message; empty if nothing was logged."""
-        errors = [line for line in self._lines if "error" in line or "fail" in line]
-        candidates = errors or list(self._lines)
+        lines = list(self._lines)  # In one go: other threads' calls log at the same time.
+        candidates = [line for line in lines if "error" in line or "fail" in line] or lines
         return candidates[0] if candidates else ""
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import weakref
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from shimmy_vision.adapters.compute_turns import ComputeTurns
+from shimmy_vision.adapters.engine_counters import EngineCounters
 from shimmy_vision.adapters.llama_bindings import (
     LLAMA_FLASH_ATTN_TYPE_AUTO,
     MTMD_INPUT_CHUNK_TYPE_TEXT,
@@ -34,37 +38,46 @@ _NODES_BETWEEN_CHECKS = 16
 
 
 class _StopSwitch:
-    """Tells libmtmd's graph to stop; polled from C through ``callback``."""
+    """Tells libmtmd's graph to stop; polled from C through ``callback``.
+
+    ``watched`` is the switch of whoever's slice is encoded just now.
+    """
 
     def __init__(self) -> None:
-        self.thrown = False
+        self.watched = Cancellation()
         self._asked = 0
         self.callback = ggml_backend_sched_eval_callback(self._poll)
 
-    def throw(self) -> None:
-        self.thrown = True
-
     def _poll(self, _tensor: int | None, asking: bool, _data: int | None) -> bool:
+        thrown = self.watched.reason is not None
         if not asking:
-            return not self.thrown
+            return not thrown
         self._asked += 1
-        return self.thrown or self._asked % _NODES_BETWEEN_CHECKS == 0
+        return thrown or self._asked % _NODES_BETWEEN_CHECKS == 0
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderParts:
+    """What one projector is bound to: its language model's weights, and where it computes."""
+
+    library: NativeLibrary
+    weights: LlamaWeights
+    turns: ComputeTurns
+    counters: EngineCounters
 
 
 class MtmdEncoder:
-    """One projector bound to its language model's weights."""
+    """One projector; several tiles at once take turns slice by slice."""
 
     def __init__(
-        self,
-        library: NativeLibrary,
-        weights: LlamaWeights,
-        path: Path,
-        grid: EncoderGrid,
-        options: ComputeOptions,
+        self, parts: EncoderParts, path: Path, grid: EncoderGrid, options: ComputeOptions
     ) -> None:
         """Raises ModelError projector-load-failed with libmtmd's own reason."""
+        library, weights = parts.library, parts.weights
         self._library = library
         self._weights = weights
+        self._turns = parts.turns
+        self._counters = parts.counters
         self._grid = grid
         self._switch = _StopSwitch()
         c = library.c
@@ -108,7 +121,7 @@ class MtmdEncoder:
                 parts.append(self._encode_slice(pointer, cancellation))
                 done += 1
                 on_slice(done, slices)
-            return tuple(parts)
+            return EncodedTile(tuple(parts))
         finally:
             c.mtmd_input_chunks_free(chunks)
 
@@ -144,12 +157,9 @@ class MtmdEncoder:
         return MarkupTokens(tuple(tokens[: count.value]))
 
     def _encode_slice(self, chunk: int, cancellation: Cancellation) -> EmbeddingRows:
-        c = self._library.c
-        cancellation.check()
-        self._switch.thrown = False
-        self._library.log.clear()
-        with cancellation.when_cancelled(self._switch.throw):
-            status = c.mtmd_encode_chunk(self.pointer, chunk)
+        status, rows = self._turns.encode(
+            lambda: self._encode_now(chunk, cancellation), cancellation
+        )
         # A stopped graph reports success with unfinished rows: they must not leave.
         cancellation.check()
         if status != 0:
@@ -157,11 +167,24 @@ class MtmdEncoder:
                 "image-encode-failed",
                 f"libmtmd's encoder failed with status {status}. {self._library.log.cause()}",
             )
-        count: int = c.mtmd_input_chunk_get_n_tokens(chunk)
-        rows = np.ctypeslib.as_array(
-            c.mtmd_get_output_embd(self.pointer), shape=(count, self._weights.embedding_width)
-        ).copy()
         return EmbeddingRows(rows)
+
+    def _encode_now(
+        self, chunk: int, cancellation: Cancellation
+    ) -> tuple[int, NDArray[np.float32]]:
+        """Status and rows; on the computing thread, whose next slice overwrites libmtmd's rows."""
+        c = self._library.c
+        self._switch.watched = cancellation
+        self._library.log.clear()
+        status: int = c.mtmd_encode_chunk(self.pointer, chunk)
+        self._switch.watched = Cancellation()
+        self._counters.encoded_slices += 1
+        count: int = c.mtmd_input_chunk_get_n_tokens(chunk) if status == 0 else 0
+        shape = (count, self._weights.embedding_width)
+        if count == 0:
+            return status, np.empty(shape, dtype=np.float32)
+        output = c.mtmd_get_output_embd(self.pointer)
+        return status, np.ctypeslib.as_array(output, shape=shape).copy()
 
 
 def _free_encoder(weights: LlamaWeights, _switch: _StopSwitch, pointer: int) -> None:

@@ -86,6 +86,7 @@
     const clips = style.overflowX !== "visible" || style.overflowY !== "visible";
     return {
       position: style.position,
+      font: [parseFloat(style.fontSize), Number(style.fontWeight)],
       clips: clips && style.display !== "inline" && style.display !== "contents",
       layer: {
         background: colourOf(style.backgroundColor),
@@ -266,6 +267,7 @@
       box: [box.left, box.top, box.right, box.bottom].map((side) => side * scale),
       attributes: attributesKept(element),
       colour: inkOf(element),
+      font: styleOf(element).font,
       layers: layersOf(element, view),
       canvas,
     });

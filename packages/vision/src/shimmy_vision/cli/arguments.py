@@ -23,6 +23,18 @@ def positive_integer(text: str) -> int:
     return value
 
 
+def viewport(text: str) -> tuple[int, int]:
+    """For argparse: width and height like ``1280x800``, within what Python reads at all."""
+    width, times, height = text.lower().partition("x")
+    if not (times and _is_short_number(width) and _is_short_number(height)):
+        raise argparse.ArgumentTypeError("it is written like 1280x800")
+    return int(width), int(height)
+
+
+def _is_short_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 9
+
+
 def gpu_layers(text: str) -> int:
     """For argparse: ``all`` (-1) or a number of layers, 0 for none."""
     value = -1 if text == "all" else int(text)

@@ -1,21 +1,24 @@
-"""From the command line's words to images and PDFs: files, globs, folders, standard input."""
+"""From the command line's words to files, globs, folders, standard input and URLs."""
 
 from __future__ import annotations
 
 import glob
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeAlias
 
+from shimmy_vision.domain.web.page_urls import host_label, plain_url
 from shimmy_vision.errors import ImageError, UsageError
 
 STDIN = "-"
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".pdf"}
 )
+_URL = re.compile(r"https?:", re.IGNORECASE)
 _HEAD = 1024  # bytes that tell a file's kind
 
 
@@ -25,6 +28,11 @@ class ImageSource:
 
     name: str
     path: Path | None
+
+    @property
+    def label(self) -> str:
+        """What messages and progress call it."""
+        return self.name
 
     def read(self, most: Callable[[bytes], int]) -> bytes:
         """The file's bytes; one more than ``most`` at most, so that intake can refuse it.
@@ -48,16 +56,45 @@ class ImageSource:
             ) from error
 
 
+@dataclass(frozen=True, slots=True)
+class UrlSource:
+    """``name`` stands in results: the URL without credentials, query and fragment; ``label``, for
+
+    messages and progress, is its host alone.
+    """
+
+    url: str = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        return plain_url(self.url)
+
+    @property
+    def label(self) -> str:
+        return host_label(self.url)
+
+
+Source: TypeAlias = ImageSource | UrlSource
+
+
 def _read_up_to(file: IO[bytes], most: Callable[[bytes], int]) -> bytes:
     head = file.read(_HEAD)
     return head + file.read(max(0, most(head) + 1 - len(head)))
 
 
-def find_images(words: Iterable[str]) -> list[ImageSource]:
-    """Every image the words name, in order, each once. Raises UsageError if none is named."""
-    found = list(dict.fromkeys(source for word in words for source in _expand(word)))
+def find_sources(words: Iterable[str], urls: Iterable[str]) -> list[Source]:
+    """Every image the words name and every URL, in order, each once.
+
+    Raises UsageError if none is named.
+    """
+    images = (source for word in words for source in _expand(word))
+    found: list[Source] = list(dict.fromkeys([*images, *map(UrlSource, urls)]))
     if not found:
-        raise UsageError("no-images", "No image was named.", hint="Use: shimmy vision IMAGE…")
+        raise UsageError(
+            "usage",
+            "Neither an image nor a URL was named.",
+            hint="Use: shimmy vision IMAGE… or: shimmy vision --url URL",
+        )
     return found
 
 
@@ -72,6 +109,13 @@ def _expand(word: str) -> Iterator[ImageSource]:
         yield ImageSource("-", None)
         return
     path = Path(word).expanduser()
+    # Not repeated in the message: it may carry what only its owner should read.
+    if _URL.match(word) and not path.exists():
+        raise UsageError(
+            "url-as-file",
+            "A URL was given where a file is expected.",
+            hint="Use: shimmy vision --url URL",
+        )
     if path.is_dir():
         yield from _folder(path)
     elif path.exists() or not glob.has_magic(word):

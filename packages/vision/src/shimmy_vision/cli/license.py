@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from shimmy_vision.cli.arguments import add_licence_arguments
 from shimmy_vision.cli.exit_codes import LICENCE, OK
-from shimmy_vision.errors import LicenceError, LicenceServerError, LicenceStateError
+from shimmy_vision.errors import LicenceError
 
 if TYPE_CHECKING:
     from shimmy_vision.domain.licence.licence_facts import Machine
@@ -100,7 +100,7 @@ def _activate(args: argparse.Namespace, key: str, licensing: Licensing) -> int:
 
 
 def _status(args: argparse.Namespace, key: str, licensing: Licensing) -> int:
-    from shimmy_vision.cli.licence_report import describe_standing
+    from shimmy_vision.use_cases.describe_standing import describe_standing
 
     return _report(args, key, licensing, lambda one: describe_standing(one, key, licensing))
 
@@ -112,13 +112,13 @@ def _report(
     describe: Callable[[Standing], dict[str, Any]],
 ) -> int:
     """What is known, and the refusal that an analysis would meet now."""
-    from shimmy_vision.cli.licence_report import refusal_of
     from shimmy_vision.use_cases.read_standing import read_standing
+    from shimmy_vision.use_cases.refuse_standing import refuse_standing
 
     with licensing.state.session(key) as session:
         standing = read_standing(session, key, licensing, licensing.now())
     report = describe(standing)
-    refused = refusal_of(standing, licensing)
+    refused = refuse_standing(standing, licensing)
     if args.json and refused is not None:
         report["refused"] = _error(refused)
     _print(report, as_json=args.json)
@@ -175,23 +175,16 @@ def _deactivate(args: argparse.Namespace, key: str, licensing: Licensing) -> int
 
 
 def _usage(args: argparse.Namespace, key: str, licensing: Licensing) -> int:
-    from shimmy_vision.cli.licence_report import describe_usage
     from shimmy_vision.cli.main import print_error
-    from shimmy_vision.use_cases.refresh_licence import refresh_licence
+    from shimmy_vision.use_cases.describe_usage import describe_usage
+    from shimmy_vision.use_cases.try_refresh import try_refresh
 
-    fresh = True
-    try:
-        refresh_licence(key, licensing)
-    except LicenceServerError as error:
-        fresh = False
-        print_error(error)
-    except LicenceStateError:
-        raise
-    except LicenceError:
-        pass  # The report says it.
+    unheard = try_refresh(key, licensing)
+    if unheard is not None:
+        print_error(unheard)
 
     def describe(standing: Standing) -> dict[str, Any]:
-        more = {"fresh": fresh, "sandbox": licensing.licensor.sandbox}
+        more = {"fresh": unheard is None, "sandbox": licensing.licensor.sandbox}
         return {**describe_usage(standing), **more}
 
     return _report(args, key, licensing, describe)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import socket
 import stat
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp
 
 from shimmy_vision.errors import UsageError
 from shimmy_vision.server.logs import start_logging
+from shimmy_vision.server.socket_protocol import SocketProtocol
 
 # More connections at once than this are told 503: each costs a file descriptor and some memory.
 _MOST_CONNECTIONS = 1000
@@ -32,9 +34,12 @@ class Places:
     local: Path | None
 
 
-def serve_app(app: ASGIApp, places: Places, drain_seconds: float) -> None:
+def serve_app(
+    app: ASGIApp, places: Places, drain_seconds: float, *, longest_message: int = 1 << 20
+) -> None:
     """Serve until SIGINT or SIGTERM; what is under way then has ``drain_seconds``.
 
+    ``longest_message`` in bytes bounds what comes through a WebSocket; longer ones close it.
     Raises UsageError not-served where it cannot listen.
     """
     start_logging()
@@ -47,8 +52,10 @@ def serve_app(app: ASGIApp, places: Places, drain_seconds: float) -> None:
         proxy_headers=False,
         limit_concurrency=_MOST_CONNECTIONS,
         timeout_graceful_shutdown=int(drain_seconds) + 1,
-        ws="websockets-sansio",
-        ws_max_size=1 << 20,
+        ws=SocketProtocol,
+        ws_max_size=longest_message,
+        # What is sent is an image or small, and a packed one could grow.
+        ws_per_message_deflate=False,
     )
     # Uvicorn sends itself the signal again once it has stopped in good order: that is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -98,6 +105,7 @@ def _listen_locally(path: Path) -> Iterator[list[socket.socket]]:
 def _bind(listener: socket.socket, path: Path) -> bool:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_folder(path.parent)
         _remove_stale(path)
         listener.bind(str(path))
         path.chmod(0o600)
@@ -107,6 +115,13 @@ def _bind(listener: socket.socket, path: Path) -> bool:
         print(f"shimmy: no local socket: {error}", file=sys.stderr)
         return False
     return True
+
+
+def _check_folder(folder: Path) -> None:
+    """Nobody else may put a socket there. Raises OSError."""
+    found = folder.lstat()
+    if found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise OSError(errno.EPERM, f"others may write into {folder}")
 
 
 def _remove_stale(path: Path) -> None:

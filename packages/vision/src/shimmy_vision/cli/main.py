@@ -29,6 +29,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "vision": Command("shimmy_vision.cli.vision", "Analyse images and print JSON."),
     "serve": Command("shimmy_vision.cli.serve", "Serve the HTTP API on this machine."),
+    "mcp": Command("shimmy_vision.cli.mcp", "Be a tool of AI agents (MCP on standard input)."),
     "license": Command("shimmy_vision.cli.license", "Activate a licence and see what it allows."),
     "models": Command("shimmy_vision.cli.models", "List, download, verify and remove models."),
     "schema": Command("shimmy_vision.cli.schema", "Print the JSON Schema of a result."),

@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=int, default=0)
     add("--gpu-layers", type=int, default=0)
     add("--context", type=int, default=1024)
+    add("--sequences", type=int, default=1)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
             print(wiring.describe_library_here(args.library))
         else:
             files = EngineFiles(args.main, args.projector, args.family, False, "", "")
-            options = EngineOptions(args.threads, args.gpu_layers, args.context)
+            options = EngineOptions(args.threads, args.gpu_layers, args.context, args.sequences)
             wiring.try_engine_here(args.library, files, options)
     except ShimmyError as error:
         print(wiring.probe_error_line(error))

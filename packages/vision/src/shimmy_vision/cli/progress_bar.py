@@ -11,6 +11,7 @@ from tqdm import tqdm
 from shimmy_vision.ports.progress import PageProgress, PageWritten, Progress, Stage, Written
 
 _LABELS: dict[Stage, str] = {
+    "fetch": "fetching",
     "decode": "opening image",
     "load": "loading model",
     "measure": "measuring pixels",

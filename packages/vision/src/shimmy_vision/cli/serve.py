@@ -72,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
     from shimmy_vision import wiring
     from shimmy_vision.cli.listening import Places, serve_app
     from shimmy_vision.domain.answer.analysis_request import AnalysisRequest, AnswerLimits
+    from shimmy_vision.ports.cache_limits import split_cache
     from shimmy_vision.server.app import create_app
     from shimmy_vision.settings import read_settings
 
@@ -87,20 +88,23 @@ def run(args: argparse.Namespace) -> int:
         verify=args.verify,
         max_document_bytes=options.limits.max_document_bytes,
         sequences=args.parallel,
-        caches=wiring.split_cache(args.cache_mb * 1_000_000),
+        caches=split_cache(args.cache_mb * 1_000_000),
         idle_seconds=args.idle_minutes * 60 or None,
     )
-    socket = None if args.no_socket else settings.state_directory / "serve.sock"
+    socket = None if args.no_socket else settings.local_socket
     with wiring.serving(settings, order, options.slots) as parts:
         app = create_app(parts.analyst, options, parts.check_ready)
-        serve_app(app, Places(args.host, args.port, socket), options.drain_seconds)
+        places = Places(args.host, args.port, socket)
+        longest = options.rules.max_body
+        serve_app(app, places, options.drain_seconds, longest_message=longest)
     return OK
 
 
 def _options(args: argparse.Namespace, settings: Settings) -> ServerOptions:
     from shimmy_vision.server.guard import GuardRules, digest_key
     from shimmy_vision.server.orders import OrderLimits
-    from shimmy_vision.server.service import ServerOptions
+    from shimmy_vision.server.service import LocalOffer, ServerOptions
+    from shimmy_vision.settings import digest_settings
 
     keys = (*settings.api_keys, *_keys_in(args.api_key_file))
     if not keys and args.host not in _LOOPBACK:
@@ -126,6 +130,7 @@ def _options(args: argparse.Namespace, settings: Settings) -> ServerOptions:
         max_held_bytes=args.max_held_mb * 1_000_000,
         drain_seconds=args.drain_seconds,
         preload=args.preload,
+        local=LocalOffer(digest_settings(settings), args.model, args.max_dim),
     )
 
 

@@ -1,14 +1,19 @@
-"""``shimmy vision``: images and PDFs in, JSON out."""
+"""``shimmy vision``: images, PDFs and web pages in, JSON out."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from shimmy_vision.cli.arguments import add_licence_arguments, gpu_layers, positive_integer
-from shimmy_vision.cli.image_sources import find_images
+from shimmy_vision.cli.arguments import (
+    add_licence_arguments,
+    gpu_layers,
+    positive_integer,
+    viewport,
+)
+from shimmy_vision.cli.image_sources import find_sources
 from shimmy_vision.cli.supervise import Interrupts
 from shimmy_vision.domain.answer.analysis_request import (
     MODES,
@@ -16,11 +21,18 @@ from shimmy_vision.domain.answer.analysis_request import (
     AnswerLimits,
     CustomQuestion,
     DocumentRequest,
+    PageView,
     Question,
     StandardQuestion,
 )
 from shimmy_vision.domain.answer.page_ranges import EVERY_PAGE, parse_pages
+from shimmy_vision.domain.web.viewport import check_viewport
 from shimmy_vision.errors import SchemaError, UsageError
+
+if TYPE_CHECKING:
+    from shimmy_vision.cli.analysis_session import SessionOrder
+    from shimmy_vision.cli.image_sources import Source
+    from shimmy_vision.settings import Settings
 
 _EPILOG = (
     "exit codes: 0 ok, 1 some failed, 2 licence, 3 model or library, 4 output, 5 timeout, 64 usage"
@@ -33,10 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "images",
-        nargs="+",
+        nargs="*",
         metavar="IMAGE",
         help="image or PDF, 'pattern', folder or - for standard input",
     )
+    _add_url_arguments(parser)
     add("--mode", choices=MODES, help="full (default), ocr, layout or brief")
     add("--prompt", metavar="TEXT", help="ask your own question; the reply stands under 'answer'")
     add("--schema", metavar="FILE", type=Path, help="JSON Schema the answer must follow")
@@ -45,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--output",
         choices=("json", "pretty", "jsonl"),
-        help="default: json for one image, jsonl for several and for PDFs",
+        help="default: json for one image or page, jsonl for several and for PDFs",
     )
     add("--raw", action="store_true", help="keep the model's own words in meta.raw")
     add(
@@ -55,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", metavar="N", type=int, help="sample with this seed instead of taking the best")
     add("--model", metavar="VERSION|DIR", help="4.6, 4.5, 4.0, 2.6 or a folder with a pair")
     add("--verify", action="store_true", help="read every byte of the model before loading it")
+    add("--no-server", action="store_true", help="do not use a running shimmy serve")
     add("--threads", metavar="N", type=positive_integer, default=0, help="default: physical cores")
     add("--gpu-layers", metavar="N|all", type=gpu_layers, default=-1, help="default: all")
     add("--max-image-mb", metavar="MB", type=positive_integer, default=50, help="default: 50")
@@ -63,34 +77,79 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-dim", metavar="PX", type=positive_integer, default=30_000, help="default: 30000")
 
 
+def _add_url_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--url",
+        metavar="URL",
+        action="append",
+        default=[],
+        help="image, PDF or web page; may be given several times, after the files",
+    )
+    add(
+        "--viewport",
+        metavar="WxH",
+        type=viewport,
+        default=(1280, 800),
+        help="of web pages, in CSS pixels; default: 1280x800",
+    )
+    add("--scale", metavar="N", type=float, default=1.0, help="pixels a CSS pixel; default: 1")
+    how_much = parser.add_mutually_exclusive_group()
+    how_much.add_argument(
+        "--full-page", action="store_true", default=True, help="all of a web page (default)"
+    )
+    how_much.add_argument(
+        "--viewport-only",
+        dest="full_page",
+        action="store_false",
+        help="only what the viewport shows first",
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     """Analyse every image and page; one failure does not lose the others."""
-    sources = find_images(args.images)
-    request = _request(args)
+    sources = find_sources(args.images, args.url)
+    request, view = _request(args), _view(args)
     # Imported here so that usage errors and --help never wait for numpy and httpx.
-    from shimmy_vision import wiring
     from shimmy_vision.cli.analysis_session import AnalysisSession, SessionOrder
+    from shimmy_vision.cli.warm_server import find_server
     from shimmy_vision.settings import read_settings
 
+    settings = read_settings()
     session = SessionOrder(
         request=request,
+        view=view,
         output=args.output,
         timeout=args.timeout / 1000 if args.timeout else None,
         max_image_bytes=args.max_image_mb * 1_000_000,
         max_document_bytes=args.max_pdf_mb * 1_000_000,
     )
+    server = find_server(settings, args, session.timeout)
+    if server is not None:
+        with Interrupts() as interrupts:
+            return AnalysisSession(server, session, interrupts).run(sources)
+    return _run_here(args, session, sources, settings)
+
+
+def _run_here(
+    args: argparse.Namespace, session: SessionOrder, sources: list[Source], settings: Settings
+) -> int:
+    """In this process, with a model of its own."""
+    from shimmy_vision import wiring
+    from shimmy_vision.cli.analysis_session import AnalysisSession
+
     order = wiring.VisionOrder(
         model=args.model,
         threads=args.threads,
         gpu_layers=args.gpu_layers,
         max_image_bytes=session.max_image_bytes,
         max_dimension=args.max_dim,
-        request=request.analysis,
+        request=session.request.analysis,
         verify=args.verify,
         licence=wiring.LicenceOrder(args.license, args.machine_id),
         max_document_bytes=session.max_document_bytes,
     )
-    with Interrupts() as interrupts, wiring.vision(read_settings(), order) as vision:
+    with Interrupts() as interrupts, wiring.vision(settings, order) as vision:
         return AnalysisSession(vision, session, interrupts).run(sources)
 
 
@@ -99,6 +158,18 @@ def _request(args: argparse.Namespace) -> DocumentRequest:
     analysis = AnalysisRequest(_question(args), limits, raw=args.raw)
     pages = EVERY_PAGE if args.pages is None else parse_pages(args.pages)
     return DocumentRequest(analysis, pages, args.dpi)
+
+
+def _view(args: argparse.Namespace) -> PageView:
+    width, height = args.viewport
+    refused = check_viewport(width, height, args.scale)
+    if refused is not None:
+        raise UsageError(
+            "viewport-refused",
+            f"The page cannot be seen: {refused.reason}.",
+            hint="Choose other --viewport and --scale.",
+        )
+    return PageView(width, height, args.scale, args.full_page)
 
 
 def _question(args: argparse.Namespace) -> Question:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from shimmy_vision.domain.answer.analysis_request import AnalysisRequest, DocumentRequest, PageView
 from shimmy_vision.errors import DeadlineError, ImageError
 from shimmy_vision.ports.cancellation import Cancellation
-from shimmy_vision.ports.engine import EngineDescription
 from shimmy_vision.ports.progress import PageProgress, PageWritten, Progress, Written
+
+if TYPE_CHECKING:
+    # Whoever only orders analyses need not import numpy for it.
+    from shimmy_vision.ports.engine import EngineDescription
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,24 +26,30 @@ class ImageJob:
 
 @dataclass(frozen=True, slots=True)
 class DocumentJob:
-    """One PDF; ``page_seconds`` bounds each page by itself."""
+    """One PDF; ``page_seconds`` bounds each page by itself.
+
+    ``told`` are pages whose outcomes are known: they count as done and are left out.
+    """
 
     data: bytes = field(repr=False)
     request: DocumentRequest
     page_seconds: float | None = None
+    told: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class UrlJob:
     """What is found at ``url``: an image, a PDF, or a web page, which is visited and seen as
 
-    ``view`` says. ``request`` holds for whatever it is, its pages and dpi for a PDF only.
+    ``view`` says. ``request`` holds for whatever it is, its pages and dpi for a PDF only, as does
+    ``told``. ``page_seconds`` bounds each page of a PDF, and all the rest together.
     """
 
     url: str = field(repr=False)
     request: DocumentRequest
     view: PageView
     page_seconds: float | None = None
+    told: frozenset[int] = frozenset()
 
 
 Job: TypeAlias = ImageJob | DocumentJob | UrlJob
@@ -55,7 +64,16 @@ class PageOutcome:
     error: ImageError | DeadlineError | None
 
 
-JobEvent: TypeAlias = Progress | Written | PageProgress | PageWritten | PageOutcome
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """The job begins again, because the process that did it is gone.
+
+    What was written since its last ``PageOutcome``, or its beginning, is void: answers are counted
+    from 0 again. Outcomes stand, and none comes twice.
+    """
+
+
+JobEvent: TypeAlias = Progress | Written | PageProgress | PageWritten | PageOutcome | Restarted
 JobListener: TypeAlias = Callable[[JobEvent], None]
 
 
@@ -82,8 +100,9 @@ class Analyst(Protocol):
         """The result of an image or a web page; None for a document, whose pages ``listener`` was
 
         told of, each as a ``PageOutcome`` when it was done. ``listener`` is called on any thread,
-        one call at a time. Raises as ``analyze_image``, ``analyze_document`` and
-        ``analyze_web_page`` do, and LibraryError engine-crashed, engine-resting or engine-closed.
+        one call at a time; one that blocks holds its own job up, and may hold up others. Raises as
+        ``analyze_image``, ``analyze_document`` and ``analyze_web_page`` do, and LibraryError
+        engine-crashed, engine-resting or engine-closed.
         """
         ...
 

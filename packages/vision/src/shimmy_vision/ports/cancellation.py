@@ -51,15 +51,17 @@ class Cancellation:
 
     def check(self) -> None:
         """Raise StoppedError or DeadlineError if the switch was thrown."""
-        match self._reason:
-            case None:
-                return
-            case "interrupted":
-                raise StoppedError("interrupted", "The analysis was interrupted.")
-            case "deadline":
-                raise DeadlineError(
-                    "deadline-exceeded",
-                    "The analysis did not finish in the time allowed.",
-                    hint="Raise --timeout, use --mode brief, or lower --max-tokens.",
-                    retryable=True,
-                )
+        if self._reason is not None:
+            raise stop_error(self._reason)
+
+
+def stop_error(reason: Reason) -> StoppedError:
+    """What is raised by work that was stopped for ``reason``; a DeadlineError for a deadline."""
+    if reason == "interrupted":
+        return StoppedError("interrupted", "The analysis was interrupted.")
+    return DeadlineError(
+        "deadline-exceeded",
+        "The analysis did not finish in the time allowed.",
+        hint="Raise --timeout, use --mode brief, or lower --max-tokens.",
+        retryable=True,
+    )

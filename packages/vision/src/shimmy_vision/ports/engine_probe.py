@@ -24,11 +24,15 @@ class EngineFiles:
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """How to run. ``threads`` 0 takes one per physical core; ``gpu_layers`` -1 all, 0 none."""
+    """How to run. ``threads`` 0 takes one per physical core; ``gpu_layers`` -1 all, 0 none.
+
+    ``context_size`` is what each of the ``sequences``, answers in the making, may hold.
+    """
 
     threads: int
     gpu_layers: int
     context_size: int
+    sequences: int = 1
 
 
 @dataclass(frozen=True, slots=True)

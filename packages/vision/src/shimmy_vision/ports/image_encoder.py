@@ -36,14 +36,25 @@ class EmbeddingRows:
     rows: NDArray[np.float32]
 
 
-EncodedTile: TypeAlias = tuple[MarkupTokens | EmbeddingRows, ...]
+@dataclass(frozen=True, slots=True)
+class EncodedTile:
+    """A tile's ``parts``, its overview and slices in reading order.
+
+    ``digest`` names pixels and projector where something is kept by it, and is empty elsewhere;
+    ``kept`` tells that nothing had to be encoded for it.
+    """
+
+    parts: tuple[MarkupTokens | EmbeddingRows, ...]
+    digest: str = ""
+    kept: bool = False
+
 
 SliceProgress: TypeAlias = Callable[[int, int], None]
 """Called with (slices done, slices in this tile)."""
 
 
 class ImageEncoder(Protocol):
-    """Encodes one tile at a time; not thread-safe."""
+    """Encodes tiles; safe to call from several threads at once."""
 
     @property
     def grid(self) -> EncoderGrid:
@@ -53,7 +64,7 @@ class ImageEncoder(Protocol):
     def encode(
         self, tile: RgbPixels, *, on_slice: SliceProgress, cancellation: Cancellation
     ) -> EncodedTile:
-        """The tile's overview and slices in reading order.
+        """The tile as the language model takes it.
 
         Raises StoppedError within 200 ms of cancellation, LibraryError if the
         native encoder fails.

@@ -8,6 +8,11 @@ from typing import Any, Protocol
 class KeptResults(Protocol):
     """Bounded; safe to use from several threads."""
 
+    @property
+    def keeps(self) -> bool:
+        """Whether anything is kept at all: making a key means reading every pixel."""
+        ...
+
     def find(self, key: str) -> dict[str, Any] | None:
         """A copy of what was kept under ``key``, if it is still there."""
         ...
@@ -19,6 +24,10 @@ class KeptResults(Protocol):
 
 class NothingKept:
     """For callers that never ask twice."""
+
+    @property
+    def keeps(self) -> bool:
+        return False
 
     def find(self, _key: str) -> dict[str, Any] | None:
         return None

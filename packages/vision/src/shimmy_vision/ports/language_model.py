@@ -12,7 +12,10 @@ from shimmy_vision.ports.image_encoder import EmbeddingRows
 
 
 class LanguageModel(Protocol):
-    """One sequence at a time; not thread-safe."""
+    """One sequence, for one thread at a time.
+
+    After an error or a cancellation it is clean, as after ``reset``.
+    """
 
     @property
     def context_size(self) -> int:
@@ -52,10 +55,27 @@ class LanguageModel(Protocol):
         ...
 
     def logits(self) -> NDArray[np.float32]:
-        """Shape (vocabulary,): scores after the last evaluated token. A view: copy to keep."""
+        """Shape (vocabulary,): scores after the last evaluated token, until the next call.
+
+        Raises LibraryError when the last that was evaluated was no token.
+        """
+        ...
+
+    def recall(self, key: str, cancellation: Cancellation) -> bool:
+        """Continue from what was remembered under ``key``, if it is still there.
+
+        False leaves the sequence as it was, or clean. There are no logits until the next call.
+        """
+        ...
+
+    def remember(self, key: str, cancellation: Cancellation) -> None:
+        """Keep the sequence as it is now under ``key``, which must name all that it depends on.
+
+        What is too large is not kept.
+        """
         ...
 
     @property
     def forward_passes(self) -> int:
-        """Calls into the native decoder since ``reset``."""
+        """Calls into the native decoder since ``reset`` that this sequence took part in."""
         ...

@@ -45,8 +45,9 @@ class PageOrder:
 
 @dataclass(frozen=True, slots=True)
 class PageCapture:
-    """``width`` and ``height`` are the PNG's. ``elements`` in the document's order.
+    """``width`` and ``height`` are the PNG's; ``status`` is HTTP's, None if there was no answer.
 
+    ``elements`` in the document's order.
     ``notes`` tell in words what was cut, refused or given up.
     """
 
@@ -54,6 +55,7 @@ class PageCapture:
     width: int
     height: int
     device_scale: float
+    status: int | None
     title: str
     final_url: str
     elements: tuple[DomElement, ...]
@@ -64,7 +66,7 @@ class PageCamera(Protocol):
     """Visits one page with a browser of its own, which is gone when ``capture`` returns."""
 
     def capture(self, order: PageOrder, cancellation: Cancellation) -> PageCapture:
-        """Raises UsageError: url-refused, viewport-refused; ImageError: page-refused,
+        """Raises UsageError: url-refused, url-offline, viewport-refused; ImageError: page-refused,
         page-unreachable, page-too-large, page-not-shown, page-crashed; LibraryError:
         playwright-missing, browser-missing, browser-failed; DeadlineError: page-timeout; or as
         ``cancellation``.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Stage: TypeAlias = Literal["decode", "measure", "load", "encode", "prompt", "generate"]
+Stage: TypeAlias = Literal["fetch", "decode", "measure", "load", "encode", "prompt", "generate"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from anyio.to_thread import run_sync
@@ -12,26 +12,49 @@ from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
+from starlette.routing import compile_path
 
 from shimmy_vision import __version__
+from shimmy_vision.domain.model.served_model import ServedModel
 from shimmy_vision.errors import ShimmyError, UsageError
 from shimmy_vision.ports.analyst import Analyst
 from shimmy_vision.ports.cancellation import Cancellation
-from shimmy_vision.server import docs_routes, health_routes, vision_routes
+from shimmy_vision.server import (
+    chat_routes,
+    docs_routes,
+    health_routes,
+    job_routes,
+    licence_routes,
+    local_routes,
+    socket_routes,
+    vision_routes,
+)
+from shimmy_vision.server.callbacks import Callbacks
+from shimmy_vision.server.docs_routes import describe_api
 from shimmy_vision.server.guard import Guard
 from shimmy_vision.server.logs import log_event
 from shimmy_vision.server.problems import error_response
-from shimmy_vision.server.service import ServerOptions, Service, open_service
+from shimmy_vision.server.service import OpenLicences, ServerOptions, Service, open_service
 
 _LOG = logging.getLogger("shimmy_vision.server")
 
 
 def create_app(
-    analyst: Analyst, options: ServerOptions, check_ready: Callable[[], None]
+    analyst: Analyst,
+    options: ServerOptions,
+    check_ready: Callable[[], None],
+    *,
+    list_models: Callable[[], Sequence[ServedModel]] = tuple,
+    callbacks: Callbacks | None = None,
+    licences: OpenLicences | None = None,
 ) -> FastAPI:
-    """``check_ready`` as in ``Service``; the app does not close the analyst."""
-    service = open_service(analyst, options, check_ready)
+    """``check_ready``, ``list_models`` and ``licences`` as in ``Service``.
+
+    Without ``callbacks`` no job may name one; without ``licences`` nothing is said of them. The app
+    does not close the analyst.
+    """
+    service = open_service(analyst, options, check_ready, list_models, callbacks, licences)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -52,7 +75,16 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.service = service
-    for routes in (vision_routes, health_routes, docs_routes):
+    for routes in (
+        vision_routes,
+        job_routes,
+        socket_routes,
+        chat_routes,
+        licence_routes,
+        health_routes,
+        local_routes,
+        docs_routes,
+    ):
         app.include_router(routes.router)
     app.add_exception_handler(ShimmyError, _refuse)
     app.add_exception_handler(HTTPException, _translate)
@@ -82,8 +114,11 @@ async def _drain(service: Service) -> None:
     """Work under way is finished, for as long as the operator allows."""
     service.line.stop()
     with suppress(TimeoutError):
-        await asyncio.wait_for(service.line.drained(), service.options.drain_seconds)
+        async with asyncio.timeout(service.options.drain_seconds):
+            await service.line.drained()
+            await service.jobs.drained()
     service.runs.close()
+    service.jobs.close()
 
 
 async def _refuse(_request: Request, error: Exception) -> Response:
@@ -91,7 +126,7 @@ async def _refuse(_request: Request, error: Exception) -> Response:
     return error_response(error)
 
 
-async def _translate(_request: Request, error: Exception) -> Response:
+async def _translate(request: Request, error: Exception) -> Response:
     """What the framework itself refuses, in our shape."""
     assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for nothing else
     if error.status_code == 404:
@@ -102,11 +137,16 @@ async def _translate(_request: Request, error: Exception) -> Response:
         response = error_response(
             UsageError("method-unknown", "This address wants another method.", hint="See /docs.")
         )
-        response.headers.update(error.headers or {})
+        response.headers["Allow"] = _methods_at(request)
         return response
-    return JSONResponse(
-        {"error": {"code": "request-refused", "message": str(error.detail)}}, error.status_code
-    )
+    return error_response(UsageError("request-refused", f"{error.detail}."))
+
+
+def _methods_at(request: Request) -> str:
+    """Of every route there; the framework names those of the first one only."""
+    paths = describe_api(request.app)["paths"].items()
+    found = [what for path, what in paths if compile_path(path)[0].match(request.url.path)]
+    return ", ".join(sorted({method.upper() for what in found for method in what}))
 
 
 async def _nobody(_request: Request, _error: Exception) -> Response:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from shimmy_vision.domain.answer.analysis_request import Mode
 
 _LONGEST_PROMPT = 20_000
-_MOST_TOKENS = 32_768
+MOST_TOKENS = 32_768
 
 
 class VisionOptions(BaseModel):
@@ -54,7 +54,7 @@ class VisionOptions(BaseModel):
     ] = True
     max_tokens: Annotated[
         int | None,
-        Field(ge=1, le=_MOST_TOKENS, description="Bound of each generated answer."),
+        Field(ge=1, le=MOST_TOKENS, description="Bound of each generated answer."),
     ] = None
     seed: Annotated[
         int | None,
@@ -74,7 +74,7 @@ class VisionOptions(BaseModel):
     ] = None
 
 
-class VisionBody(VisionOptions):
+class SourceBody(VisionOptions):
     """One image, document or web page with what to find in it."""
 
     image: Annotated[
@@ -85,6 +85,20 @@ class VisionBody(VisionOptions):
         str | None,
         Field(max_length=8192, description="Where an image, a PDF or a web page is found."),
     ] = None
+
+
+class VisionBody(SourceBody):
+    """An analysis that is answered on the same connection."""
+
     stream: Annotated[
         bool, Field(description="Answer with server-sent events as the work goes on.")
     ] = False
+
+
+class JobBody(SourceBody):
+    """An analysis that is fetched later."""
+
+    callback_url: Annotated[
+        str | None,
+        Field(max_length=8192, description="Where the finished job is posted to, signed."),
+    ] = None

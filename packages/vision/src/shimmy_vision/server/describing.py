@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 from pydantic import BaseModel
@@ -14,7 +14,7 @@ from shimmy_vision.domain.answer.analysis_request import (
     StandardQuestion,
 )
 from shimmy_vision.domain.answer.result_schema import result_schema
-from shimmy_vision.server.bodies import VisionBody, VisionOptions
+from shimmy_vision.server.bodies import SourceBody, VisionBody, VisionOptions
 
 Json: TypeAlias = dict[str, Any]
 
@@ -60,6 +60,8 @@ ERROR_SCHEMA: Json = {
         }
     },
 }
+REASON: Json = ERROR_SCHEMA["properties"]["error"]
+EVENTS = ("progress", "written", "restarted", "page", "result", "done", "error")
 _ERROR_REF: Json = {"$ref": "#/components/schemas/Error"}
 
 
@@ -80,22 +82,24 @@ def json_body(model: type[BaseModel]) -> Json:
     return {"required": True, "content": {"application/json": {"schema": schema_of(model)}}}
 
 
-def vision_body() -> Json:
+def vision_body(model: type[SourceBody] = VisionBody) -> Json:
     """``requestBody`` of an analysis, in its three forms."""
-    form = schema_of(VisionOptions)
+    form, whole = schema_of(VisionOptions), schema_of(model)
+    added = whole["properties"].keys() - schema_of(SourceBody)["properties"].keys()
     binary: Json = {"type": "string", "format": "binary"}
     form = {
         **form,
-        "title": "VisionForm",
+        "title": whole["title"].replace("Body", "Form"),
         "required": ["file"],
         "properties": {
             "file": binary,
             **form["properties"],
+            **{name: whole["properties"][name] for name in sorted(added)},
             "schema": {"type": "string", "description": "JSON Schema, as JSON in a string."},
         },
     }
     content: Json = {
-        "application/json": {"schema": schema_of(VisionBody)},
+        "application/json": {"schema": whole},
         "multipart/form-data": {"schema": form},
     }
     for kind in ("image/png", "image/jpeg", "image/webp", "application/pdf"):
@@ -105,32 +109,55 @@ def vision_body() -> Json:
 
 def result_response() -> Json:
     """A result of any mode, or a document's pages; or events."""
-    result: Json = {"anyOf": [*_result_schemas()]}
-    page = {
-        "anyOf": [
-            _record(page={"type": "integer", "minimum": 1}, result=result),
-            _record(
-                page={"type": "integer", "minimum": 1},
-                error=ERROR_SCHEMA["properties"]["error"],
-            ),
-        ]
-    }
-    pages = _record(pages={"type": "array", "items": page})
+    pages = record(pages=pages_schema())
     return {
         "description": "The result; for a PDF one a page.",
         "content": {
-            "application/json": {"schema": {"anyOf": [*_result_schemas(), pages]}},
-            "text/event-stream": {"schema": {"type": "string"}},
+            "application/json": {"schema": {"anyOf": [*result_schemas(), pages]}},
+            "text/event-stream": {"schema": event_schema(*EVENTS)},
         },
     }
 
 
+def pages_schema() -> Json:
+    """A document's pages: each with its result or its error."""
+    number: Json = {"type": "integer", "minimum": 1}
+    result: Json = {"anyOf": [*result_schemas()]}
+    with_result, with_error = record(page=number, result=result), record(page=number, error=REASON)
+    return {"type": "array", "items": {"anyOf": [with_result, with_error]}}
+
+
+def event_schema(*names: str) -> Json:
+    """One server-sent event of ours; without ``names`` it has none."""
+    event: Json = {"event": {"enum": list(names)}} if names else {}
+    data: Json = {"type": "string", "contentMediaType": "application/json"}
+    return {"type": "object", "required": [*event, "data"], "properties": {**event, "data": data}}
+
+
 def schema_of(model: type[BaseModel]) -> Json:
-    """A model's JSON Schema, complete in itself where it refers to no other."""
-    return model.model_json_schema(ref_template="#/components/schemas/{model}")
+    """A model's JSON Schema, complete in itself; for models that do not contain themselves."""
+    schema = model.model_json_schema(ref_template="{model}")
+    parts = schema.pop("$defs", {})
+    complete: Json = _with_parts(schema, parts)
+    return complete
 
 
-def _result_schemas() -> Iterable[Json]:
+def _with_parts(schema: Any, parts: Json) -> Any:
+    """``schema`` with each reference to one of ``parts`` replaced by it."""
+    match schema:
+        case {"$ref": str(name)}:
+            beside = {key: value for key, value in schema.items() if key != "$ref"}
+            return {**_with_parts(parts[name], parts), **beside}
+        case dict():
+            return {key: _with_parts(value, parts) for key, value in schema.items()}
+        case list():
+            return [_with_parts(one, parts) for one in schema]
+        case _:
+            return schema
+
+
+def result_schemas() -> Iterable[Json]:
+    """Of the result of each mode, and of an own question."""
     standard: list[Question] = [StandardQuestion(mode) for mode in MODES]
     questions = [*standard, CustomQuestion(schema={})]
     for question in questions:
@@ -139,10 +166,11 @@ def _result_schemas() -> Iterable[Json]:
         yield schema
 
 
-def _record(**properties: Json) -> Json:
+def record(optional: Mapping[str, Json] | None = None, **properties: Json) -> Json:
+    """An object that has ``properties``, may have ``optional`` ones, and no others."""
     return {
         "type": "object",
         "required": list(properties),
-        "properties": properties,
+        "properties": {**properties, **(optional or {})},
         "additionalProperties": False,
     }

@@ -8,6 +8,7 @@ import hmac
 import logging
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,7 @@ from shimmy_vision.server.problems import crash_error, error_response
 _LOG = logging.getLogger("shimmy_vision.requests")
 # Nobody was there any more to take the answer.
 _GONE = 499
+_LINGER_SECONDS = 2.0
 # Probes carry no key; neither page nor description says anything of this machine.
 _OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/openapi.json"})
 _OPEN_PREFIX = "/docs/"
@@ -191,6 +193,7 @@ class _Answer:
             headers = MutableHeaders(scope=message)
             for name, value in _HEADERS.items():
                 headers.setdefault(name, value)
+            await self._body.linger()
             if not self._body.whole:
                 # Else whoever sends on and on keeps the connection after the answer.
                 headers["Connection"] = "close"
@@ -208,6 +211,7 @@ class _Measured:
     def __init__(self, scope: Scope, receive: Receive, rules: GuardRules) -> None:
         self._receive, self._patience = receive, rules.patience
         self._most, self._left = rules.max_body, rules.max_body
+        self._slow = False
         headers = Headers(scope=scope)
         self.whole = headers.get("content-length", "0") == "0" and (
             "transfer-encoding" not in headers
@@ -220,6 +224,7 @@ class _Measured:
             async with asyncio.timeout(self._patience):
                 message: dict[str, Any] = dict(await self._receive())
         except TimeoutError as error:
+            self._slow = True
             raise UsageError(
                 "body-too-slow", "The request's body did not arrive in time.", retryable=True
             ) from error
@@ -231,3 +236,13 @@ class _Measured:
                     "body-too-large", f"A request may have {self._most / 1e6:g} MB at most."
                 )
         return message
+
+    async def linger(self) -> None:
+        """Throw away what still comes for a moment: who is cut off while sending sees no answer."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0 if self._slow else _LINGER_SECONDS):
+                while not self.whole:
+                    message = await self._receive()
+                    if message["type"] != "http.request":
+                        return
+                    self.whole = not message.get("more_body", False)

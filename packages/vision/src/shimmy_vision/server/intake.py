@@ -13,11 +13,12 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from shimmy_vision.errors import UsageError
-from shimmy_vision.server.bodies import VisionBody, VisionOptions
+from shimmy_vision.server.bodies import SourceBody, VisionBody
 from shimmy_vision.server.orders import Order, OrderLimits, plan_file, plan_order
 from shimmy_vision.server.waiting_line import BaggageAccount
 
 Model = TypeVar("Model", bound=BaseModel)
+Asked = TypeVar("Asked", bound=SourceBody)
 T = TypeVar("T")
 
 _FILE_FIELDS = ("file", "image")
@@ -34,17 +35,24 @@ async def read_order(
 
     BusyError.
     """
+    order, asked = await read_asked(request, account, limits, VisionBody)
+    return order, asked.stream or "text/event-stream" in request.headers.get("accept", "")
+
+
+async def read_asked(
+    request: Request, account: BaggageAccount, limits: OrderLimits, model: type[Asked]
+) -> tuple[Order, Asked]:
+    """The order, and all fields besides the file. Raises as ``read_order``."""
     kind = media_type(request)
     if kind == "application/json":
-        body = await read_json(request, account, VisionBody)
-        order = await _aside(account.held, lambda: plan_order(body, limits))
-        return order, body.stream or _wants_events(request)
+        body = await read_json(request, account, model)
+        return await aside(account.held, lambda: plan_order(body, limits)), body
     if kind == "multipart/form-data":
-        return await _read_form(request, account, limits)
+        return await _read_form(request, account, limits, model)
     if kind.startswith("image/") or kind in ("application/pdf", "application/octet-stream"):
-        options = _options(dict(request.query_params))
-        data = await read_body(request, account)
-        return plan_file(data, options, limits), options.stream or _wants_events(request)
+        fields = _of_strings(model, dict(request.query_params))
+        _refuse_second(fields)
+        return plan_file(await read_body(request, account), fields, limits), fields
     raise unsupported_media(kind, _ACCEPTED)
 
 
@@ -76,13 +84,14 @@ async def read_json(request: Request, account: BaggageAccount, model: type[Model
     if media_type(request) != "application/json":
         raise unsupported_media(media_type(request), "application/json")
     data = await read_body(request, account)
-    return await _aside(len(data), lambda: parse_json(data, model))
+    return await aside(len(data), lambda: parse_json(data, model))
 
 
 def parse_json(data: bytes | str, model: type[Model]) -> Model:
     """``data`` as ``model``. Raises UsageError json-malformed or fields-invalid."""
     try:
-        return model.model_validate_json(data)
+        # Strictly: "true" is no boolean in JSON, whatever it is in a form.
+        return model.model_validate_json(data, strict=True)
     except ValidationError as error:
         raise invalid_fields(error) from error
 
@@ -100,13 +109,9 @@ def invalid_fields(error: ValidationError) -> UsageError:
     )
 
 
-async def _aside(size: int, work: Callable[[], T]) -> T:
+async def aside(size: int, work: Callable[[], T]) -> T:
     """Small work here, large work on another thread."""
     return work() if size < _LARGE else await run_sync(work)
-
-
-def _wants_events(request: Request) -> bool:
-    return "text/event-stream" in request.headers.get("accept", "")
 
 
 class _FormParser(MultiPartParser):
@@ -116,8 +121,8 @@ class _FormParser(MultiPartParser):
 
 
 async def _read_form(
-    request: Request, account: BaggageAccount, limits: OrderLimits
-) -> tuple[Order, bool]:
+    request: Request, account: BaggageAccount, limits: OrderLimits, model: type[Asked]
+) -> tuple[Order, Asked]:
     async def counted() -> Any:
         async for piece in request.stream():
             account.take(len(piece))
@@ -138,23 +143,24 @@ async def _read_form(
         fields = {name: value for name, value in form.multi_items() if isinstance(value, str)}
         files = [(n, value) for n, value in form.multi_items() if isinstance(value, UploadFile)]
         if not files and "url" in fields:
-            body = _of_strings(VisionBody, fields)
-            return plan_order(body, limits), body.stream or _wants_events(request)
+            body = _of_strings(model, fields)
+            return plan_order(body, limits), body
         if len(files) != 1 or files[0][0] not in _FILE_FIELDS:
             raise UsageError("source-unclear", "A form holds one file in its field 'file'.")
-        options = _options(fields)
+        asked = _of_strings(model, fields)
+        _refuse_second(asked)
         data = await files[0][1].read()
     finally:
         await form.close()
-    return plan_file(data, options, limits), options.stream or _wants_events(request)
+    return plan_file(data, asked, limits), asked
 
 
-class _FormOptions(VisionOptions):
-    stream: bool = False
-
-
-def _options(fields: Mapping[str, str]) -> _FormOptions:
-    return _of_strings(_FormOptions, fields)
+def _refuse_second(fields: SourceBody) -> None:
+    """Beside a file nothing else is named to be analysed."""
+    if fields.image is not None or fields.url is not None:
+        raise UsageError(
+            "source-unclear", "The file is here, and another image or url is named besides it."
+        )
 
 
 def _of_strings(model: type[Model], fields: Mapping[str, str]) -> Model:

@@ -14,6 +14,7 @@ _TALKATIVE = (
     "httpcore",
     "uvicorn.access",
     "uvicorn.asgi",
+    "uvicorn.error",
     "python_multipart",
 )
 

@@ -19,7 +19,7 @@ from shimmy_vision.domain.answer.page_ranges import EVERY_PAGE, parse_pages
 from shimmy_vision.domain.image.file_kind import PDF, recognise_file
 from shimmy_vision.errors import ImageError, UsageError
 from shimmy_vision.ports.analyst import DocumentJob, ImageJob, Job, UrlJob
-from shimmy_vision.server.bodies import VisionBody, VisionOptions
+from shimmy_vision.server.bodies import SourceBody, VisionOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Order:
     seconds: float | None
 
 
-def plan_order(body: VisionBody, limits: OrderLimits) -> Order:
+def plan_order(body: SourceBody, limits: OrderLimits) -> Order:
     """The order in a JSON body. Raises UsageError or ImageError."""
     if (body.image is None) == (body.url is None):
         raise UsageError(
@@ -56,9 +56,9 @@ def plan_file(data: bytes, options: VisionOptions, limits: OrderLimits) -> Order
     """The order about a file's bytes. Raises UsageError or ImageError."""
     request = _request(options, limits)
     if recognise_file(data[:64]) is PDF:
-        _check_size(data, limits.max_document_bytes, "document-too-large", "A document")
+        check_size(data, limits.max_document_bytes, "document-too-large", "A document")
         return Order(DocumentJob(data, request, _seconds(options)), None)
-    _check_size(data, limits.max_image_bytes, "image-too-large", "An image")
+    check_size(data, limits.max_image_bytes, "image-too-large", "An image")
     return Order(ImageJob(data, request.analysis), _seconds(options))
 
 
@@ -89,7 +89,8 @@ def decode_base64(text: str) -> bytes:
         ) from error
 
 
-def _check_size(data: bytes, most: int, code: str, what: str) -> None:
+def check_size(data: bytes, most: int, code: str, what: str) -> None:
+    """Raises ImageError."""
     if len(data) > most:
         raise ImageError(code, f"{what} may have {most / 1e6:g} MB here.")
 

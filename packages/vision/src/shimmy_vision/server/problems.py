@@ -10,34 +10,28 @@ from starlette.responses import JSONResponse
 
 from shimmy_vision.errors import (
     BusyError,
-    DeadlineError,
     DownloadError,
-    LicenceError,
     LicenceServerError,
     ShimmyError,
-    StoppedError,
+    kind_of,
 )
 from shimmy_vision.server.status_codes import status_of
 
-# OpenAI's clients show ``type`` to people; the words are theirs where they have one.
-_TYPES: tuple[tuple[type[ShimmyError], str], ...] = (
-    (BusyError, "rate_limit_error"),
-    (DeadlineError, "timeout_error"),
-    (StoppedError, "stopped_error"),
-    (LicenceError, "licence_error"),
-)
 _RETRY_SECONDS = 5
 
 
 def error_json(error: ShimmyError) -> dict[str, Any]:
-    """``{"error": {...}}``: code, message, hint, retryable, and OpenAI's type and param."""
+    """``{"error": {...}}``: code, message, hint, retryable, the kind as ``type``, and a ``param``
+
+    that OpenAI's clients look for.
+    """
     return {
         "error": {
             "code": error.code,
             "message": error.message,
             "hint": error.hint,
             "retryable": error.retryable,
-            "type": _type_of(error),
+            "type": kind_of(error),
             "param": None,
         }
     }
@@ -56,16 +50,6 @@ def crash_error() -> ShimmyError:
         hint="Try again. If it happens every time, please report it with the server's log.",
         retryable=True,
     )
-
-
-def _type_of(error: ShimmyError) -> str:
-    named = next((name for kind, name in _TYPES if isinstance(error, kind)), None)
-    if named is not None:
-        return named
-    status = status_of(error)
-    if status in (401, 403):
-        return "authentication_error"
-    return "invalid_request_error" if status < 500 else "server_error"
 
 
 def _headers(error: ShimmyError) -> Mapping[str, str]:

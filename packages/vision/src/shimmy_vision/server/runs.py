@@ -112,8 +112,16 @@ class Runs:
     ) -> Run:
         """The run of ``job``; ``seconds`` bounds all of it, its waiting included.
 
-        ``at_end`` is called when it is over, however it ended.
+        ``at_end`` is called when it is over, however it ended. Raises BusyError, or UsageError at a
+        stop, where it is known at once that there is no place in the line; ``at_end`` is called
+        then too.
         """
+        try:
+            self.line.check()
+        except ShimmyError:
+            if at_end is not None:
+                at_end()
+            raise
         run = Run()
         task = asyncio.create_task(self._work(job, run))
         self._tasks.add(task)

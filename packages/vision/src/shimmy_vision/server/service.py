@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from fastapi import Depends, Request
 
+from shimmy_vision.domain.model.served_model import ServedModel
 from shimmy_vision.errors import ShimmyError
 from shimmy_vision.ports.analyst import Analyst
+from shimmy_vision.ports.licensing import Licensing
+from shimmy_vision.server.callbacks import Callbacks
 from shimmy_vision.server.guard import GuardRules
+from shimmy_vision.server.jobs import JobLimits, Jobs
 from shimmy_vision.server.meters import Meters
 from shimmy_vision.server.orders import OrderLimits
 from shimmy_vision.server.runs import Runs
 from shimmy_vision.server.waiting_line import Baggage, WaitingLine
+
+OpenLicences: TypeAlias = Callable[[], AbstractContextManager[Licensing]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +39,27 @@ class ServerOptions:
     max_held_bytes: int = 1_000_000_000
     drain_seconds: float = 30.0
     preload: bool = False
+    jobs: JobLimits = field(default_factory=JobLimits)
+    local: LocalOffer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LocalOffer:
+    """What this server was started with: ``settings`` is their digest, ``model`` the wish."""
+
+    settings: str
+    model: str | None
+    max_dimension: int
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
     """``check_ready`` raises what would refuse or fail the next analysis, as far as that is known
 
-    without doing it; it may read files.
+    without doing it; it may read files. ``list_models`` gives the installed models that the engine
+
+    may load; it may read files too. ``licences`` may be opened on any thread, for use on that
+    thread only; ``refreshing`` is held by whoever asks the licence server.
     """
 
     analyst: Analyst
@@ -47,10 +69,19 @@ class Service:
     line: WaitingLine
     baggage: Baggage
     runs: Runs
+    list_models: Callable[[], Sequence[ServedModel]]
+    jobs: Jobs
+    licences: OpenLicences | None
+    refreshing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
 
 def open_service(
-    analyst: Analyst, options: ServerOptions, check_ready: Callable[[], None]
+    analyst: Analyst,
+    options: ServerOptions,
+    check_ready: Callable[[], None],
+    list_models: Callable[[], Sequence[ServedModel]],
+    callbacks: Callbacks | None = None,
+    licences: OpenLicences | None = None,
 ) -> Service:
     """On the event loop that will serve."""
     meters = Meters()
@@ -60,8 +91,22 @@ def open_service(
     meters.watch("line_busy", "Analyses under way.", lambda: line.busy)
     meters.watch("line_waiting", "Analyses that wait for a slot.", lambda: line.waiting)
     meters.watch("held_bytes", "Bytes of images and documents in memory.", lambda: baggage.held)
+    jobs = Jobs(options.jobs, callbacks)
+    meters.watch("jobs_kept", "Asynchronous jobs that can be fetched.", lambda: len(jobs))
+    meters.watch("jobs_held_bytes", "Bytes of these jobs' results.", lambda: jobs.held)
     meters.watch_engine(analyst.status)
-    return Service(analyst, options, check_ready, meters, line, baggage, runs)
+    return Service(
+        analyst,
+        options,
+        check_ready,
+        meters,
+        line,
+        baggage,
+        runs,
+        list_models,
+        jobs,
+        licences,
+    )
 
 
 def service_of(request: Request) -> Service:

@@ -15,7 +15,13 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from shimmy_vision.errors import ShimmyError
 from shimmy_vision.server.bodies import VisionBody, VisionOptions
-from shimmy_vision.server.describing import errors, json_body, result_response, vision_body
+from shimmy_vision.server.describing import (
+    errors,
+    event_schema,
+    json_body,
+    result_response,
+    vision_body,
+)
 from shimmy_vision.server.intake import read_json, read_order
 from shimmy_vision.server.orders import plan_order
 from shimmy_vision.server.problems import error_json
@@ -86,7 +92,7 @@ async def analyse(request: Request, service: ServiceOf) -> Response:
                         "properties": {"items": {"type": "array", "items": {"type": "object"}}},
                     }
                 },
-                EVENT_STREAM: {"schema": {"type": "string"}},
+                EVENT_STREAM: {"schema": event_schema("item", "done")},
             },
         },
         **errors(400, 413, 415, 422, 429, 499),

@@ -53,7 +53,7 @@ class WaitingLine:
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
         """One slot for as long as the block lasts. Raises BusyError where the line is full."""
-        self._refuse_more()
+        self.check()
         loop = asyncio.get_running_loop()
         self._idle.clear()
         try:
@@ -68,7 +68,8 @@ class WaitingLine:
             if self._busy == 0 and self.waiting == 0:
                 self._idle.set()
 
-    def _refuse_more(self) -> None:
+    def check(self) -> None:
+        """Raises BusyError where the line is full, UsageError where no more are taken."""
         if self._stopping:
             raise UsageError(
                 "server-stopping",

@@ -5,7 +5,7 @@ Every page passes the licence gate as an image does, and is counted as one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,6 @@ from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.document_intake import DocumentIntake, DocumentLimits, OpenDocument
 from shimmy_vision.ports.engine import Engine
 from shimmy_vision.ports.image_intake import DecodedImage
-from shimmy_vision.ports.licensing import Licensing
 from shimmy_vision.ports.progress import (
     DocumentListener,
     PageProgress,
@@ -30,13 +29,12 @@ from shimmy_vision.ports.progress import (
     Progress,
     Written,
 )
-from shimmy_vision.use_cases.admit_pages import admit_pages
 from shimmy_vision.use_cases.analyze_image import Collaborators
 from shimmy_vision.use_cases.analyze_pixels import AnalysisRun, analyze_pixels
 from shimmy_vision.use_cases.compose_meta import DocumentPage
 from shimmy_vision.use_cases.count_page import Analysed, count_page
+from shimmy_vision.use_cases.pass_gate import pass_gate
 from shimmy_vision.use_cases.recall_result import keep_result, recall_result
-from shimmy_vision.use_cases.settle_pages import settle_pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,32 +55,35 @@ def analyze_document(
     collaborators: DocumentCollaborators,
     switches: Callable[[], Cancellation],
     listener: DocumentListener,
+    *,
+    told: Collection[int] = (),
+    fetched: float = 0.0,
 ) -> Generator[PageOutcome, None, None]:
     """Analyse the chosen pages of the document in ``data``, one each time the next is asked for.
 
+    Pages in ``told`` were done before: they are left out, and count as done in what is reported.
     ``switches`` gives the switch of the page about to begin: a fresh one where each page has its
     own deadline, always the same to stop them all. A page that cannot be read, or ran out of time,
     is an outcome and the next follows. Everything else ends the iteration: UsageError where a page
     is not there; ImageError where the document cannot be opened; LicenceError, also when a cap is
     reached between two pages; SchemaError, ModelError, LibraryError and StoppedError. What was
-    yielded before stands and is counted.
+    yielded before stands and is counted. ``fetched`` are seconds that went into fetching the
+    document before; they are told with the first page.
     """
-    _pass_gate(collaborators.analysis.licensing)
+    # How many pages it has is known only afterwards.
+    pass_gate(collaborators.analysis.licensing)
     with collaborators.documents.open(data, collaborators.limits) as document:
         pages = choose_pages(request.pages, document.page_count)
-        for done, page in enumerate(pages):
+        left = [page for page in pages if page not in told]
+        for done, page in enumerate(left, len(pages) - len(left)):
             hear = partial(_tell, listener, page, done, len(pages))
             hear(Progress("decode", 0, 0))
             switch = switches()
             switch.check()
             run = AnalysisRun(collaborators.analysis.schemas, request.analysis, switch, hear)
+            run.begin_earlier("fetch", fetched if page == left[0] else 0.0)
             reader = _PageReader(document, page, request, collaborators.analysis, run)
             yield _outcome(reader)
-
-
-def _pass_gate(licensing: Licensing) -> None:
-    """No licence, no look into the document. How many pages it has is known only afterwards."""
-    settle_pages(admit_pages(1, licensing), licensing, done=False)
 
 
 def _tell(

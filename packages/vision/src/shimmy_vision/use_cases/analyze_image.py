@@ -42,13 +42,16 @@ def analyze_image(
     collaborators: Collaborators,
     cancellation: Cancellation,
     listener: ProgressListener,
+    fetched: float = 0.0,
 ) -> dict[str, Any]:
     """Analyse the image file in ``data``; the result follows ``result_schema``.
 
+    ``fetched`` are seconds that went into fetching it before.
     Raises LicenceError, SchemaError, ImageError, ModelError, LibraryError or
     StoppedError; whatever the model writes is never an error.
     """
     run = AnalysisRun(collaborators.schemas, request, cancellation, listener)
+    run.begin_earlier("fetch", fetched)
 
     def analyse(granted: Granted) -> Analysed:
         run.begin(granted)

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shimmy_vision.domain.answer.analysis_plan import AnswerPass, plan_passes
-from shimmy_vision.domain.answer.analysis_request import AnalysisRequest, CustomQuestion
+from shimmy_vision.domain.answer.analysis_request import AnalysisRequest, callers_schema
 from shimmy_vision.domain.answer.answer_reading import read_answer
+from shimmy_vision.domain.answer.element_fusion import add_elements
 from shimmy_vision.domain.answer.layer_confirmation import settle_texts
 from shimmy_vision.domain.answer.prompts import compose_prompt
 from shimmy_vision.domain.answer.result import (
@@ -22,19 +23,20 @@ from shimmy_vision.domain.answer.result import (
     image_json,
     scale_warnings,
 )
-from shimmy_vision.domain.answer.sampling import GREEDY, SEEDED
+from shimmy_vision.domain.answer.sampling import sampling_rule
 from shimmy_vision.domain.image.activity import measure_activity
 from shimmy_vision.domain.image.image_plan import ImagePlan, Tile, plan_image
 from shimmy_vision.domain.image.text_merge import ReadText
 from shimmy_vision.domain.licence.access import Granted
 from shimmy_vision.domain.measure.measurements import measure_image
+from shimmy_vision.domain.web.web_page import WebPage
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.engine import Engine
 from shimmy_vision.ports.grammar import SchemaGrammar
 from shimmy_vision.ports.image_encoder import EncodedTile
 from shimmy_vision.ports.image_intake import DecodedImage
 from shimmy_vision.ports.progress import Progress, ProgressListener, Stage, Written
-from shimmy_vision.use_cases.compose_meta import DocumentPage, RunFacts, compose_meta
+from shimmy_vision.use_cases.compose_meta import DocumentPage, PageFacts, RunFacts, compose_meta
 from shimmy_vision.use_cases.generate_answer import AnswerOrder, GeneratedAnswer, generate_answer
 
 
@@ -53,13 +55,18 @@ class AnalysisRun:
     encodings_kept: int = 0
     answers: list[GeneratedAnswer] = field(default_factory=list)
 
+    def begin_earlier(self, stage: Stage, seconds: float) -> None:
+        """``seconds`` went into ``stage`` before the rest began."""
+        self.started -= seconds
+        self.add(stage, seconds)
+
     def begin(self, granted: Granted) -> None:
         """Note what the gate says, and check the caller's schema before anything is decoded."""
         self.notices = [Warning_(one.code, one.message) for one in granted.notices]
         self.warnings.extend(self.notices)
-        question = self.request.question
-        if isinstance(question, CustomQuestion) and question.schema is not None:
-            self.schemas.check(question.schema)
+        schema = callers_schema(self.request.question)
+        if schema is not None:
+            self.schemas.check(schema)
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:
@@ -80,10 +87,11 @@ def analyze_pixels(
     engine: Engine,
     granted: Granted,
     run: AnalysisRun,
-    page: DocumentPage | None = None,
+    page: PageFacts | None = None,
 ) -> dict[str, Any]:
-    """Measure and ask about ``image``, which may be a document's ``page`` with text of its own.
+    """Measure and ask about ``image``, which may be a document's ``page`` with text of its own, or
 
+    a web page with elements of its own.
     The result follows ``result_schema``. Raises UsageError, SchemaError, LibraryError or
     StoppedError; whatever the model writes is never an error.
     """
@@ -104,20 +112,21 @@ def analyze_pixels(
             seconds_total=time.perf_counter() - run.started,
             warnings=run.warnings,
             answers=run.answers,
-            document=page,
+            page=page,
             encodings_kept=run.encodings_kept,
             states_kept=sum(answer.state_kept for answer in run.answers),
         )
     )
-    return assemble_result(answered, texts, measured, meta)
+    result = assemble_result(answered, texts, measured, meta)
+    return add_elements(result, page.elements) if isinstance(page, WebPage) else result
 
 
 def _settle(
-    run: AnalysisRun, answered: list[Answered], page: DocumentPage | None
+    run: AnalysisRun, answered: list[Answered], page: PageFacts | None
 ) -> tuple[ReadText, ...]:
     """The text blocks: the page's own text where there is some, and what only the model read."""
-    layer = () if page is None or page.layer is None else page.layer.lines
-    settled = settle_texts(layer, collect_texts(answered))
+    layer = page.layer if isinstance(page, DocumentPage) else None
+    settled = settle_texts(() if layer is None else layer.lines, collect_texts(answered))
     if settled.doubtful:
         run.warnings.append(
             Warning_(
@@ -161,18 +170,21 @@ def _encode(
         run.listener(Progress("encode", number * slices + done, count * slices))
 
     with run.stage("encode"):
-        return engine.encoder.encode(
+        encoded = engine.encoder.encode(
             tile.box.crop(image.pixels), on_slice=on_slice, cancellation=run.cancellation
         )
+    run.encodings_kept += encoded.kept
+    return encoded
 
 
 def _answer(run: AnalysisRun, engine: Engine, one: AnswerPass, tile: EncodedTile) -> Answered:
     limits = run.request.limits
     order = AnswerOrder(
-        prompt=compose_prompt(engine.description.family, one.instructions),
+        model_sha256=engine.description.main_sha256,
+        prompt=compose_prompt(engine.description.family, one.turns),
         tile=tile,
         grammar=engine.grammars.compile(one.schema),
-        rule=GREEDY if limits.seed is None else SEEDED,
+        rule=sampling_rule(limits.seed, limits.temperature, limits.top_p),
         seed=limits.seed or 0,
         max_tokens=one.max_tokens,
         skip_forced=limits.skip_forced,

@@ -11,6 +11,7 @@ from shimmy_vision.domain.model.model_identity import ModelIdentity, check_model
 from shimmy_vision.domain.model.model_manifest import MANIFEST, ModelFile, ModelPin, find_pin
 from shimmy_vision.errors import ModelError
 from shimmy_vision.ports.cancellation import Cancellation
+from shimmy_vision.ports.engine_probe import EngineFiles
 from shimmy_vision.ports.model_files import ByteProgress, ModelFiles
 
 
@@ -40,6 +41,19 @@ class CheckedPair:
     identity: ModelIdentity
     main_sha256: str
     projector_sha256: str
+
+    @property
+    def engine_files(self) -> EngineFiles:
+        """What an engine is opened from."""
+        identity = self.identity
+        return EngineFiles(
+            self.main,
+            self.projector,
+            identity.family,
+            identity.synthetic,
+            self.main_sha256,
+            self.projector_sha256,
+        )
 
 
 def check_model_files(

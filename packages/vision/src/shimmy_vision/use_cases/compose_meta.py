@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias, assert_never
 
 from shimmy_vision.domain.answer.analysis_request import AnalysisRequest, StandardQuestion
 from shimmy_vision.domain.answer.result import Warning_
 from shimmy_vision.domain.image.text_layer import TextLayer
+from shimmy_vision.domain.web.web_page import WebPage
 from shimmy_vision.ports.engine import EngineDescription
 from shimmy_vision.ports.image_intake import ImageInfo
 from shimmy_vision.ports.progress import Stage
 from shimmy_vision.use_cases.generate_answer import GeneratedAnswer
 
-_STAGES: tuple[Stage, ...] = ("decode", "measure", "load", "encode", "prompt", "generate")
+_STAGES: tuple[Stage, ...] = ("fetch", "decode", "measure", "load", "encode", "prompt", "generate")
 
 _SYNTHETIC = Warning_(
     "model-synthetic",
@@ -32,11 +33,14 @@ class DocumentPage:
     layer: TextLayer | None
 
 
+PageFacts: TypeAlias = DocumentPage | WebPage
+
+
 @dataclass(frozen=True, slots=True)
 class RunFacts:
     """Everything known about a finished analysis; times in seconds.
 
-    ``document`` tells the page where it was one of a document; ``encodings_kept`` and
+    ``page`` tells of a document's page, or a web page; ``encodings_kept`` and
     ``states_kept`` how many of the image's tiles and of the model's states were there before.
     """
 
@@ -49,7 +53,7 @@ class RunFacts:
     seconds_total: float
     warnings: Sequence[Warning_]
     answers: Sequence[GeneratedAnswer]
-    document: DocumentPage | None = None
+    page: PageFacts | None = None
     encodings_kept: int = 0
     states_kept: int = 0
 
@@ -79,7 +83,7 @@ def compose_meta(facts: RunFacts) -> dict[str, Any]:
             "notes": list(facts.image.notes),
             **facts.image_plan,
         },
-        **({} if facts.document is None else {"document": _document(facts.document)}),
+        **_page(facts.page),
         "warnings": [{"code": one.code, "message": one.message} for one in warnings],
     }
     if facts.request.raw:
@@ -92,9 +96,24 @@ def stage_timings(seconds: Mapping[Stage, float]) -> dict[str, float]:
     return {f"{stage}_ms": _milliseconds(seconds.get(stage, 0)) for stage in _STAGES}
 
 
-def _document(one: DocumentPage) -> dict[str, Any]:
-    layer = {} if one.layer is None else {"text_layer": one.layer.state}
-    return {"page": one.page, "pages": one.pages, "dpi": one.dpi, **layer}
+def _page(one: PageFacts | None) -> dict[str, Any]:
+    match one:
+        case None:
+            return {}
+        case DocumentPage():
+            layer = {} if one.layer is None else {"text_layer": one.layer.state}
+            return {"document": {"page": one.page, "pages": one.pages, "dpi": one.dpi, **layer}}
+        case WebPage():
+            viewport = {
+                "width": one.width,
+                "height": one.height,
+                "device_scale": one.device_scale,
+            }
+            told = {"url": one.url, "title": one.title, "status": one.status}
+            seen = {"viewport": viewport, "full_page": one.full_page, "notes": list(one.notes)}
+            return {"page": told | seen}
+        case _:
+            assert_never(one)
 
 
 def _model(engine: EngineDescription) -> dict[str, Any]:

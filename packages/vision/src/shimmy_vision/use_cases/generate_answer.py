@@ -11,6 +11,7 @@ import numpy as np
 from shimmy_vision.domain.answer.answer_reading import Span
 from shimmy_vision.domain.answer.prompts import Prompt, Segment
 from shimmy_vision.domain.answer.sampling import SamplingRule, choose_token
+from shimmy_vision.domain.answer.state_key import state_key
 from shimmy_vision.errors import UsageError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.grammar import AnswerGrammar
@@ -20,8 +21,9 @@ from shimmy_vision.ports.language_model import LanguageModel
 
 @dataclass(frozen=True, slots=True)
 class AnswerOrder:
-    """What to generate and within which bounds."""
+    """What to generate and within which bounds; ``model_sha256`` is for what may be recalled."""
 
+    model_sha256: str
     prompt: Prompt
     tile: EncodedTile
     grammar: AnswerGrammar
@@ -80,19 +82,37 @@ def generate_answer(
 def _read_prompt(
     model: LanguageModel, order: AnswerOrder, answer: GeneratedAnswer, cancellation: Cancellation
 ) -> list[int]:
-    """Feed everything up to the image's last part; what is left joins the first forced run."""
+    """Feed everything up to the image's last part; what is left joins the first forced run.
+
+    Instructions and image are fed apart from each other, so that the same prompt is computed in
+    the same batches whether or not a part of it is recalled.
+    """
     model.reset()
-    pending = _tokens(model, order.prompt.before_image, first=True)
+    opening = _tokens(model, order.prompt.before_image, first=True)
     closing = _tokens(model, order.prompt.after_image, first=False)
-    answer.prompt_tokens = len(pending) + len(closing)
-    for part in order.tile:
+    answer.prompt_tokens = len(opening) + len(closing)
+    for part in order.tile.parts:
         match part:
             case MarkupTokens(tokens=tokens):
                 answer.prompt_tokens += len(tokens)
             case EmbeddingRows(rows=rows):
                 answer.image_rows += len(rows)
     _check_room(model, answer)
-    for part in order.tile:
+    memory = _Memory(model, order, opening, cancellation)
+    answer.state_kept = memory.recall_image()
+    if not answer.state_kept:
+        if not memory.recall_instructions():
+            model.evaluate_tokens(opening, cancellation)
+            memory.remember_instructions()
+        _feed_image(model, order.tile, cancellation)
+        memory.remember_image()
+    return _split_tail(order.tile)[1] + closing
+
+
+def _feed_image(model: LanguageModel, tile: EncodedTile, cancellation: Cancellation) -> None:
+    """Everything up to the last rows."""
+    pending: list[int] = []
+    for part in _split_tail(tile)[0]:
         match part:
             case MarkupTokens(tokens=tokens):
                 pending.extend(tokens)
@@ -100,7 +120,52 @@ def _read_prompt(
                 model.evaluate_tokens(pending, cancellation)
                 pending = []
                 model.evaluate_rows(part, cancellation)
-    return pending + closing
+
+
+def _split_tail(
+    tile: EncodedTile,
+) -> tuple[tuple[MarkupTokens | EmbeddingRows, ...], list[int]]:
+    """The parts up to the last rows, and the tokens after them."""
+    end, tail = len(tile.parts), list[int]()
+    while end and isinstance(part := tile.parts[end - 1], MarkupTokens):
+        tail, end = [*part.tokens, *tail], end - 1
+    return tile.parts[:end], tail
+
+
+class _Memory:
+    """What the model remembers of prompts; nothing where the tile has no digest."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        order: AnswerOrder,
+        opening: list[int],
+        cancellation: Cancellation,
+    ) -> None:
+        self._model, self._cancellation = model, cancellation
+        self._instructions = self._image = ""
+        if order.tile.digest:
+            self._instructions = state_key(order.model_sha256, opening)
+            self._image = state_key(order.model_sha256, opening, order.tile.digest)
+
+    def recall_instructions(self) -> bool:
+        return self._recall(self._instructions)
+
+    def recall_image(self) -> bool:
+        return self._recall(self._image)
+
+    def remember_instructions(self) -> None:
+        self._remember(self._instructions)
+
+    def remember_image(self) -> None:
+        self._remember(self._image)
+
+    def _recall(self, key: str) -> bool:
+        return bool(key) and self._model.recall(key, self._cancellation)
+
+    def _remember(self, key: str) -> None:
+        if key:
+            self._model.remember(key, self._cancellation)
 
 
 def _check_room(model: LanguageModel, answer: GeneratedAnswer) -> None:

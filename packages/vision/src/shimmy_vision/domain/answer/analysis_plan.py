@@ -7,6 +7,8 @@ from typing import Any, Literal, TypeAlias, assert_never
 
 from shimmy_vision.domain.answer import answer_schemas, prompts
 from shimmy_vision.domain.answer.analysis_request import (
+    ChatQuestion,
+    ChatTurn,
     CustomQuestion,
     Mode,
     Question,
@@ -25,14 +27,18 @@ _DEFAULT_TOKENS: dict[AnswerKind, int] = {
     "custom": 1024,
 }
 
+# Prompt, markup and ten slices of 64 rows take under 1,100 positions; see docs/architecture.md.
+_POSITIONS_BESIDES_ANSWER = 1536
+_CONTEXT_STEP = 1024
+
 
 @dataclass(frozen=True, slots=True)
 class AnswerPass:
-    """One generated answer: ``instructions`` about ``tile`` under ``schema``."""
+    """One generated answer: the reply to ``turns`` about ``tile`` under ``schema``."""
 
     kind: AnswerKind
     tile: Tile
-    instructions: str
+    turns: tuple[ChatTurn, ...]
     schema: dict[str, Any]
     max_tokens: int
 
@@ -43,9 +49,13 @@ def plan_passes(
     """Text is read tile by tile at full resolution; the scene is judged from the whole image."""
     match question:
         case CustomQuestion(prompt=prompt, schema=schema):
-            asked = prompt or prompts.FILL_SCHEMA
+            asked = prompts.instruct(prompt or prompts.FILL_SCHEMA)
             wanted = schema or answer_schemas.FREE_ANSWER
             return (_pass("custom", plan.overview, asked, wanted, max_tokens),)
+        case ChatQuestion(turns=turns, schema=schema):
+            # An empty schema is one, too: any JSON.
+            wanted = answer_schemas.CHAT_ANSWER if schema is None else schema
+            return (_pass("custom", plan.overview, turns, wanted, max_tokens),)
         case StandardQuestion(mode=mode):
             return _standard_passes(mode, plan, max_tokens)
         case _:
@@ -54,10 +64,10 @@ def plan_passes(
 
 def _standard_passes(mode: Mode, plan: ImagePlan, max_tokens: int | None) -> tuple[AnswerPass, ...]:
     def whole(kind: AnswerKind, instructions: str, schema: dict[str, Any]) -> AnswerPass:
-        return _pass(kind, plan.overview, instructions, schema, max_tokens)
+        return _pass(kind, plan.overview, prompts.instruct(instructions), schema, max_tokens)
 
     texts = tuple(
-        _pass("text", tile, prompts.TEXT, answer_schemas.TEXT_ANSWER, max_tokens)
+        _pass("text", tile, prompts.instruct(prompts.TEXT), answer_schemas.TEXT_ANSWER, max_tokens)
         for tile in plan.tiles
     )
     match mode:
@@ -78,20 +88,25 @@ def _standard_passes(mode: Mode, plan: ImagePlan, max_tokens: int | None) -> tup
 def _pass(
     kind: AnswerKind,
     tile: Tile,
-    instructions: str,
+    turns: tuple[ChatTurn, ...],
     schema: dict[str, Any],
     max_tokens: int | None,
 ) -> AnswerPass:
-    return AnswerPass(kind, tile, instructions, schema, max_tokens or _DEFAULT_TOKENS[kind])
+    return AnswerPass(kind, tile, turns, schema, max_tokens or _DEFAULT_TOKENS[kind])
 
 
-def largest_answer(question: Question, max_tokens: int | None) -> int:
-    """The most tokens any one answer may take, for sizing the context before loading."""
+def context_size(question: Question, max_tokens: int | None) -> int:
+    """How many positions hold prompt, image and any one answer, before anything is loaded."""
+    needed = _largest_answer(question, max_tokens) + _POSITIONS_BESIDES_ANSWER
+    return -(-needed // _CONTEXT_STEP) * _CONTEXT_STEP
+
+
+def _largest_answer(question: Question, max_tokens: int | None) -> int:
     if max_tokens is not None:
         return max_tokens
     kinds: tuple[AnswerKind, ...]
     match question:
-        case CustomQuestion():
+        case CustomQuestion() | ChatQuestion():
             kinds = ("custom",)
         case StandardQuestion(mode=mode):
             kinds = _kinds(mode)

@@ -26,16 +26,49 @@ class CustomQuestion:
     schema: dict[str, Any] | None = None
 
 
-Question: TypeAlias = StandardQuestion | CustomQuestion
+Role: TypeAlias = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatTurn:
+    """What one side said; where ``after_image`` is not None, the image stands after ``text``."""
+
+    role: Role
+    text: str
+    after_image: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatQuestion:
+    """A conversation about the image, which stands in exactly one of its ``turns``.
+
+    The reply to the last turn stands under ``answer``: a text, or what follows ``schema``.
+    """
+
+    turns: tuple[ChatTurn, ...]
+    schema: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if sum(turn.after_image is not None for turn in self.turns) != 1:
+            raise ValueError("a conversation is about one image")
+
+
+Question: TypeAlias = StandardQuestion | CustomQuestion | ChatQuestion
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerLimits:
-    """``max_tokens`` bounds each generated answer; None takes the mode's own bound."""
+    """``max_tokens`` bounds each generated answer; None takes the mode's own bound.
+
+    ``temperature`` and ``top_p`` as in ``SamplingRule``; None takes the best token without a
+    ``seed``, and the model's usual values with one.
+    """
 
     max_tokens: int | None = None
     seed: int | None = None
     skip_forced: bool = True
+    temperature: float | None = None
+    top_p: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +104,11 @@ class PageView:
     height: int = 800
     device_scale: float = 1.0
     full_page: bool = True
+
+
+def callers_schema(question: Question) -> dict[str, Any] | None:
+    """The schema that the caller brought, if any."""
+    return None if isinstance(question, StandardQuestion) else question.schema
 
 
 def reads_text(question: Question) -> bool:

@@ -53,11 +53,16 @@ def _confidence(start: int, end: int, spans: Sequence[Span]) -> float:
     return round(math.exp(sum(logs) / len(logs)), 4) if logs else 0.0
 
 
+def whole_characters(text: str) -> str:
+    """``text`` with U+FFFD in place of each half of a surrogate pair."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def _without_lone_surrogates(value: Any) -> Any:
     """JSON may spell half of a surrogate pair; UTF-8 output may not contain one."""
     match value:
         case str():
-            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            return whole_characters(value)
         case list():
             return [_without_lone_surrogates(item) for item in value]
         case dict():

@@ -48,3 +48,5 @@ TEXT_ANSWER = _record(text_blocks=TEXT_BLOCKS)
 LAYOUT_ANSWER = _record(layout=LAYOUT)
 BRIEF_ANSWER = _record(visual=DESCRIPTION)
 FREE_ANSWER: Schema = {"type": "string", "maxLength": 8000}
+# Bounded by tokens alone, so that a reply that is cut is always known to be.
+CHAT_ANSWER: Schema = {"type": "string"}

@@ -1,14 +1,17 @@
 """What the model is told, and how each MiniCPM-V version wants its turns marked.
 
-Instructions stand before the image, so that their state can be kept and reused
-for every image. Thinking is switched off: 4.5 can spend its whole budget on it.
+Our own instructions stand before the image, so that their state can be kept and reused
+for every image; a caller's conversation stands as it came. Thinking is switched off: 4.5 can
+spend its whole budget on it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
+from shimmy_vision.domain.answer.analysis_request import ChatTurn, Role
 from shimmy_vision.domain.model.model_family import ModelFamily
 
 
@@ -52,17 +55,55 @@ BRIEF = "Describe this image in two or three sentences. Answer in JSON."
 FILL_SCHEMA = "Fill in the requested fields from what is visible in this image. Answer in JSON."
 
 
-def compose_prompt(family: ModelFamily, instructions: str) -> Prompt:
-    """The turn for one image under ``instructions``."""
+_END = "<|im_end|>\n"
+
+
+def instruct(instructions: str) -> tuple[ChatTurn, ...]:
+    """A conversation of one turn: ``instructions``, then the image."""
+    return (ChatTurn("user", instructions, ""),)
+
+
+def compose_prompt(family: ModelFamily, turns: Sequence[ChatTurn]) -> Prompt:
+    """``turns``, one of which has the image, up to where the model's reply begins.
+
+    Text and image of a turn stand on lines of their own, as the model's authors join them.
+    """
+    at = next(number for number, turn in enumerate(turns) if turn.after_image is not None)
+    seen = turns[at]
+    asked = f"\n{seen.after_image}" if seen.after_image else ""
+    reply = Segment(f"{_END}{_start('assistant')}{_no_thinking(family)}", special=True)
     return Prompt(
         before_image=(
-            Segment("<|im_start|>user\n", special=True),
-            Segment(f"{instructions}\n", special=False),
+            *_said(turns[:at]),
+            Segment(_start(seen.role), special=True),
+            *_own(f"{seen.text}\n" if seen.text else ""),
         ),
-        after_image=(
-            Segment(f"<|im_end|>\n<|im_start|>assistant\n{_no_thinking(family)}", special=True),
-        ),
+        after_image=(*_own(asked), *_following(turns[at + 1 :]), reply),
     )
+
+
+def _said(turns: Sequence[ChatTurn]) -> Iterator[Segment]:
+    for turn in turns:
+        yield Segment(_start(turn.role), special=True)
+        yield from _own(turn.text)
+        yield Segment(_END, special=True)
+
+
+def _following(turns: Sequence[ChatTurn]) -> Iterator[Segment]:
+    """Each ends the turn before it; the last is ended where the reply begins."""
+    for turn in turns:
+        yield Segment(f"{_END}{_start(turn.role)}", special=True)
+        yield from _own(turn.text)
+
+
+def _start(role: Role) -> str:
+    return f"<|im_start|>{role}\n"
+
+
+def _own(text: str) -> Iterator[Segment]:
+    """The caller's words, or nothing."""
+    if text:
+        yield Segment(text, special=False)
 
 
 def _no_thinking(family: ModelFamily) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias, assert_never
 
 from shimmy_vision.domain.answer.analysis_request import (
+    ChatQuestion,
     CustomQuestion,
     Mode,
     Question,
@@ -38,6 +39,10 @@ def _described(schema: Schema, description: str) -> Schema:
     return {**schema, "description": description}
 
 
+def _or_null(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
 _BOX = _described(
     _record(x=_COUNT, y=_COUNT, width=_SIZE, height=_SIZE),
     "Pixels of the original image after EXIF orientation; origin top left.",
@@ -63,11 +68,52 @@ _TEXT_BLOCKS = _list(
         ),
     )
 )
+_WHERE = {
+    "selector": _described(_TEXT, "A CSS selector that finds this element and no other."),
+    "roots": _described(
+        _list(_record(kind={"enum": ["frame", "shadow"]}, selector=_TEXT)),
+        "Where the selector holds inside frames or shadow trees: the way there, outermost first.",
+    ),
+}
+_RATIO: Schema = {"type": "number", "minimum": 1, "maximum": 21}
+_DOM_MAP = _described(
+    _list(
+        _record(
+            ("roots",),
+            tag=_TEXT,
+            role=_described(_TEXT, "As assistive technology gets it."),
+            name=_described(_TEXT, "As assistive technology gets it."),
+            text=_described(_TEXT, "What is written in it."),
+            **_WHERE,
+            box=_BOX,
+            attributes={"type": "object", "additionalProperties": _TEXT},
+            foreground=_or_null(_COLOUR),
+            background=_or_null(_COLOUR),
+            contrast=_or_null(_RATIO),
+            compliant=_described(
+                _or_null({"type": "boolean"}),
+                "Whether the contrast is what WCAG 2 AA asks for text of its size; null where "
+                "unknown or nothing is asked.",
+            ),
+        )
+    ),
+    "Only for a web page: its visible interactive elements, from the document itself.",
+)
 _LAYOUT = _record(
     theme=_described({"enum": ["light", "dark", "mixed"]}, "Measured from the pixels."),
     regions=_list(_record(("box",), name=_TEXT, description=_TEXT, box=_TILE_BOX)),
     key_ui_elements=_list(
-        _record(("box",), name=_TEXT, element_type={"enum": list(ELEMENT_TYPES)}, box=_TILE_BOX)
+        _record(
+            ("box", "source", "selector", "roots"),
+            name=_TEXT,
+            element_type={"enum": list(ELEMENT_TYPES)},
+            box=_described(_BOX, "As of regions; where source is dom, the element itself."),
+            source=_described(
+                {"enum": ["model", "dom"]},
+                "Of web pages only: seen by the model alone, or found in the page too.",
+            ),
+            **_WHERE,
+        )
     ),
 )
 _VISUAL = _record(
@@ -100,7 +146,7 @@ _TILE = _record(
     slices=_SIZE,
 )
 _META = _record(
-    ("document", "raw"),
+    ("document", "page", "raw"),
     model=_record(
         family={"enum": ["2.6", "4.0", "4.5", "4.6"]},
         name=_TEXT,
@@ -113,6 +159,7 @@ _META = _record(
     mode={"enum": ["full", "ocr", "layout", "brief", "custom"]},
     duration_ms=_MILLISECONDS,
     timings=_record(
+        fetch_ms=_MILLISECONDS,
         decode_ms=_MILLISECONDS,
         measure_ms=_MILLISECONDS,
         load_ms=_MILLISECONDS,
@@ -164,6 +211,24 @@ _META = _record(
         ),
         "Only for a page of a document; boxes are in pixels of its rendering.",
     ),
+    page=_described(
+        _record(
+            url=_described(_TEXT, "Where the page was found in the end; without credentials."),
+            title=_TEXT,
+            status=_described(_or_null({"type": "integer"}), "The HTTP status it came with."),
+            viewport=_described(
+                _record(
+                    width=_SIZE,
+                    height=_SIZE,
+                    device_scale={"type": "number", "exclusiveMinimum": 0},
+                ),
+                "In CSS pixels; device_scale pixels of the picture are one of them.",
+            ),
+            full_page=_described({"type": "boolean"}, "False: what the viewport shows first."),
+            notes=_described(_list(_TEXT), "What was cut, refused or given up, in words."),
+        ),
+        "Only for a web page; boxes are in pixels of its picture.",
+    ),
     warnings=_list(_record(code=_TEXT, message=_TEXT)),
     raw=_described(_list(_TEXT), "The model's own words, with --raw."),
 )
@@ -174,6 +239,8 @@ def result_schema(question: Question) -> Schema:
     match question:
         case CustomQuestion(schema=schema):
             title, parts = "custom", {"answer": schema or _TEXT}
+        case ChatQuestion(schema=schema):
+            title, parts = "custom", {"answer": _TEXT if schema is None else schema}
         case StandardQuestion(mode=mode):
             title, parts = mode, _parts(mode)
         case _:
@@ -181,7 +248,7 @@ def result_schema(question: Question) -> Schema:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"Shimmy Vision result, mode {title}",
-        **_record(**parts, meta=_META),
+        **_record(("dom_map",), **parts, dom_map=_DOM_MAP, meta=_META),
     }
 
 

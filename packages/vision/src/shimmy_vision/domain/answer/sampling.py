@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,16 @@ _EXTREME = 1e30  # stands for infinite scores, and is still finite when divided
 GREEDY = SamplingRule()
 # The values MiniCPM-V's authors publish for its examples.
 SEEDED = SamplingRule(temperature=0.7)
+
+
+def sampling_rule(seed: int | None, temperature: float | None, top_p: float | None) -> SamplingRule:
+    """The caller's wishes; else the best token, or with a seed what the authors advise."""
+    usual = GREEDY if seed is None else SEEDED
+    return replace(
+        usual,
+        temperature=usual.temperature if temperature is None else temperature,
+        top_p=usual.top_p if top_p is None else top_p,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,10 +39,9 @@ def read_model_request(word: str | None) -> ModelRequest:
     """
     if not word:
         return AnyModel()
-    wanted = word.lower().removeprefix("minicpm-v").strip("-_ v").replace("_", ".")
-    for family in FAMILIES:
-        if wanted in (family, family.removesuffix(".0")):
-            return PinnedModel(family)
+    family = family_of(word)
+    if family is not None:
+        return PinnedModel(family)
     if "/" in word or "\\" in word or word.startswith(".") or word.endswith(".gguf"):
         return ModelFolder(word)
     raise UsageError(
@@ -50,6 +49,12 @@ def read_model_request(word: str | None) -> ModelRequest:
         f"There is no MiniCPM-V version '{word}'.",
         hint=f"Use one of {', '.join(FAMILIES)}, or a folder: --model ./my-models/",
     )
+
+
+def family_of(word: str) -> ModelFamily | None:
+    """The version that is meant by a name as people write it, like ``MiniCPM-V-4_6``."""
+    wanted = word.lower().removeprefix("minicpm-v").strip("-_ v").replace("_", ".")
+    return next((one for one in FAMILIES if wanted in (one, one.removesuffix(".0"))), None)
 
 
 def pick_pair(names: Sequence[str]) -> tuple[str, str] | None:

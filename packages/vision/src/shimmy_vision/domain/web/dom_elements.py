@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias, cast
 
 from shimmy_vision.domain.image.pixels import Box
 from shimmy_vision.domain.measure.colour import Rgb, hex_of
+from shimmy_vision.domain.web.legibility import is_legible
 from shimmy_vision.domain.web.painted_colours import Layer, PaintedColours, Rgba, painted_colours
 
 RootKind: TypeAlias = Literal["frame", "shadow"]
@@ -41,7 +42,9 @@ class DomElement:
     ``selector`` finds exactly this element in the root that ``roots`` lead to from the page's
     document, outermost first. ``box`` is in pixels of the screenshot. ``foreground`` and
     ``background`` (``#rrggbb``) are composited; they and ``contrast`` (1…21) are None where an
-    image lies behind.
+    image lies behind. ``compliant`` tells whether the contrast is what WCAG 2 AA requires of the
+    element's text; None where that is unknown, and where nothing is required: there is no text, or
+    the element is disabled.
     """
 
     tag: str
@@ -55,6 +58,7 @@ class DomElement:
     foreground: str | None
     background: str | None
     contrast: float | None
+    compliant: bool | None = None
 
 
 def read_elements(report: object, width: int, height: int) -> tuple[DomElement, ...]:
@@ -85,6 +89,7 @@ def _read_element(fields: object, width: int, height: int) -> DomElement | None:
         foreground=_hex(colours.foreground),
         background=_hex(colours.background),
         contrast=colours.ratio,
+        compliant=_judge_contrast(fields, colours),
     )
 
 
@@ -141,6 +146,19 @@ def _read_colours(fields: Mapping[str, Any]) -> PaintedColours:
     layers = [_layer(layer) for layer in listed[:_MOST_LAYERS]]
     known = [layer for layer in layers if layer is not None]
     return painted_colours(text, known, canvas) if len(known) == len(listed) else unknown
+
+
+def _judge_contrast(fields: Mapping[str, Any], colours: PaintedColours) -> bool | None:
+    font = _numbers(fields.get("font"), 2)
+    if font is None or colours.foreground is None or colours.background is None:
+        return None
+    attributes = _read_attributes(fields.get("attributes"))
+    if "disabled" in attributes or attributes.get("aria-disabled") == "true":
+        return None
+    letters = (fields.get("text"), attributes.get("placeholder"))
+    if not any(isinstance(one, str) and any(map(str.isalnum, one)) for one in letters):
+        return None
+    return is_legible(colours.foreground, colours.background, *font)
 
 
 def _layer(fields: object) -> Layer | None:

@@ -1,0 +1,149 @@
+"""One job on its way through engine processes: perhaps more than one, as they may die under it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+
+from shimmy_vision.adapters.engine_child import Line
+from shimmy_vision.adapters.worker_frames import Frame
+from shimmy_vision.adapters.worker_messages import job_frame
+from shimmy_vision.errors import DeadlineError, LibraryError
+from shimmy_vision.ports.analyst import (
+    DocumentJob,
+    ImageJob,
+    Job,
+    JobEvent,
+    JobListener,
+    PageOutcome,
+    Restarted,
+    UrlJob,
+)
+from shimmy_vision.ports.cancellation import Cancellation, stop_error
+from shimmy_vision.ports.progress import PageProgress, PageWritten, Progress, Stage, Written
+
+# Nobody looks at the clock more often than this.
+_SHORTEST = 0.02
+
+
+@dataclass(eq=False, slots=True)
+class Errand:
+    """``job`` None only prepares. ``stop_seconds`` is how long a stop may go unanswered, and a page
+
+    may take beyond its time. ``verdict`` is set where the job killed its process.
+    """
+
+    job: Job | None
+    cancellation: Cancellation
+    listener: JobListener
+    stop_seconds: float
+    line: Line = field(default_factory=Line)
+    verdict: LibraryError | None = None
+    _begun: bool = False
+    _stage: Stage | None = None
+    _page: int | None = None
+    _told: set[int] = field(default_factory=set)
+    _pages: int | None = None
+    _since: float = 0.0
+    _stopped: float | None = None
+    _failure: BaseException | None = None
+
+    def begin(self) -> Frame:
+        """What to send to a new child, whose answers come on a new ``line``."""
+        self.line, self._stage, self._page = Line(), None, None
+        self._since = time.monotonic()
+        if self._begun:
+            self._tell(Restarted())
+        self._begun = True
+        match self.job:
+            case None:
+                return Frame({"do": "prepare"})
+            case ImageJob():
+                return job_frame(self.job)
+            case DocumentJob() | UrlJob():
+                told = self.job.told | self._told
+                return job_frame(replace(self.job, told=told))
+
+    @property
+    def all_told(self) -> bool:
+        """Whether every page has its outcome: nothing is left to be done."""
+        already = self.job.told if isinstance(self.job, DocumentJob | UrlJob) else ()
+        return self._pages is not None and len({*already, *self._told}) >= self._pages
+
+    @property
+    def failed(self) -> bool:
+        """Whether its own listener failed, so that it should stop."""
+        return self._failure is not None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was asked to stop, and not only out of its page's time."""
+        return self._stopped is not None
+
+    @property
+    def deaf(self) -> bool:
+        """Whether it is where nothing can be stopped: waiting for the licence server or the
+
+        model. Both end by themselves.
+        """
+        return self._stage in (None, "load")
+
+    def note_stop(self) -> None:
+        """From now on the child should answer soon."""
+        if self._stopped is None:
+            self._stopped = time.monotonic()
+
+    def patience(self) -> float | None:
+        """For how many seconds from now the child may be silent; None for ever."""
+        ends = []
+        if self._stopped is not None:
+            ends.append(self._stopped + self.stop_seconds)
+        if isinstance(self.job, DocumentJob | UrlJob) and self.job.page_seconds is not None:
+            ends.append(self._since + self.job.page_seconds + self.stop_seconds)
+        return max(_SHORTEST, min(ends) - time.monotonic()) if ends else None
+
+    def wait_on(self) -> None:
+        """Begin to count anew."""
+        self._since = time.monotonic()
+
+    def check_listener(self) -> None:
+        """Raise what its listener raised, if it did."""
+        if self._failure is not None:
+            raise self._failure
+
+    def check(self) -> None:
+        """Raise what stopped it, if anything did."""
+        self.check_listener()
+        self.cancellation.check()
+
+    def hear(self, event: JobEvent) -> None:
+        """Note where the job is, and tell its listener."""
+        match event:
+            case Progress(stage=stage):
+                self._stage = stage
+            case PageProgress(page=page, total=total, within=within):
+                self._stage, self._pages = within.stage, total
+                if page != self._page:
+                    self._page, self._since = page, time.monotonic()
+            case PageOutcome(page=page):
+                self._told.add(page)
+                self._since = time.monotonic()
+            case Written() | PageWritten() | Restarted():
+                pass
+        self._tell(event)
+
+    def give_page_up(self) -> None:
+        """Tell that the page ran out of its time. Raises DeadlineError where no page had begun."""
+        error = stop_error("deadline")
+        assert isinstance(error, DeadlineError)  # noqa: S101 - for the type alone
+        if self._page is None:
+            raise error
+        self.hear(PageOutcome(self._page, None, error))
+
+    def _tell(self, event: JobEvent) -> None:
+        if self._failure is not None:
+            return
+        try:
+            self.listener(event)
+        except BaseException as error:  # noqa: BLE001 - raised once the child has stopped
+            self._failure = error

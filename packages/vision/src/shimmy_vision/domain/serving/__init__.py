@@ -1,0 +1,1 @@
+"""What is promised to programs that the server calls."""

@@ -1,0 +1,22 @@
+"""What the native library says of itself and its GPUs, for ``shimmy doctor``."""
+
+from __future__ import annotations
+
+from shimmy_vision.domain.diagnosis import Finding, judge_library
+from shimmy_vision.errors import LibraryError
+from shimmy_vision.ports.cancellation import Cancellation
+from shimmy_vision.ports.engine_probe import EngineProbe
+
+
+def inspect_library(probe: EngineProbe) -> tuple[tuple[Finding, ...], int | None]:
+    """The findings, and the memory in bytes of the largest GPU. What is wrong is no error here."""
+    try:
+        report = probe.describe_library(Cancellation())
+    except LibraryError as error:
+        return judge_library("", "", str(error), error.hint), None
+    gpus = tuple(
+        Finding("GPU", "ok", f"{gpu.description}, {gpu.total_memory / 1e9:.0f} GB")
+        for gpu in report.gpus
+    )
+    library = judge_library(report.build, report.system_info, "", "")
+    return (*library, *gpus), max((gpu.total_memory for gpu in report.gpus), default=None)
