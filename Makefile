@@ -25,7 +25,7 @@ check: dev ## style, types, architecture and lock files
 bench: dev ## measure: forced tokens, the licence gate, shimmy serve beside a plain loop, the store
 	$(BIN)/python benchmarks/forced_tokens.py
 	$(BIN)/python benchmarks/gate.py
-	$(BIN)/python benchmarks/serving.py --write
+	$(BIN)/python benchmarks/server_speed.py --write
 	$(BIN)/python benchmarks/store_latency.py
 
 soak: dev ## a thousand analyses in one process: memory must stay flat

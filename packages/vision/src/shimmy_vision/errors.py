@@ -39,6 +39,12 @@ class ShimmyError(Exception):
     def __str__(self) -> str:
         return f"{self.message} ({self.code})"
 
+    def again(self) -> ShimmyError:
+        """The same, to be raised on another thread: each gathers a trace of its own."""
+        return error_of_kind(
+            kind_of(self), self.code, self.message, hint=self.hint, retryable=self.retryable
+        )
+
 
 class UsageError(ShimmyError):
     """The command or request itself is wrong."""
@@ -130,9 +136,7 @@ def kind_of(error: ShimmyError) -> str:
     return next(name for name, kind in _KINDS.items() if kind is type(error))
 
 
-def error_of_kind(
-    kind: str, code: str, message: str, *, hint: str, retryable: bool
-) -> ShimmyError:
+def error_of_kind(kind: str, code: str, message: str, *, hint: str, retryable: bool) -> ShimmyError:
     """An error as ``kind_of`` and its fields tell it; of an unknown kind it is a ShimmyError."""
     found = _KINDS.get(kind, ShimmyError)
     raised: ShimmyError = found.__new__(found)

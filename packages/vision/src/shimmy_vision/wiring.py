@@ -74,13 +74,14 @@ from shimmy_vision.use_cases.analyze_image import Collaborators, analyze_image
 from shimmy_vision.use_cases.analyze_url import analyze_url
 from shimmy_vision.use_cases.analyze_web_page import WebCollaborators
 from shimmy_vision.use_cases.check_model_files import CheckOptions
+from shimmy_vision.use_cases.check_ready import check_ready
 from shimmy_vision.use_cases.exercise_engine import exercise_engine
 from shimmy_vision.use_cases.inspect_library import inspect_library
 from shimmy_vision.use_cases.inspect_licence import inspect_licence
 from shimmy_vision.use_cases.inspect_models import inspect_models
+from shimmy_vision.use_cases.list_served import list_served
 from shimmy_vision.use_cases.locate_model import LocateCollaborators, locate_model
 from shimmy_vision.use_cases.open_engine import EngineParts, open_engine
-from shimmy_vision.use_cases.pass_gate import pass_gate
 from shimmy_vision.use_cases.prepare_engine import prepare_engine
 from shimmy_vision.use_cases.pull_model import PullCollaborators
 from shimmy_vision.use_cases.report_pages import report_pages
@@ -349,18 +350,17 @@ def analyst(settings: Settings, order: VisionOrder, jobs: int) -> Iterator[Engin
 @contextmanager
 def serving(settings: Settings, order: VisionOrder, jobs: int) -> Iterator[Serving]:
     """Everything that ``shimmy serve`` works with."""
-    with (
-        licensing(settings, order.licence) as licences,
-        analyst(settings, order, jobs) as opened,
-    ):
-
-        def check_ready() -> None:
-            pass_gate(licences)
-            if opened.status().model is None:
-                # Quick: digests of files that have not changed are kept.
-                _locate(settings, replace(order, verify=False), Cancellation())
-
-        yield Serving(opened, check_ready, licences)
+    given = order.licence
+    with licensing(settings, given) as licences, analyst(settings, order, jobs) as opened:
+        # Quick: digests of files that have not changed are kept.
+        locate = partial(_locate, settings, replace(order, verify=False), Cancellation())
+        yield Serving(
+            analyst=opened,
+            check_ready=partial(check_ready, licences, opened, locate),
+            list_models=partial(list_served, locate),
+            licences=partial(licensing, settings, given),
+            post=guarded_web(settings.allow_urls, offline=settings.offline).post,
+        )
 
 
 def describe_library_here(directory: Path) -> str:

@@ -97,7 +97,7 @@ def test_help_is_quick_and_light(environment: dict[str, str]) -> None:
     assert min(times) < 0.3
 
 
-@pytest.mark.parametrize("command", ["vision", "license", "models", "schema", "doctor"])
+@pytest.mark.parametrize("command", ["vision", "mcp", "license", "models", "schema", "doctor"])
 def test_every_command_has_help(shimmy: Run, command: str) -> None:
     done = shimmy(command, "--help")
     assert done.returncode == 0

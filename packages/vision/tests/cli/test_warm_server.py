@@ -36,7 +36,7 @@ from shimmy_vision.ports.analyst import DocumentJob, ImageJob, Job, JobListener,
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.progress import PageProgress, Progress, Written
 from shimmy_vision.server.app import create_app
-from shimmy_vision.server.service import LocalOffer, ServerOptions
+from shimmy_vision.server.app_state import LocalOffer, ServerOptions
 from shimmy_vision.settings import digest_settings, read_settings
 
 PNG = b"\x89PNG\r\n\x1a\nrest"

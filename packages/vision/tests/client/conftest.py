@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from client_faces import AsyncFace, Face, SyncFace
-
 from serving import Play, PlayedAnalyst, serve
+
 from shimmy_vision.server.app import create_app
-from shimmy_vision.server.service import OpenLicences, ServerOptions
+from shimmy_vision.server.app_state import OpenLicences, ServerOptions
 
 OpenServer = Callable[..., tuple[str, PlayedAnalyst]]
 

@@ -13,8 +13,8 @@ import pytest
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from hypothesis import given
 from hypothesis import strategies as st
-
 from serving import PlayedAnalyst
+
 from shimmy_vision.client import CallbackRefused, answers, check_callback
 from shimmy_vision.client.answers import ErrorRecord
 from shimmy_vision.client.event_stream import EventStream
@@ -28,9 +28,9 @@ from shimmy_vision.domain.answer.analysis_request import (
 from shimmy_vision.domain.answer.result_schema import result_schema
 from shimmy_vision.domain.serving.callback_signature import sign_callback
 from shimmy_vision.server.app import create_app
+from shimmy_vision.server.app_state import ServerOptions
 from shimmy_vision.server.describing import ERROR_SCHEMA
 from shimmy_vision.server.docs_routes import describe_api
-from shimmy_vision.server.service import ServerOptions
 
 DESCRIBED = describe_api(create_app(PlayedAnalyst(lambda *_: {}), ServerOptions(), lambda: None))
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 
+import jsonschema
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shimmy_vision.domain.answer.analysis_request import CustomQuestion
 from shimmy_vision.domain.answer.answer_reading import Span, read_answer
 from shimmy_vision.domain.answer.prompts import compose_prompt, instruct
+from shimmy_vision.domain.answer.result_schema import result_schema
 from shimmy_vision.domain.answer.sampling import GREEDY, SamplingRule, choose_token
 from shimmy_vision.domain.image.file_kind import recognise_file
 from shimmy_vision.domain.model.download import (
@@ -229,3 +232,17 @@ def test_what_is_no_image_is_named(data: bytes, named: str) -> None:
     assert not kind.pillow
     assert named in kind.name
     assert kind.hint
+
+
+def test_a_callers_schema_may_refer_to_its_own_parts() -> None:
+    own = {
+        "$defs": {"name": {"type": "string", "minLength": 2}},
+        "type": "object",
+        "properties": {"who": {"$ref": "#/$defs/name"}},
+    }
+    schema = result_schema(CustomQuestion(None, own))
+    answers = schema["properties"]["answer"]
+    root = {**schema, "required": ["answer"], "properties": {"answer": answers}}
+    jsonschema.validate({"answer": {"who": "me"}}, root)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"answer": {"who": "x"}}, root)

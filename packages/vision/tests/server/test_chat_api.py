@@ -36,10 +36,10 @@ from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.engine import EngineDescription
 from shimmy_vision.ports.progress import PageProgress, Progress, Written
 from shimmy_vision.server.app import create_app
+from shimmy_vision.server.app_state import ServerOptions
 from shimmy_vision.server.chat_bodies import ChatCompletion
 from shimmy_vision.server.guard import GuardRules, digest_key
 from shimmy_vision.server.orders import OrderLimits
-from shimmy_vision.server.service import ServerOptions
 
 PNG = b"\x89PNG\r\n\x1a\nrest"
 

@@ -29,10 +29,10 @@ from shimmy_vision.ports.analyst import Job, JobListener, PageOutcome, Restarted
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.progress import PageProgress, Progress
 from shimmy_vision.server.app import create_app
+from shimmy_vision.server.app_state import ServerOptions
 from shimmy_vision.server.callbacks import Callbacks
 from shimmy_vision.server.guard import GuardRules, digest_key
 from shimmy_vision.server.jobs import JobLimits
-from shimmy_vision.server.service import ServerOptions
 
 PNG = b"\x89PNG\r\n\x1a\nrest"
 ENCODED = base64.b64encode(PNG).decode()
@@ -310,6 +310,26 @@ def test_only_so_many_are_kept(open_server: Open) -> None:
     assert server.refusal(first) == (404, "job-unknown"), "the oldest that is finished"
     assert server.finished(third)["status"] == "done"
     assert server.show(second)["status"] == "done"
+
+
+def test_who_is_still_to_be_told_is_kept_longer_than_the_others(
+    open_server: Open, site: Site
+) -> None:
+    receiver = Receiver(site, *[503] * 10)
+    waiting = _allowing(site.place, waits=(3600.0,))
+    server = open_server(callbacks=waiting, jobs=JobLimits(number=2))
+    telling = server.order(callback_url=receiver.url)
+    server.until(telling, lambda told: told["callback"]["code"] == "http-503")
+    plain = server.order()
+    server.finished(plain)
+    server.finished(server.order())
+    assert server.refusal(plain) == (404, "job-unknown")
+    assert server.show(telling)["callback"]["status"] == "delivering"
+    again = server.order(callback_url=receiver.url)
+    server.until(again, lambda told: told["callback"]["code"] == "http-503")
+    server.finished(server.order())
+    assert server.refusal(telling) == (404, "job-unknown"), "but it does not keep others out"
+    server.client.delete(again["url"])
 
 
 def test_results_are_kept_for_a_while_only(open_server: Open) -> None:

@@ -15,8 +15,8 @@ from licence_world import Customer, Shop, open_shop
 from serving import PlayedAnalyst, serve
 
 from shimmy_vision.server.app import create_app
+from shimmy_vision.server.app_state import OpenLicences, ServerOptions
 from shimmy_vision.server.guard import GuardRules, digest_key
-from shimmy_vision.server.service import OpenLicences, ServerOptions
 from shimmy_vision.use_cases.activate_licence import activate_licence
 from shimmy_vision.use_cases.admit_pages import admit_pages
 from shimmy_vision.use_cases.settle_pages import settle_pages
@@ -258,12 +258,12 @@ def test_every_answer_is_as_the_description_says(
 
     check("POST", VALIDATE)
     check("GET", USAGE, 401)
-    for plan in ("developer", "enterprise"):
-        sold = shop.sell(plan)
+    limited, unlimited = shop.sell("developer"), shop.sell("enterprise")
+    for sold in (limited, unlimited):
         _activate(customer, sold.key)
         check("POST", VALIDATE)
         check("GET", USAGE)
-    shop.act(sold, "suspend")
+    shop.act(unlimited, "suspend")
     api.validate(refresh=True)
     check("POST", VALIDATE)
     check("GET", USAGE)

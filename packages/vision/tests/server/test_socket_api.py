@@ -21,9 +21,9 @@ from shimmy_vision.ports.analyst import DocumentJob, ImageJob, Job, JobListener,
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.progress import Progress, Written
 from shimmy_vision.server.app import create_app
+from shimmy_vision.server.app_state import ServerOptions
 from shimmy_vision.server.guard import GuardRules, digest_key
 from shimmy_vision.server.orders import OrderLimits
-from shimmy_vision.server.service import ServerOptions
 
 PNG = b"\x89PNG\r\n\x1a\nrest"
 ENCODED = base64.b64encode(PNG).decode()

@@ -28,9 +28,9 @@ from shimmy_vision.ports.analyst import (
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.progress import Progress, Written
 from shimmy_vision.server.app import create_app
+from shimmy_vision.server.app_state import ServerOptions
 from shimmy_vision.server.guard import GuardRules, digest_key
 from shimmy_vision.server.orders import OrderLimits
-from shimmy_vision.server.service import ServerOptions
 
 PNG = b"\x89PNG\r\n\x1a\nrest"
 ENCODED = base64.b64encode(PNG).decode()
@@ -473,7 +473,7 @@ def test_a_stop_finishes_what_is_under_way_and_takes_no_more() -> None:
             clients.callback(server.client.close)
             line = clients.enter_context(asking(server))
             assert gate.begun.acquire(timeout=10)
-            app.state.service.line.stop()
+            app.state.shimmy.line.stop()
             refused = server.post(json={"image": ENCODED})
             assert (refused.status_code, refused.json()["error"]["code"]) == (
                 503,

@@ -46,7 +46,7 @@ const a = "{a}", tries = [
   () => new Worker(URL.createObjectURL(new Blob([`fetch("${{a}}/worker", {{mode: "no-cors"}});
       try {{ importScripts("${{a}}/importscripts") }} catch {{}}`]))),
   () => new SharedWorker("/worker.js"),
-  () => navigator.serviceWorker.register("/service.js").then((one) => one.update()),
+  () => navigator.serviceWorker.register("/state.js").then((one) => one.update()),
   () => open(a + "/popup"),
   () => document.getElementById("ping").click(),
   () => new WebTransport("https://{place}/transport").closed.catch(() => 0),
@@ -107,6 +107,6 @@ def hostile_pages(port: int) -> dict[str, str | tuple[int, dict[str, str], bytes
         "<script>document.forms[0].submit()</script>",
         "/moving": f'<script>location = "http://{place}/location"</script>',
         "/worker.js": (200, script, work.format("sharedworker").encode()),
-        "/service.js": (200, script, work.format("serviceworker").encode()),
+        "/state.js": (200, script, work.format("serviceworker").encode()),
         "/download": (200, {"Content-Disposition": "attachment"}, b"x"),
     }

@@ -86,7 +86,7 @@ def test_no_way_out_of_a_page_reaches_loopback(site: Site, canary: Canary, brows
     assert capture.final_url == site.url + "/#"  # where the click on the ping led
     refused = next(note for note in capture.notes if "refused" in note)
     assert "127.0.0.1 is not a public address (loopback)" in refused
-    assert "/service.js" not in site.seen
+    assert "/state.js" not in site.seen
 
 
 def test_the_same_page_reaches_it_where_that_is_allowed(

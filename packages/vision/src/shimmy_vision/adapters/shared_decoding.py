@@ -260,6 +260,4 @@ class SharedDecoding:
                 self._pending.remove(order)
             self._awaited.pop(order.sequence, None)
             # One each: they are raised, and gather their traces, on different threads.
-            order.ticket.fail(
-                LibraryError(error.code, error.message, hint=error.hint, retryable=error.retryable)
-            )
+            order.ticket.fail(error.again())

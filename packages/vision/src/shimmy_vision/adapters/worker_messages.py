@@ -88,7 +88,7 @@ def job_of(frame: Frame) -> Job:
             request, seconds, told = _paged_of(fields)
             return UrlJob(fields["url"], request, PageView(**fields["view"]), seconds, told)
         case _:
-            raise PipeBrokenError("job-unknown")
+            raise PipeBrokenError("frame-job-unknown")
 
 
 def _paged_fields(job: DocumentJob | UrlJob) -> dict[str, Any]:

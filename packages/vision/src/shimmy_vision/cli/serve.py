@@ -11,7 +11,7 @@ from shimmy_vision.cli.exit_codes import OK
 from shimmy_vision.errors import UsageError
 
 if TYPE_CHECKING:
-    from shimmy_vision.server.service import ServerOptions
+    from shimmy_vision.server.app_state import ServerOptions
     from shimmy_vision.settings import Settings
 
 PORT = 8750
@@ -74,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
     from shimmy_vision.domain.answer.analysis_request import AnalysisRequest, AnswerLimits
     from shimmy_vision.ports.cache_limits import split_cache
     from shimmy_vision.server.app import create_app
+    from shimmy_vision.server.callbacks import Callbacks
     from shimmy_vision.settings import read_settings
 
     settings = read_settings()
@@ -93,7 +94,14 @@ def run(args: argparse.Namespace) -> int:
     )
     socket = None if args.no_socket else settings.local_socket
     with wiring.serving(settings, order, options.slots) as parts:
-        app = create_app(parts.analyst, options, parts.check_ready)
+        app = create_app(
+            parts.analyst,
+            options,
+            parts.check_ready,
+            list_models=parts.list_models,
+            callbacks=Callbacks(parts.post, settings.callback_secret),
+            licences=parts.licences,
+        )
         places = Places(args.host, args.port, socket)
         longest = options.rules.max_body
         serve_app(app, places, options.drain_seconds, longest_message=longest)
@@ -101,9 +109,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _options(args: argparse.Namespace, settings: Settings) -> ServerOptions:
+    from shimmy_vision.server.app_state import LocalOffer, ServerOptions
     from shimmy_vision.server.guard import GuardRules, digest_key
     from shimmy_vision.server.orders import OrderLimits
-    from shimmy_vision.server.service import LocalOffer, ServerOptions
     from shimmy_vision.settings import digest_settings
 
     keys = (*settings.api_keys, *_keys_in(args.api_key_file))

@@ -4,7 +4,7 @@
         result = client.analyze("shot.png", mode="ocr")
         print([block["text"] for block in result["text_blocks"]])
 
-``AsyncClient`` has the same methods for asyncio and trio. Nothing of the engine is imported here.
+``AsyncClient`` has the same methods for asyncio. Nothing of the engine is imported here.
 """
 
 from shimmy_vision.client.answers import BatchEntry, Document, Job, Usage, Validation

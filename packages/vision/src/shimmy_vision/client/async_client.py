@@ -1,4 +1,4 @@
-"""The client for programs with an event loop, asyncio's or trio's."""
+"""The client for programs with an event loop."""
 
 from __future__ import annotations
 

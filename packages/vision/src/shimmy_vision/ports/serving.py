@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from shimmy_vision.domain.model.served_model import ServedModel
 from shimmy_vision.ports.analyst import Analyst
 from shimmy_vision.ports.licensing import Licensing
+from shimmy_vision.ports.web_post import WebPost
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """``check_ready`` raises what the next analysis would be refused with, as far as is known."""
+    """``check_ready`` raises what the next analysis would be refused with, as far as is known.
+
+    ``list_models`` gives what would be loaded, if it can be; ``licences`` opens a licensing for the
+    thread that asks; ``post`` sends callbacks.
+    """
 
     analyst: Analyst
     check_ready: Callable[[], None]
-    licences: Licensing
+    list_models: Callable[[], Sequence[ServedModel]]
+    licences: Callable[[], AbstractContextManager[Licensing]]
+    post: WebPost

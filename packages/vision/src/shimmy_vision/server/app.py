@@ -30,14 +30,24 @@ from shimmy_vision.server import (
     socket_routes,
     vision_routes,
 )
+from shimmy_vision.server.app_state import AppState, OpenLicences, ServerOptions, open_state
 from shimmy_vision.server.callbacks import Callbacks
 from shimmy_vision.server.docs_routes import describe_api
 from shimmy_vision.server.guard import Guard
 from shimmy_vision.server.logs import log_event
 from shimmy_vision.server.problems import error_response
-from shimmy_vision.server.service import OpenLicences, ServerOptions, Service, open_service
 
 _LOG = logging.getLogger("shimmy_vision.server")
+_ROUTES = (
+    vision_routes,
+    job_routes,
+    socket_routes,
+    chat_routes,
+    licence_routes,
+    health_routes,
+    local_routes,
+    docs_routes,
+)
 
 
 def create_app(
@@ -49,20 +59,20 @@ def create_app(
     callbacks: Callbacks | None = None,
     licences: OpenLicences | None = None,
 ) -> FastAPI:
-    """``check_ready``, ``list_models`` and ``licences`` as in ``Service``.
+    """``check_ready``, ``list_models`` and ``licences`` as in ``AppState``.
 
     Without ``callbacks`` no job may name one; without ``licences`` nothing is said of them. The app
     does not close the analyst.
     """
-    service = open_service(analyst, options, check_ready, list_models, callbacks, licences)
+    state = open_state(analyst, options, check_ready, list_models, callbacks, licences)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        warming = asyncio.create_task(_prepare(service)) if options.preload else None
+        warming = asyncio.create_task(_prepare(state)) if options.preload else None
         try:
             yield
         finally:
-            await _drain(service)
+            await _drain(state)
             if warming is not None:
                 warming.cancel()
 
@@ -74,22 +84,13 @@ def create_app(
         openapi_url=None,
         lifespan=lifespan,
     )
-    app.state.service = service
-    for routes in (
-        vision_routes,
-        job_routes,
-        socket_routes,
-        chat_routes,
-        licence_routes,
-        health_routes,
-        local_routes,
-        docs_routes,
-    ):
+    app.state.shimmy = state
+    for routes in _ROUTES:
         app.include_router(routes.router)
     app.add_exception_handler(ShimmyError, _refuse)
     app.add_exception_handler(HTTPException, _translate)
     app.add_exception_handler(ClientDisconnect, _nobody)
-    app.add_middleware(Guard, rules=options.rules, meters=service.meters)
+    app.add_middleware(Guard, rules=options.rules, meters=state.meters)
     if options.rules.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -101,24 +102,24 @@ def create_app(
     return app
 
 
-async def _prepare(service: Service) -> None:
+async def _prepare(state: AppState) -> None:
     """Load the model before anybody asks; what fails then is told in the log and by ``/ready``."""
     try:
-        await run_sync(service.analyst.prepare, Cancellation())
+        await run_sync(state.analyst.prepare, Cancellation())
         log_event(_LOG, "engine-ready")
     except ShimmyError as error:
         log_event(_LOG, "engine-not-ready", code=error.code)
 
 
-async def _drain(service: Service) -> None:
+async def _drain(state: AppState) -> None:
     """Work under way is finished, for as long as the operator allows."""
-    service.line.stop()
+    state.line.stop()
     with suppress(TimeoutError):
-        async with asyncio.timeout(service.options.drain_seconds):
-            await service.line.drained()
-            await service.jobs.drained()
-    service.runs.close()
-    service.jobs.close()
+        async with asyncio.timeout(state.options.drain_seconds):
+            await state.line.drained()
+            await state.jobs.drained()
+    state.runs.close()
+    state.jobs.close()
 
 
 async def _refuse(_request: Request, error: Exception) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Literal
@@ -61,23 +61,28 @@ class Callbacks:
         self._post.check(url)
         return Delivery(url)
 
-    async def deliver(self, delivery: Delivery, body: bytes) -> None:
-        """Try until it is accepted, refused for good or tried often enough."""
+    async def deliver(self, delivery: Delivery, message: Callable[[], bytes]) -> None:
+        """Try until it is accepted, refused for good or tried often enough.
+
+        ``message`` is written anew for each try, so that it takes no memory between them.
+        """
         delivery.status = "delivering"
         for wait in (*self._waits, None):
             delivery.attempts += 1
-            delivery.code, again = await self._try(delivery, body)
+            delivery.code, again = await self._try(delivery, message)
             if delivery.code is None or not again or wait is None:
                 break
             await asyncio.sleep(wait)
         delivery.status = "delivered" if delivery.code is None else "failed"
         log_event(_LOG, "callback", status=delivery.status, attempts=delivery.attempts)
 
-    async def _try(self, delivery: Delivery, body: bytes) -> tuple[str | None, bool]:
+    async def _try(
+        self, delivery: Delivery, message: Callable[[], bytes]
+    ) -> tuple[str | None, bool]:
         """Why it failed, None if it did not, and whether it may go better later."""
         try:
             async with self._turn:
-                status = await run_sync(self._send, delivery, body)
+                status = await run_sync(self._send, delivery, message())
         except ShimmyError as error:
             return error.code, error.retryable
         except Exception:  # noqa: BLE001 - whatever it is, the job's state tells of it

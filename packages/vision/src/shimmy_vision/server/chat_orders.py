@@ -21,7 +21,7 @@ from shimmy_vision.domain.image.file_kind import PDF, recognise_file
 from shimmy_vision.errors import UsageError
 from shimmy_vision.ports.analyst import ImageJob, Job, UrlJob
 from shimmy_vision.server.chat_bodies import ChatBody, Message, Part
-from shimmy_vision.server.orders import OrderLimits, check_size, check_tokens, decode_base64
+from shimmy_vision.server.orders import OrderLimits, check_image_size, check_tokens, decode_base64
 
 _MOST_CHARACTERS = 200_000
 _LONGEST_URL = 8192
@@ -120,7 +120,7 @@ def _job(url: str, analysis: AnalysisRequest, limits: OrderLimits) -> Job:
         data = decode_base64(url)
         if recognise_file(data[:64]) is PDF:
             raise pdf_refused()
-        check_size(data, limits.max_image_bytes, "image-too-large", "An image")
+        check_image_size(data, limits)
         return ImageJob(data, analysis)
     if scheme.startswith(("https://", "http://")) and len(url) <= _LONGEST_URL:
         # What is a PDF there is refused at its first page, of which nothing is analysed.

@@ -22,6 +22,7 @@ from shimmy_vision.domain.model.served_model import (
 from shimmy_vision.errors import ShimmyError, UsageError
 from shimmy_vision.ports.analyst import PageOutcome
 from shimmy_vision.ports.progress import PageProgress, PageWritten, Written
+from shimmy_vision.server.app_state import AppState, StateOf
 from shimmy_vision.server.chat_bodies import ChatBody, ChatCompletion, ModelList, ModelObject
 from shimmy_vision.server.chat_orders import pdf_refused, plan_chat
 from shimmy_vision.server.chat_replies import Envelope, SpokenReply, finish_reason
@@ -29,7 +30,6 @@ from shimmy_vision.server.describing import errors, event_schema, json_body
 from shimmy_vision.server.intake import aside, read_json
 from shimmy_vision.server.problems import error_json
 from shimmy_vision.server.runs import Finished, Run, RunEvent
-from shimmy_vision.server.service import Service, ServiceOf
 from shimmy_vision.server.streams import EVENT_STREAM, watch_client, with_pings
 
 _DONE = format_sse_event(data_str="[DONE]")
@@ -41,7 +41,7 @@ router = APIRouter(prefix="/v1", tags=["openai"])
 class _Exchange:
     """A question on its way; ``named`` is the model that the client named, if any."""
 
-    service: Service
+    state: AppState
     run: Run
     free: bool
     named: ModelFamily | None
@@ -69,7 +69,7 @@ class _Exchange:
         if isinstance(event, Finished) and event.result is not None:
             family: ModelFamily = event.result["meta"]["model"]["family"]
             return family
-        loaded = (await run_sync(self.service.analyst.status)).model
+        loaded = (await run_sync(self.state.analyst.status)).model
         return None if loaded is None else loaded.family
 
 
@@ -88,21 +88,21 @@ class _Exchange:
     },
     response_class=JSONResponse,
 )
-async def complete(request: Request, service: ServiceOf) -> Response:
+async def complete(request: Request, state: StateOf) -> Response:
     """One image in the whole conversation, wherever it stands: a data URL, or the URL of an image
     or of a web page. `response_format` is honoured strictly. Without `temperature` and `seed` the
     best token is taken each time; with a `temperature` but no `seed` each answer is another.
     """
     with ExitStack() as held:
-        account = held.enter_context(service.baggage.account())
+        account = held.enter_context(state.baggage.account())
         body = await read_json(request, account, ChatBody)
-        named = await _named(body.model, service)
-        limits = service.options.limits
+        named = await _named(body.model, state)
+        limits = state.options.limits
         order = await aside(account.held, lambda: plan_chat(body, limits))
-        run = service.runs.start(order.job, None, held.pop_all().close)
+        run = state.runs.start(order.job, None, held.pop_all().close)
     options = body.stream_options
     with_usage = options is not None and bool(options.include_usage)
-    exchange = _Exchange(service, run, order.free, named, with_usage)
+    exchange = _Exchange(state, run, order.free, named, with_usage)
     if body.stream:
         return await _stream(request, exchange)
     async with watch_client(request, run.abandon), aclosing(exchange.events()) as events:
@@ -164,9 +164,9 @@ async def _pieces(request: Request, exchange: _Exchange) -> AsyncGenerator[bytes
     responses={200: {"model": ModelList}, **errors(503)},
     response_class=JSONResponse,
 )
-async def models(service: ServiceOf) -> Response:
+async def models(state: StateOf) -> Response:
     """The model in memory; before one is loaded, those of which it may be one."""
-    served = await _served(service)
+    served = await _served(state)
     return JSONResponse(ModelList(data=[_object(one) for one in served]).model_dump())
 
 
@@ -177,9 +177,9 @@ async def models(service: ServiceOf) -> Response:
     responses={200: {"model": ModelObject}, **errors(404, 503)},
     response_class=JSONResponse,
 )
-async def model(name: str, service: ServiceOf) -> Response:
+async def model(name: str, state: StateOf) -> Response:
     """By its id."""
-    served = await _served(service)
+    served = await _served(state)
     found = find_model(name, served)
     if found is None:
         raise _unknown(name, served)
@@ -190,11 +190,11 @@ def _object(one: ServedModel) -> ModelObject:
     return ModelObject(id=one.id, created=one.created)
 
 
-async def _named(name: str, service: Service) -> ModelFamily | None:
+async def _named(name: str, state: AppState) -> ModelFamily | None:
     """The family that a request names, or None for any. Raises UsageError model-unknown."""
     if is_any_model(name):
         return None
-    served = await _served(service)
+    served = await _served(state)
     # A folder's model is known only when it is loaded; what answers is checked then.
     found = find_model(name, served or [ServedModel(family) for family in FAMILIES])
     if found is None:
@@ -202,9 +202,9 @@ async def _named(name: str, service: Service) -> ModelFamily | None:
     return found.family
 
 
-async def _served(service: Service) -> Sequence[ServedModel]:
-    listed = await run_sync(service.list_models)
-    loaded = (await run_sync(service.analyst.status)).model
+async def _served(state: AppState) -> Sequence[ServedModel]:
+    listed = await run_sync(state.list_models)
+    loaded = (await run_sync(state.analyst.status)).model
     if loaded is None:
         return listed
     own = [one for one in listed if one.family == loaded.family]

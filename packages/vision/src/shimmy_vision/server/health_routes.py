@@ -10,9 +10,9 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, Response
 
 from shimmy_vision import __version__
+from shimmy_vision.server.app_state import StateOf, refusal_of
 from shimmy_vision.server.describing import errors
 from shimmy_vision.server.problems import error_json
-from shimmy_vision.server.service import ServiceOf, refusal_of
 
 router = APIRouter(tags=["operation"])
 
@@ -29,20 +29,20 @@ async def health() -> dict[str, str]:
     summary="Readiness",
     responses={**errors(), 503: {"description": "Not now; the reasons say why."}},
 )
-async def ready(service: ServiceOf) -> JSONResponse:
+async def ready(state: StateOf) -> JSONResponse:
     """200 where the next analysis would be admitted and could run, else 503 with reasons."""
-    status = await run_sync(service.analyst.status)
+    status = await run_sync(state.analyst.status)
     reasons: list[dict[str, Any]] = []
-    if service.line.stopping:
+    if state.line.stopping:
         reasons.append({"code": "server-stopping", "message": "The server is about to stop."})
-    refused = await run_sync(refusal_of, service)
+    refused = await run_sync(refusal_of, state)
     if refused is not None:
         reasons.append(error_json(refused)["error"])
     body = {
         "ready": not reasons,
         "model_loaded": status.model is not None,
-        "busy": service.line.busy,
-        "waiting": service.line.waiting,
+        "busy": state.line.busy,
+        "waiting": state.line.waiting,
         "reasons": reasons,
     }
     return JSONResponse(body, 503 if reasons else 200)
@@ -55,7 +55,7 @@ async def ready(service: ServiceOf) -> JSONResponse:
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **errors()},
     response_class=Response,
 )
-async def metrics(service: ServiceOf) -> Response:
+async def metrics(state: StateOf) -> Response:
     """Prometheus's text format."""
-    text = await run_sync(service.meters.exposition)
+    text = await run_sync(state.meters.exposition)
     return Response(text, media_type=CONTENT_TYPE_LATEST)

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
+from shimmy_vision.server.app_state import AppState, StateOf
 from shimmy_vision.server.bodies import JobBody
 from shimmy_vision.server.describing import (
     REASON,
@@ -18,7 +19,6 @@ from shimmy_vision.server.describing import (
     vision_body,
 )
 from shimmy_vision.server.intake import read_asked
-from shimmy_vision.server.service import Service, ServiceOf
 
 router = APIRouter(tags=["jobs"])
 
@@ -70,19 +70,19 @@ def _job() -> dict[str, Any]:
     },
     response_class=JSONResponse,
 )
-async def start(request: Request, service: ServiceOf) -> Response:
+async def start(request: Request, state: StateOf) -> Response:
     """The body is that of `/api/vision`. Jobs take their turn with all other requests; the client
     may go. Finished ones are kept in memory for an hour at most, fewer where they are many or
     large, and none outlasts the server. With `callback_url` the finished job is posted there, as
     JSON with `id`, `status` and `result`, `pages` or `error`, signed in `Shimmy-Signature`.
     """
     with ExitStack() as held:
-        account = held.enter_context(service.baggage.account())
-        order, asked = await read_asked(request, account, service.options.limits, JobBody)
-        delivery = service.jobs.order_callback(asked.callback_url)
-        service.jobs.make_room()
-        run = service.runs.start(order.job, order.seconds, held.pop_all().close)
-        job = service.jobs.keep(run, delivery)
+        account = held.enter_context(state.baggage.account())
+        order, asked = await read_asked(request, account, state.options.limits, JobBody)
+        delivery = state.jobs.order_callback(asked.callback_url)
+        state.jobs.make_room()
+        run = state.runs.start(order.job, order.seconds, held.pop_all().close)
+        job = state.jobs.keep(run, delivery)
     url = request.url_for("job", job_id=job.id).path
     return JSONResponse({**job.state(), "url": url}, 202, headers={"Location": url})
 
@@ -100,9 +100,9 @@ async def start(request: Request, service: ServiceOf) -> Response:
     },
     response_class=JSONResponse,
 )
-async def list_jobs(service: ServiceOf) -> Response:
+async def list_jobs(state: StateOf) -> Response:
     """Of every client: whoever may ask this server may see and cancel all of them."""
-    return JSONResponse({"jobs": [job.state() for job in service.jobs.list()]})
+    return JSONResponse({"jobs": [job.state() for job in state.jobs.list()]})
 
 
 @router.get(
@@ -115,9 +115,9 @@ async def list_jobs(service: ServiceOf) -> Response:
     },
     response_class=JSONResponse,
 )
-async def show(job_id: str, service: ServiceOf) -> Response:
+async def show(job_id: str, state: StateOf) -> Response:
     """`result` for an image or a web page, `pages` for a PDF, `error` where it failed."""
-    return Response(service.jobs.find(job_id).whole(), media_type="application/json")
+    return Response(state.jobs.find(job_id).whole(), media_type="application/json")
 
 
 @router.delete(
@@ -130,14 +130,14 @@ async def show(job_id: str, service: ServiceOf) -> Response:
     },
     response_class=JSONResponse,
 )
-async def stop(job_id: str, service: ServiceOf) -> Response:
+async def stop(job_id: str, state: StateOf) -> Response:
     """One that waits or runs is cancelled and still found; ask again to remove it. A callback
     that is under way for a removed one is given up.
     """
-    return JSONResponse(await _stop(job_id, service))
+    return JSONResponse(await _stop(job_id, state))
 
 
-async def _stop(job_id: str, service: Service) -> dict[str, Any]:
-    job = service.jobs.find(job_id)
-    removed = await service.jobs.stop(job)
+async def _stop(job_id: str, state: AppState) -> dict[str, Any]:
+    job = state.jobs.find(job_id)
+    removed = await state.jobs.stop(job)
     return {**job.state(), "removed": removed}

@@ -60,6 +60,12 @@ class KeptJob:
     finished: datetime | None
 
     @property
+    def settled(self) -> bool:
+        """Whether it is finished, and nobody is still to be told."""
+        told = self.delivering is None or self.delivering.done()
+        return self.ended.is_set() and told
+
+    @property
     def status(self) -> Status:
         """Where it is now."""
         return self._end or ("running" if self.run.started else "waiting")
@@ -214,7 +220,7 @@ class Jobs:
         if job.id in self._kept:
             job.expiry = loop.call_later(self._limits.seconds, self._drop, job)
         if job.delivery is not None and self._callbacks is not None:
-            delivering = self._callbacks.deliver(job.delivery, job.message())
+            delivering = self._callbacks.deliver(job.delivery, job.message)
             job.delivering = self._spawn(delivering)
 
     def _hold(self, job: KeptJob, count: int) -> None:
@@ -230,20 +236,23 @@ class Jobs:
             )
 
     def _drop_oldest(self) -> bool:
-        """Whether there was one that is finished."""
-        oldest = next((job for job in self._kept.values() if job.ended.is_set()), None)
+        """Whether there was one that is finished; those whose callback is under way go last."""
+        jobs = self._kept.values()
+        oldest = next((job for job in jobs if job.settled), None) or next(
+            (job for job in jobs if job.ended.is_set()), None
+        )
         if oldest is not None:
-            self._drop(oldest, deliver=True)
+            self._drop(oldest)
         return oldest is not None
 
-    def _drop(self, job: KeptJob, *, deliver: bool = False) -> None:
-        """Forget it; who would hear of it still does with ``deliver``."""
+    def _drop(self, job: KeptJob) -> None:
+        """Forget it; a callback that is under way is given up."""
         if self._kept.pop(job.id, None) is None:
             return
         self.held -= job.held
         if job.expiry is not None:
             job.expiry.cancel()
-        if job.delivery is not None and job.delivering is not None and not deliver:
+        if job.delivery is not None and job.delivering is not None:
             job.delivery.switch.cancel("interrupted")
             job.delivering.cancel()
 

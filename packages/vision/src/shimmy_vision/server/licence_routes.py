@@ -15,9 +15,9 @@ from starlette.responses import JSONResponse, Response
 
 from shimmy_vision.errors import LicenceError, UsageError
 from shimmy_vision.ports.licensing import Licensing
+from shimmy_vision.server.app_state import AppState, StateOf
 from shimmy_vision.server.describing import errors, record, schema_of
 from shimmy_vision.server.intake import media_type, parse_json, read_body, unsupported_media
-from shimmy_vision.server.service import Service, ServiceOf
 from shimmy_vision.use_cases.choose_key import choose_key
 from shimmy_vision.use_cases.describe_usage import describe_usage
 from shimmy_vision.use_cases.read_standing import read_standing
@@ -84,9 +84,9 @@ def _answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
     responses={200: _answer("What this machine knows.", _USAGE), **errors(404, 503)},
     response_class=JSONResponse,
 )
-async def usage(service: ServiceOf) -> Response:
+async def usage(state: StateOf) -> Response:
     """Without asking the licence server; 401 where this machine has no licence."""
-    return JSONResponse(_written(await run_sync(_with_licences, service, _usage)))
+    return JSONResponse(_written(await run_sync(_with_licences, state, _usage)))
 
 
 @router.post(
@@ -105,11 +105,11 @@ async def usage(service: ServiceOf) -> Response:
     },
     response_class=JSONResponse,
 )
-async def validate(request: Request, service: ServiceOf) -> Response:
+async def validate(request: Request, state: StateOf) -> Response:
     """A licence that is missing, expired, used up or of another machine is 200 with `valid` false
     and its `code`. Where the licence server cannot be heard, what it said last stands.
     """
-    with service.baggage.account() as account:
+    with state.baggage.account() as account:
         data = await read_body(request, account)
     question = LicenceQuestion()
     if data:
@@ -118,16 +118,16 @@ async def validate(request: Request, service: ServiceOf) -> Response:
         question = parse_json(data, LicenceQuestion)
     # One after the other, or whoever asks again and again would take all threads, and the licence
     # server's patience.
-    async with service.refreshing if question.refresh else nullcontext():
+    async with state.refreshing if question.refresh else nullcontext():
         work = partial(validate_licence, refresh=question.refresh)
-        return JSONResponse(_written(await run_sync(_with_licences, service, work)))
+        return JSONResponse(_written(await run_sync(_with_licences, state, work)))
 
 
-def _with_licences(service: Service, work: Callable[[Licensing], dict[str, Any]]) -> dict[str, Any]:
+def _with_licences(state: AppState, work: Callable[[Licensing], dict[str, Any]]) -> dict[str, Any]:
     """On a thread: it reads files, and may wait for the licence server."""
-    if service.licences is None:
+    if state.licences is None:
         raise UsageError("path-unknown", "This server says nothing of licences.", hint="See /docs.")
-    with service.licences() as licensing:
+    with state.licences() as licensing:
         at_hand = licensing.given_key is not None
         return use_sound_state(licensing, lambda: work(licensing), key_at_hand=at_hand)
 

@@ -7,19 +7,19 @@ from starlette.responses import JSONResponse
 
 from shimmy_vision import __version__
 from shimmy_vision.errors import UsageError
+from shimmy_vision.server.app_state import StateOf
 from shimmy_vision.server.guard import is_local_socket
-from shimmy_vision.server.service import ServiceOf
 
 router = APIRouter(include_in_schema=False)
 
 
 @router.get("/local", name="local")
-async def offer(request: Request, service: ServiceOf) -> JSONResponse:
+async def offer(request: Request, state: StateOf) -> JSONResponse:
     """Whether the same command, run there, would do the same here."""
-    offered = service.options.local
+    offered = state.options.local
     if offered is None or not is_local_socket(request.scope):
         raise UsageError("path-unknown", "There is nothing at this address.", hint="See /docs.")
-    limits = service.options.limits
+    limits = state.options.limits
     return JSONResponse(
         {
             "version": __version__,
@@ -29,6 +29,6 @@ async def offer(request: Request, service: ServiceOf) -> JSONResponse:
             "max_image_bytes": limits.max_image_bytes,
             "max_document_bytes": limits.max_document_bytes,
             "max_tokens": limits.max_tokens,
-            "stopping": service.line.stopping,
+            "stopping": state.line.stopping,
         }
     )

@@ -56,9 +56,13 @@ def plan_file(data: bytes, options: VisionOptions, limits: OrderLimits) -> Order
     """The order about a file's bytes. Raises UsageError or ImageError."""
     request = _request(options, limits)
     if recognise_file(data[:64]) is PDF:
-        check_size(data, limits.max_document_bytes, "document-too-large", "A document")
+        if len(data) > limits.max_document_bytes:
+            raise ImageError(
+                "document-too-large",
+                f"A document may have {limits.max_document_bytes / 1e6:g} MB here.",
+            )
         return Order(DocumentJob(data, request, _seconds(options)), None)
-    check_size(data, limits.max_image_bytes, "image-too-large", "An image")
+    check_image_size(data, limits)
     return Order(ImageJob(data, request.analysis), _seconds(options))
 
 
@@ -89,10 +93,12 @@ def decode_base64(text: str) -> bytes:
         ) from error
 
 
-def check_size(data: bytes, most: int, code: str, what: str) -> None:
-    """Raises ImageError."""
-    if len(data) > most:
-        raise ImageError(code, f"{what} may have {most / 1e6:g} MB here.")
+def check_image_size(data: bytes, limits: OrderLimits) -> None:
+    """Raises ImageError image-too-large."""
+    if len(data) > limits.max_image_bytes:
+        raise ImageError(
+            "image-too-large", f"An image may have {limits.max_image_bytes / 1e6:g} MB here."
+        )
 
 
 def _seconds(options: VisionOptions) -> float | None:

@@ -16,12 +16,12 @@ from pydantic_core import from_json
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from shimmy_vision.errors import BusyError, ShimmyError, UsageError
+from shimmy_vision.server.app_state import AppState
 from shimmy_vision.server.bodies import VisionBody
 from shimmy_vision.server.intake import aside, invalid_fields
 from shimmy_vision.server.orders import Order, plan_file, plan_order
 from shimmy_vision.server.problems import crash_error, error_json
 from shimmy_vision.server.runs import Run
-from shimmy_vision.server.service import Service
 from shimmy_vision.server.socket_protocol import STOPPING
 from shimmy_vision.server.streams import named_events
 
@@ -59,7 +59,7 @@ async def converse(socket: WebSocket) -> None:
     data}``, as the events of ``/api/vision``.
     """
     await socket.accept()
-    await _Conversation(socket, socket.app.state.service).hold()
+    await _Conversation(socket, socket.app.state.shimmy).hold()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,8 @@ class _Expected:
 
 
 class _Conversation:
-    def __init__(self, socket: WebSocket, service: Service) -> None:
-        self._socket, self._service = socket, service
+    def __init__(self, socket: WebSocket, state: AppState) -> None:
+        self._socket, self._service = socket, state
         self._unfinished: dict[str, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._expected: _Expected | None = None

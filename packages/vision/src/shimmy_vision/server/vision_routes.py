@@ -14,6 +14,7 @@ from pydantic import Field
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from shimmy_vision.errors import ShimmyError
+from shimmy_vision.server.app_state import AppState, StateOf
 from shimmy_vision.server.bodies import VisionBody, VisionOptions
 from shimmy_vision.server.describing import (
     errors,
@@ -26,7 +27,6 @@ from shimmy_vision.server.intake import read_json, read_order
 from shimmy_vision.server.orders import plan_order
 from shimmy_vision.server.problems import error_json
 from shimmy_vision.server.runs import Run
-from shimmy_vision.server.service import Service, ServiceOf
 from shimmy_vision.server.status_codes import status_of
 from shimmy_vision.server.streams import EVENT_STREAM, stream_run, watch_client, with_pings
 
@@ -61,15 +61,15 @@ class BatchBody(VisionOptions):
     },
     response_class=JSONResponse,
 )
-async def analyse(request: Request, service: ServiceOf) -> Response:
+async def analyse(request: Request, state: StateOf) -> Response:
     """A result in JSON; with `stream` or `Accept: text/event-stream` events: `progress`,
     `written` (what the model writes, as it writes), `page` (of a PDF), and at the end `result`,
     `done` (of a PDF) or `error`.
     """
     with ExitStack() as held:
-        account = held.enter_context(service.baggage.account())
-        order, streamed = await read_order(request, account, service.options.limits)
-        run = service.runs.start(order.job, order.seconds, held.pop_all().close)
+        account = held.enter_context(state.baggage.account())
+        order, streamed = await read_order(request, account, state.options.limits)
+        run = state.runs.start(order.job, order.seconds, held.pop_all().close)
     if streamed:
         return stream_run(request, run)
     async with watch_client(request, run.abandon):
@@ -99,14 +99,14 @@ async def analyse(request: Request, service: ServiceOf) -> Response:
     },
     response_class=JSONResponse,
 )
-async def analyse_batch(request: Request, service: ServiceOf) -> Response:
+async def analyse_batch(request: Request, state: StateOf) -> Response:
     """One failure does not lose the others: each entry has `index`, `id`, `status` and either
     `result`, `pages` or `error`. With `stream`, events `item` in the order in which they are done.
     """
     with ExitStack() as held:
-        account = held.enter_context(service.baggage.account())
+        account = held.enter_context(state.baggage.account())
         body = await read_json(request, account, BatchBody)
-        batch = _Batch(body, service)
+        batch = _Batch(body, state)
         if body.stream:
             lines = with_pings(_batch_lines(request, batch, held.pop_all()))
             return StreamingResponse(lines, media_type=EVENT_STREAM)
@@ -128,11 +128,11 @@ class _Batch:
     So a batch takes its turn as many single requests would, and never fills the line by itself.
     """
 
-    def __init__(self, body: BatchBody, service: Service) -> None:
-        self._body, self._service = body, service
+    def __init__(self, body: BatchBody, state: AppState) -> None:
+        self._body, self._service = body, state
         self._runs: set[Run] = set()
         self._gone = False
-        self._turn = asyncio.Semaphore(service.options.slots)
+        self._turn = asyncio.Semaphore(state.options.slots)
 
     def start(self) -> list[asyncio.Task[dict[str, Any]]]:
         """One task an item, in order."""

@@ -33,8 +33,9 @@ from shimmy_vision.use_cases.analyze_image import Collaborators
 from shimmy_vision.use_cases.analyze_pixels import AnalysisRun, analyze_pixels
 from shimmy_vision.use_cases.compose_meta import DocumentPage
 from shimmy_vision.use_cases.count_page import Analysed, count_page
+from shimmy_vision.use_cases.keep_result import keep_result
 from shimmy_vision.use_cases.pass_gate import pass_gate
-from shimmy_vision.use_cases.recall_result import keep_result, recall_result
+from shimmy_vision.use_cases.recall_result import recall_result
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import codecs
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from shimmy_vision.domain.answer.analysis_plan import AnswerPass, plan_passes
@@ -23,6 +23,7 @@ from shimmy_vision.domain.answer.result import (
     image_json,
     scale_warnings,
 )
+from shimmy_vision.domain.answer.result_key import result_key
 from shimmy_vision.domain.answer.sampling import sampling_rule
 from shimmy_vision.domain.image.activity import measure_activity
 from shimmy_vision.domain.image.image_plan import ImagePlan, Tile, plan_image
@@ -31,7 +32,7 @@ from shimmy_vision.domain.licence.access import Granted
 from shimmy_vision.domain.measure.measurements import measure_image
 from shimmy_vision.domain.web.web_page import WebPage
 from shimmy_vision.ports.cancellation import Cancellation
-from shimmy_vision.ports.engine import Engine
+from shimmy_vision.ports.engine import Engine, EngineDescription
 from shimmy_vision.ports.grammar import SchemaGrammar
 from shimmy_vision.ports.image_encoder import EncodedTile
 from shimmy_vision.ports.image_intake import DecodedImage
@@ -76,6 +77,18 @@ class AnalysisRun:
         started = time.perf_counter()
         yield
         self.add(stage, time.perf_counter() - started)
+
+    def notices_json(self) -> list[dict[str, str]]:
+        """What the gate said, as it stands in ``meta.warnings``."""
+        return [{"code": one.code, "message": one.message} for one in self.notices]
+
+    def result_key(
+        self, image: DecodedImage, engine: EngineDescription, page: PageFacts | None
+    ) -> str:
+        """What the result of this request about ``image`` is kept under."""
+        models = engine.main_sha256, engine.projector_sha256
+        besides = {"image": asdict(image.info), "page": None if page is None else asdict(page)}
+        return result_key(image.pixels, models, self.request, besides)
 
     def add(self, stage: Stage, seconds: float) -> None:
         """Count ``seconds`` to ``stage``."""

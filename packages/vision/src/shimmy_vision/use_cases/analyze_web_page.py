@@ -21,7 +21,8 @@ from shimmy_vision.ports.web_fetch import WebFetch
 from shimmy_vision.use_cases.analyze_document import DocumentCollaborators
 from shimmy_vision.use_cases.analyze_pixels import AnalysisRun, analyze_pixels
 from shimmy_vision.use_cases.count_page import Analysed, count_page
-from shimmy_vision.use_cases.recall_result import keep_result, recall_result
+from shimmy_vision.use_cases.keep_result import keep_result
+from shimmy_vision.use_cases.recall_result import recall_result
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,13 @@ from typing import Any, TypeAlias, assert_never
 
 from shimmy_vision.domain.answer.analysis_request import AnalysisRequest, StandardQuestion
 from shimmy_vision.domain.answer.result import Warning_
+from shimmy_vision.domain.answer.stage_times import milliseconds, stage_milliseconds
 from shimmy_vision.domain.image.text_layer import TextLayer
 from shimmy_vision.domain.web.web_page import WebPage
 from shimmy_vision.ports.engine import EngineDescription
 from shimmy_vision.ports.image_intake import ImageInfo
 from shimmy_vision.ports.progress import Stage
 from shimmy_vision.use_cases.generate_answer import GeneratedAnswer
-
-_STAGES: tuple[Stage, ...] = ("fetch", "decode", "measure", "load", "encode", "prompt", "generate")
 
 _SYNTHETIC = Warning_(
     "model-synthetic",
@@ -72,8 +71,8 @@ def compose_meta(facts: RunFacts) -> dict[str, Any]:
         },
         "licence": facts.plan,
         "mode": question.mode if isinstance(question, StandardQuestion) else "custom",
-        "duration_ms": _milliseconds(facts.seconds_total),
-        "timings": stage_timings(facts.seconds),
+        "duration_ms": milliseconds(facts.seconds_total),
+        "timings": stage_milliseconds(facts.seconds),
         "cache": {"result": False, "encodings": facts.encodings_kept, "states": facts.states_kept},
         "tokens": _tokens(facts.answers),
         "image": {
@@ -89,11 +88,6 @@ def compose_meta(facts: RunFacts) -> dict[str, Any]:
     if facts.request.raw:
         meta["raw"] = [bytes(one.data).decode("utf-8", "replace") for one in facts.answers]
     return meta
-
-
-def stage_timings(seconds: Mapping[Stage, float]) -> dict[str, float]:
-    """``meta.timings`` from seconds."""
-    return {f"{stage}_ms": _milliseconds(seconds.get(stage, 0)) for stage in _STAGES}
 
 
 def _page(one: PageFacts | None) -> dict[str, Any]:
@@ -135,7 +129,3 @@ def _tokens(answers: Sequence[GeneratedAnswer]) -> dict[str, int]:
         "forced": sum(answer.forced_tokens for answer in answers),
         "forward_passes": sum(answer.answer_passes for answer in answers),
     }
-
-
-def _milliseconds(seconds: float) -> float:
-    return round(seconds * 1000, 1)

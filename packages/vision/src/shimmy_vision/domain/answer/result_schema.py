@@ -238,9 +238,9 @@ def result_schema(question: Question) -> Schema:
     """JSON Schema (draft 2020-12) of the result of ``question``."""
     match question:
         case CustomQuestion(schema=schema):
-            title, parts = "custom", {"answer": schema or _TEXT}
+            title, parts = "custom", {"answer": _embedded(schema or None)}
         case ChatQuestion(schema=schema):
-            title, parts = "custom", {"answer": _TEXT if schema is None else schema}
+            title, parts = "custom", {"answer": _embedded(schema)}
         case StandardQuestion(mode=mode):
             title, parts = mode, _parts(mode)
         case _:
@@ -250,6 +250,15 @@ def result_schema(question: Question) -> Schema:
         "title": f"Shimmy Vision result, mode {title}",
         **_record(("dom_map",), **parts, dom_map=_DOM_MAP, meta=_META),
     }
+
+
+def _embedded(schema: Schema | None) -> Schema:
+    """A caller's schema as a part of another: what it refers to stays inside it."""
+    if schema is None:
+        return _TEXT
+    return (
+        {"$id": "urn:shimmy:answer", **schema} if {"$defs", "definitions"} & set(schema) else schema
+    )
 
 
 def _parts(mode: Mode) -> dict[str, Schema]:

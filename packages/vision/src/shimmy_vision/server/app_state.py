@@ -53,7 +53,7 @@ class LocalOffer:
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class AppState:
     """``check_ready`` raises what would refuse or fail the next analysis, as far as that is known
 
     without doing it; it may read files. ``list_models`` gives the installed models that the engine
@@ -75,14 +75,14 @@ class Service:
     refreshing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
 
-def open_service(
+def open_state(
     analyst: Analyst,
     options: ServerOptions,
     check_ready: Callable[[], None],
     list_models: Callable[[], Sequence[ServedModel]],
     callbacks: Callbacks | None = None,
     licences: OpenLicences | None = None,
-) -> Service:
+) -> AppState:
     """On the event loop that will serve."""
     meters = Meters()
     line = WaitingLine(options.slots, options.queue)
@@ -95,7 +95,7 @@ def open_service(
     meters.watch("jobs_kept", "Asynchronous jobs that can be fetched.", lambda: len(jobs))
     meters.watch("jobs_held_bytes", "Bytes of these jobs' results.", lambda: jobs.held)
     meters.watch_engine(analyst.status)
-    return Service(
+    return AppState(
         analyst,
         options,
         check_ready,
@@ -109,19 +109,19 @@ def open_service(
     )
 
 
-def service_of(request: Request) -> Service:
-    """The service of the app that was asked."""
-    service: Service = request.app.state.service
-    return service
+def state_of(request: Request) -> AppState:
+    """The state of the app that was asked."""
+    state: AppState = request.app.state.shimmy
+    return state
 
 
-ServiceOf = Annotated[Service, Depends(service_of)]
+StateOf = Annotated[AppState, Depends(state_of)]
 
 
-def refusal_of(service: Service) -> ShimmyError | None:
+def refusal_of(state: AppState) -> ShimmyError | None:
     """What ``check_ready`` raises; to be called on a thread of its own."""
     try:
-        service.check_ready()
+        state.check_ready()
     except ShimmyError as error:
         return error
     return None

@@ -34,7 +34,7 @@ from shimmy_sandbox.synthetic_model import SyntheticPair, write_synthetic_pair
 from shimmy_vision.domain.answer.answer_schemas import FULL_ANSWER, LAYOUT_ANSWER
 from shimmy_vision.domain.answer.prompts import FULL, LAYOUT
 
-RESULTS = Path(__file__).resolve().parent / "results/serving.json"
+RESULTS = Path(__file__).resolve().parent / "results/server_speed.json"
 _NUMBERS = count()
 _ASKED = {"full": (FULL, FULL_ANSWER), "layout": (LAYOUT, LAYOUT_ANSWER)}
 
