@@ -18,7 +18,10 @@ from fastapi.routing import APIRoute, APIWebSocketRoute
 from hypothesis import HealthCheck, settings
 from licence_world import Customer, Shop
 from PIL import Image
-from schemathesis.checks import positive_data_acceptance
+from schemathesis.specs.openapi.checks import (
+    negative_data_rejection,
+    positive_data_acceptance,
+)
 from serving import PlayedAnalyst, serve
 
 from shimmy_sandbox.synthetic_model import SyntheticPair
@@ -122,7 +125,11 @@ def _as_it_is(_context: Any, value: Any) -> bytes:
 @settings(max_examples=25, suppress_health_check=list(HealthCheck))
 def test_it_does_what_it_says(case: schemathesis.Case[Any], url: str) -> None:
     # Noise in base64 is a string like any other to the description, and no image to us.
-    case.call_and_validate(base_url=url, timeout=20, excluded_checks=[positive_data_acceptance])
+    left_out: Any = [positive_data_acceptance]
+    if case.media_type == "multipart/form-data":
+        # Every field of a form is text, also one that was meant to be wrong by being a number.
+        left_out.append(negative_data_rejection)
+    case.call_and_validate(base_url=url, timeout=20, excluded_checks=left_out)
 
 
 def test_every_address_is_described() -> None:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -25,10 +25,10 @@ from shimmy_vision.ports.analyst import (
     PageOutcome,
     UrlJob,
 )
-from shimmy_vision.ports.cancellation import Cancellation
+from shimmy_vision.ports.cancellation import Cancellation, Reason
 from shimmy_vision.server.meters import Meters
 from shimmy_vision.server.problems import crash_error, error_json
-from shimmy_vision.server.waiting_line import WaitingLine
+from shimmy_vision.server.waiting_line import Place, WaitingLine
 
 _LOG = logging.getLogger("shimmy_vision.runs")
 
@@ -47,11 +47,11 @@ _Told: TypeAlias = RunEvent | ShimmyError
 class Run:
     """One job from its order to its end."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: Place) -> None:
         self.switch = Cancellation()
         self.started = False
+        self.place = place
         self._told: asyncio.Queue[_Told] = asyncio.Queue()
-        self._task: asyncio.Task[None] | None = None
 
     async def events(self) -> AsyncIterator[RunEvent]:
         """What happens, to ``Finished``; for one reader. Raises what the job raised."""
@@ -84,19 +84,13 @@ class Run:
         """For the run's own work, on the event loop."""
         self._told.put_nowait(told)
 
-    def own(self, task: asyncio.Task[None], seconds: float | None) -> None:
-        """``task`` works on it, for ``seconds`` from now at most, its waiting included."""
-        self._task = task
-        if seconds is not None:
-            loop = asyncio.get_running_loop()
-            timer = loop.call_later(seconds, self._stop, "deadline")
+    def expire(self) -> None:
+        """Its time is over, as ``abandon``."""
+        self._stop("deadline")
 
-            task.add_done_callback(lambda _task: timer.cancel())
-
-    def _stop(self, reason: Any) -> None:
+    def _stop(self, reason: Reason) -> None:
         self.switch.cancel(reason)
-        if not self.started and self._task is not None:
-            self._task.cancel()
+        self.place.give_up()
 
 
 class Runs:
@@ -105,43 +99,41 @@ class Runs:
     def __init__(self, analyst: Analyst, line: WaitingLine, meters: Meters) -> None:
         self._analyst, self.line, self._meters = analyst, line, meters
         self._threads = ThreadPoolExecutor(line.slots, thread_name_prefix="analyse")
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._under_way: dict[asyncio.Task[None], Run] = {}
 
     def start(
         self, job: Job, seconds: float | None = None, at_end: Callable[[], None] | None = None
     ) -> Run:
         """The run of ``job``; ``seconds`` bounds all of it, its waiting included.
 
-        ``at_end`` is called when it is over, however it ended. Raises BusyError, or UsageError at a
-        stop, where it is known at once that there is no place in the line; ``at_end`` is called
-        then too.
+        ``at_end`` is called when it is over, however it ended. Raises BusyError where there is no
+        place in the line, UsageError at a stop; ``at_end`` is called then too.
         """
-        try:
-            self.line.check()
-        except ShimmyError:
+        with ExitStack() as ending:
             if at_end is not None:
-                at_end()
-            raise
-        run = Run()
-        task = asyncio.create_task(self._work(job, run))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        if at_end is not None:
-            task.add_done_callback(lambda _task: at_end())
-        run.own(task, seconds)
+                ending.callback(at_end)
+            run = Run(self.line.join())
+            if seconds is not None:
+                timer = asyncio.get_running_loop().call_later(seconds, run.expire)
+                ending.callback(timer.cancel)
+            task = asyncio.create_task(self._work(job, run))
+            self._under_way[task] = run
+            ending.callback(self._under_way.pop, task)
+            end = ending.pop_all().close
+            task.add_done_callback(lambda _task: end())
         return run
 
     def close(self) -> None:
         """After the line is drained, or when there is no more time for it."""
-        for task in tuple(self._tasks):
-            task.cancel()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for run in tuple(self._under_way.values()):
+            run.abandon()
+        self._threads.shutdown(wait=False)
 
     async def _work(self, job: Job, run: Run) -> None:
         outcome = "ok"
         with self._meters.time_job(_KINDS[type(job)]):
             try:
-                async with self.line.slot():
+                async with run.place:
                     run.started = True
                     run.tell(Finished(await self._analyse(job, run)))
             except ShimmyError as error:
@@ -167,7 +159,7 @@ class Runs:
         def work() -> dict[str, Any] | None:
             return self._analyst.analyse(job, run.switch, hear)
 
-        return await asyncio.shield(loop.run_in_executor(self._threads, work))
+        return await loop.run_in_executor(self._threads, work)
 
 
 _KINDS: dict[type[Job], str] = {ImageJob: "image", DocumentJob: "document", UrlJob: "url"}

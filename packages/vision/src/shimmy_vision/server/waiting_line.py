@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
 
 from shimmy_vision.errors import BusyError, UsageError
 
@@ -21,7 +22,7 @@ class WaitingLine:
     def __init__(self, slots: int, length: int) -> None:
         self.slots, self.length = slots, length
         self._busy = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[Place] = deque()
         self._usual = _FIRST_GUESS_SECONDS
         self._idle = asyncio.Event()
         self._idle.set()
@@ -35,7 +36,7 @@ class WaitingLine:
     @property
     def waiting(self) -> int:
         """Jobs that wait for a slot."""
-        return sum(not one.done() for one in self._waiting)
+        return len(self._waiting)
 
     @property
     def stopping(self) -> bool:
@@ -50,26 +51,30 @@ class WaitingLine:
         """Until nobody is served and nobody waits."""
         await self._idle.wait()
 
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """One slot for as long as the block lasts. Raises BusyError where the line is full."""
-        self.check()
-        loop = asyncio.get_running_loop()
-        self._idle.clear()
-        try:
-            await self._turn(loop)
-            began = loop.time()
-            try:
-                yield
-            finally:
-                self._usual += _WEIGHT_OF_THE_LAST * (loop.time() - began - self._usual)
-                self._leave()
-        finally:
-            if self._busy == 0 and self.waiting == 0:
-                self._idle.set()
+    def join(self) -> Place:
+        """A place, which has to be entered or given up.
 
-    def check(self) -> None:
-        """Raises BusyError where the line is full, UsageError where no more are taken."""
+        Raises BusyError where the line is full, UsageError where no more are taken.
+        """
+        self._check()
+        place = Place(self)
+        self._idle.clear()
+        self._waiting.append(place)
+        self._move()
+        return place
+
+    def give_up(self, place: Place) -> None:
+        """For ``Place``: it waits no more."""
+        self._waiting.remove(place)
+        self._move()
+
+    def leave(self, seconds: float) -> None:
+        """For ``Place``: its slot is free after so many seconds."""
+        self._usual += _WEIGHT_OF_THE_LAST * (seconds - self._usual)
+        self._busy -= 1
+        self._move()
+
+    def _check(self) -> None:
         if self._stopping:
             raise UsageError(
                 "server-stopping",
@@ -89,30 +94,40 @@ class WaitingLine:
         """Seconds until the line will probably have moved by one."""
         return min(_LONGEST_PROMISE_SECONDS, max(1.0, self._usual / self.slots))
 
-    async def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._busy < self.slots and not self.waiting:
-            self._busy += 1
-            return
-        mine: asyncio.Future[None] = loop.create_future()
-        self._waiting.append(mine)
-        try:
-            await mine
-        except asyncio.CancelledError:
-            if mine.done() and not mine.cancelled():
-                # The turn came in the very moment of giving up: it goes to the next.
-                self._leave()
-            raise
-        finally:
-            if mine in self._waiting:
-                self._waiting.remove(mine)
-
-    def _leave(self) -> None:
-        self._busy -= 1
+    def _move(self) -> None:
         while self._waiting and self._busy < self.slots:
-            following = self._waiting.popleft()
-            if not following.done():
-                self._busy += 1
-                following.set_result(None)
+            self._busy += 1
+            self._waiting.popleft().turn.set_result(None)
+        if not self._busy:
+            self._idle.set()
+
+
+class Place:
+    """One job's place in the line; entered, it is a slot for as long as the block lasts."""
+
+    def __init__(self, line: WaitingLine) -> None:
+        self._line = line
+        self._loop = asyncio.get_running_loop()
+        self.turn: asyncio.Future[None] = self._loop.create_future()
+        self._began = 0.0
+
+    def give_up(self) -> None:
+        """Wait no more: whoever enters then meets CancelledError. Too late, it does nothing."""
+        if not self.turn.done():
+            self.turn.cancel()
+            self._line.give_up(self)
+
+    async def __aenter__(self) -> None:
+        await self.turn
+        self._began = self._loop.time()
+
+    async def __aexit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self._line.leave(self._loop.time() - self._began)
 
 
 class Baggage:
