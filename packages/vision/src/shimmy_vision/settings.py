@@ -117,6 +117,9 @@ def child_environment(settings: Settings, licence: LicenceOrder) -> dict[str, st
     """
     env = {name: value for name, value in os.environ.items() if not name.startswith("SHIMMY_")}
     env.pop("KUBERNETES_SERVICE_HOST", None)
+    if "OMP_WAIT_POLICY" not in env:
+        # A thread that spins for a whole while takes the core from whoever would end its waiting.
+        env.setdefault("GOMP_SPINCOUNT", "1000")
     said = {name: getattr(settings, name) for name in _VARIABLES}
     instead = {
         "licence_key": licence.key,

@@ -17,11 +17,14 @@ from typing import Any
 
 import httpx
 import jsonschema
+import openai
 import pytest
 from licence_world import Shop
 from pdf_writer import text_page, write_pdf
 from PIL import Image, ImageDraw
 from served import SHIMMY, Served, serving
+from web_pages import SHOP, SHOP_NAMES
+from web_places import need_chromium, serve_site
 
 from shimmy_sandbox.synthetic_model import SyntheticPair
 
@@ -186,9 +189,10 @@ def test_one_alone_is_told_of_the_engines_death(served: Served, client: httpx.Cl
     assert client.post("/api/vision", json=order).status_code == 200
 
 
-def test_a_client_that_goes_away_frees_its_slot_at_once(served: Served) -> None:
+def seconds_after_leaving(served: Served, number: int) -> float:
+    """Until the slot is free of a client that went away while its image was worked on."""
     body = json.dumps(
-        {"image": encoded(picture(160, 900, 700)), "mode": "full", "max_tokens": 3000}
+        {"image": encoded(picture(number, 900, 700)), "mode": "full", "max_tokens": 3000}
     ).encode()
     host = served.url.removeprefix("http://")
     head = (
@@ -203,7 +207,89 @@ def test_a_client_that_goes_away_frees_its_slot_at_once(served: Served) -> None:
     gone = time.monotonic()
     while served.metric("shimmy_line_busy"):
         assert time.monotonic() - gone < 10
+    return time.monotonic() - gone
+
+
+def test_a_client_that_goes_away_frees_its_slot_at_once(served: Served) -> None:
+    # The best of several, as the cores are shared with other tests; asking takes time as well.
+    assert min(seconds_after_leaving(served, number) for number in range(160, 165)) < 0.2
     assert served.engine().is_running()
+
+
+def test_the_openai_sdk_talks_to_the_real_engine(served: Served) -> None:
+    asked: Any = [
+        {"type": "text", "text": "What is it?"},
+        {
+            "type": "image_url",
+            "image_url": {"url": f"data:image/png;base64,{encoded(picture(165))}"},
+        },
+    ]
+    schema = {
+        "type": "object",
+        "properties": {"kind": {"enum": ["form", "photo"]}},
+        "required": ["kind"],
+        "additionalProperties": False,
+    }
+    with openai.OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0) as sdk:
+        assert [model.id for model in sdk.models.list()] == ["minicpm-v-4.6"]
+        answer = sdk.chat.completions.create(
+            model="minicpm-v-4.6",
+            messages=[{"role": "user", "content": asked}],
+            response_format={
+                "type": "json_schema",
+                "json_schema": {"name": "kind", "schema": schema, "strict": True},
+            },
+        )
+        told = json.loads(answer.choices[0].message.content or "")
+        assert told["kind"] in ("form", "photo")
+        assert answer.usage is not None
+        assert answer.usage.completion_tokens > 0
+        pieces = sdk.chat.completions.create(
+            model="default",
+            messages=[{"role": "user", "content": asked}],
+            max_tokens=40,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+        chunks = list(pieces)
+        assert chunks[-1].usage is not None
+        assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+
+
+def test_a_web_page_is_visited_for_a_client(variables: dict[str, str], tmp_path: Path) -> None:
+    browser = need_chromium()
+    with serve_site({"/": SHOP}) as site:
+        allowed = {
+            **variables,
+            "SHIMMY_MACHINE_ID": "web",
+            "SHIMMY_ALLOW_URLS": site.place,
+            "SHIMMY_BROWSER": browser,
+        }
+        with serving(allowed, tmp_path) as running, running.client() as own:
+            order = {"url": f"http://{site.place}/", "viewport": "400x300", **BRIEF}
+            result = own.post("/api/vision", json=order).json()
+            assert [one["name"] for one in result["dom_map"]] == SHOP_NAMES
+            assert result["meta"]["page"]["title"] == "Shop"
+            for url in ("http://169.254.169.254/", "http://127.0.0.1:9/", "file:///etc/passwd"):
+                refused = own.post("/api/vision", json={"url": url, **BRIEF})
+                assert (refused.status_code, refused.json()["error"]["code"]) == (
+                    400,
+                    "url-refused",
+                )
+
+
+def test_a_model_nobody_uses_leaves_memory_and_comes_back(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    idle = {**variables, "SHIMMY_MACHINE_ID": "idle"}
+    with serving(idle, tmp_path, "--preload", "--idle-minutes", "0.01") as running:
+        while running.metric("shimmy_engine_unloads_total") < 1:
+            pass
+        assert running.metric("shimmy_model_loaded") == 0
+        with running.client() as own:
+            order = {"image": encoded(picture(175)), **BRIEF}
+            assert own.post("/api/vision", json=order).status_code == 200
+        assert running.metric("shimmy_engine_loads_total") == 2
 
 
 def test_the_command_line_uses_it(served: Served, tmp_path: Path) -> None:

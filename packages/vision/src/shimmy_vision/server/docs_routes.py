@@ -68,6 +68,7 @@ def describe_api(app: FastAPI) -> dict[str, Any]:
             routes=app.routes,
         )
         components = described.setdefault("components", {})
+        _leave_out_frameworks_errors(described)
         components.setdefault("schemas", {})["Error"] = ERROR_SCHEMA
         components["securitySchemes"] = {
             "key": {"type": "http", "scheme": "bearer", "description": "An API key of the server."}
@@ -75,3 +76,14 @@ def describe_api(app: FastAPI) -> dict[str, Any]:
         described["security"] = [{}, {"key": []}]
         app.openapi_schema = described
     return app.openapi_schema
+
+
+def _leave_out_frameworks_errors(described: dict[str, Any]) -> None:
+    """FastAPI describes an error of its own for every parameter; ours have one shape."""
+    for what in described["paths"].values():
+        for operation in what.values():
+            responses = operation["responses"]
+            if "HTTPValidationError" in str(responses.get("422")):
+                del responses["422"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        described["components"].get("schemas", {}).pop(name, None)
