@@ -7,6 +7,7 @@ StoreError
 ├── LicensingError   Keygen cannot be heard, refuses, or has what it should not
 ├── MailError        a mail cannot be handed over
 ├── SettingsError    the environment does not say how to run
+├── SiteError        the static site cannot be built or read
 └── VisitError       what a visitor asks cannot be done
 """
 
@@ -46,6 +47,10 @@ class MailError(StoreError):
 
 class SettingsError(StoreError):
     """The environment does not say how to run."""
+
+
+class SiteError(StoreError):
+    """The static site cannot be built or read."""
 
 
 class VisitError(StoreError):

@@ -9,31 +9,41 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import httpx
 import stripe
 
 from shimmy_store.adapters.contract_files import read_plans
+from shimmy_store.adapters.html_reader import StandardHtmlReader
 from shimmy_store.adapters.jinja_letters import JinjaLetters
+from shimmy_store.adapters.jinja_site import JinjaSite, site_place
 from shimmy_store.adapters.keygen_holdings import KeygenHoldings
 from shimmy_store.adapters.keygen_licences import KeygenLicences
 from shimmy_store.adapters.keygen_wire import KeygenWire
 from shimmy_store.adapters.ledger_schema import claim_ledger, migrate_ledger
+from shimmy_store.adapters.operator_file import read_operator
 from shimmy_store.adapters.resend_mailer import ResendMailer
 from shimmy_store.adapters.signed_links import SignedLinks
+from shimmy_store.adapters.site_folder import DiskSiteFolder
 from shimmy_store.adapters.smtp_mailer import SmtpMailer
 from shimmy_store.adapters.sql_ledger import SqlLedger
 from shimmy_store.adapters.sqlite_database import SqliteDatabase
 from shimmy_store.adapters.stripe_checkout import StripeCheckout
 from shimmy_store.adapters.stripe_payments import StripePayments
 from shimmy_store.domain.catalog import Catalog, parse_catalog
+from shimmy_store.domain.site.findings import Finding
+from shimmy_store.domain.site.operator import draft_operator, parse_operator
+from shimmy_store.domain.site.order import SiteMode, SiteOrder
 from shimmy_store.errors import SettingsError
 from shimmy_store.ports.database import Database
 from shimmy_store.ports.holdings import Holdings
 from shimmy_store.ports.ledger import Ledger
 from shimmy_store.ports.mail import LinkSigner, Mailer
 from shimmy_store.settings import Settings
+from shimmy_store.use_cases.build_site import build_site
+from shimmy_store.use_cases.check_site import check_site
 from shimmy_store.use_cases.fulfil_customer import Fulfilment
 from shimmy_store.use_cases.receive_event import Endpoint
 from shimmy_store.use_cases.send_messages import PostOffice
@@ -62,6 +72,20 @@ class Shop:
 def catalog() -> Catalog:
     """The checked catalog of plans."""
     return parse_catalog(read_plans())
+
+
+def build_site_at(order: SiteOrder, operator: Path | None, out: Path) -> int:
+    """Build the static site; without an operator's file a draft, which is for test mode only."""
+    if operator is not None:
+        named = parse_operator(read_operator(operator))
+    else:
+        named = draft_operator() if order.mode == "test" else parse_operator({})
+    return build_site(order, named, catalog(), JinjaSite(site_place()), DiskSiteFolder(out))
+
+
+def check_site_at(mode: SiteMode, folder: Path, hosts: frozenset[str]) -> tuple[Finding, ...]:
+    """What is wrong with a built site."""
+    return check_site(mode, catalog(), DiskSiteFolder(folder), StandardHtmlReader(), hosts)
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ import importlib
 import sys
 
 from shimmy_store import __version__
-from shimmy_store.errors import CatalogError, SettingsError, StoreError
+from shimmy_store.errors import CatalogError, SettingsError, SiteError, StoreError
 
 COMMANDS = {
     "plans": ("shimmy_store.cli.plans", "print the plans on sale"),
@@ -15,6 +15,7 @@ COMMANDS = {
     "sweep": ("shimmy_store.cli.work", "settle events and send mail once, without a server"),
     "reconcile": ("shimmy_store.cli.work", "look at customers whatever events were heard"),
     "retry": ("shimmy_store.cli.work", "try again what was given up"),
+    "site": ("shimmy_store.cli.site", "build the static site, or check one before it goes out"),
     "alarms": ("shimmy_store.cli.work", "list what a person should look at, or tick it off"),
 }
 # What to do about them differs: mend the set-up, or try again.
@@ -46,6 +47,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _exit_code(error: StoreError) -> int:
     # A ledger of the other mode is one that the settings should not name.
-    if isinstance(error, SettingsError | CatalogError) or error.code == "ledger-of-other-mode":
+    if (
+        isinstance(error, SettingsError | CatalogError | SiteError)
+        or error.code == "ledger-of-other-mode"
+    ):
         return _EXIT["set-up"]
     return _EXIT["later" if error.retryable else "failed"]
