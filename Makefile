@@ -4,13 +4,16 @@ BIN := .venv/bin
 SOURCES := packages/vision/src packages/store/src packages/ops/src packages/sandbox/src
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench soak gate clean runtime dev
+.PHONY: help demo demo-live test check bench soak gate clean runtime dev
 
 help: ## what each target does
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: runtime ## install everything locked and analyse a real image
+demo: runtime ## install everything locked, buy a licence in a browser, analyse a real image
 	@bash scripts/demo.sh
+
+demo-live: runtime ## the store, its site, Stripe, Keygen and mail on loopback until Ctrl-C
+	@bash scripts/demo_live.sh
 
 test: dev check ## install what tests need, check, run every test
 	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist loadscope

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import jsonschema
 import pytest
+
+from shimmy_sandbox.shopper.browser import find_chromium
+from shimmy_sandbox.shopper.refusal import ShopperError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -18,6 +23,14 @@ ROOT = Path(__file__).resolve().parents[2]
 def _environment(home: Path) -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith("SHIMMY_")}
     return {**kept, "SHIMMY_MODEL_DIR": str(home / "models"), "SHIMMY_STATE_DIR": str(home / "s")}
+
+
+def _has_chromium() -> bool:
+    try:
+        find_chromium()
+    except ShopperError:
+        return False
+    return True
 
 
 def test_the_demo_turns_a_real_screenshot_into_json(tmp_path: Path) -> None:
@@ -36,9 +49,44 @@ def test_the_demo_turns_a_real_screenshot_into_json(tmp_path: Path) -> None:
     assert result["visual"]["background"] == "#f5f7fa"
     assert result["meta"]["model"]["synthetic"] is True
     assert "shimmy models pull 4.6" in text
+    # It opens with a purchase in a browser, if there is one, each step with its time.
+    steps = re.findall(r"^ *[0-9.]+ s  (.+)$", text, re.MULTILINE)
+    assert steps[-1] == (
+        "the page shows the licence's key and what to type next"
+        if _has_chromium()
+        else "the store shows the licence"
+    )
+    assert text.index(steps[-1]) < text.index("$ shimmy ")
     # Sold, activated, used: the demo's licence has one page on its account afterwards.
     assert result["meta"]["licence"] == "developer"
     assert re.search(r"^pages used +1$", text[text.index("$ shimmy license usage") :], re.MULTILINE)
+
+
+def test_the_live_demo_prints_where_everything_is_and_ends_with_ctrl_c(tmp_path: Path) -> None:
+    env = {**_environment(tmp_path), "SHIMMY_DEMO_PORTS": "auto"}
+    running = subprocess.Popen(
+        ["bash", str(ROOT / "scripts/demo_live.sh")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env,
+    )
+    assert running.stdout
+    told = "".join(iter(running.stdout.readline, "Ctrl-C stops all of it.\n"))
+    named = re.findall(r"^  (\w[\w ]*?)  +(http\S+)", told, re.MULTILINE)
+    places = dict(named)
+    assert list(places) == [
+        "pricing page", "the store", "your licence", "mailbox", "Stripe", "licence server",
+    ]  # fmt: skip
+    pricing = httpx.get(places["pricing page"], trust_env=False)
+    assert f"{places['the store'].removesuffix('/pricing')}/buy?plan=developer" in pricing.text
+    assert httpx.get(places["mailbox"], trust_env=False).json() == []
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=60)
+    assert (running.returncode, errors) == (0, "")
+    for url in places.values():
+        with pytest.raises(httpx.TransportError):
+            httpx.get(url, trust_env=False)
 
 
 @pytest.mark.slow

@@ -2,91 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
+from looking import need_chromium
+from street import Street, run
 
-ROOT = Path(__file__).resolve().parents[2]
-BIN = Path(sys.executable).parent
-PATIENCE = 60
-
-
-@contextmanager
-def program(folder: Path, name: str, env: Mapping[str, str], *words: str) -> Iterator[Path]:
-    """A program until the block ends; what it says is in ``folder/name``."""
-    told = folder / name
-    with told.open("w") as file:
-        running = subprocess.Popen([BIN / words[0], *words[1:]], stdout=file, stderr=file, env=env)
-        try:
-            yield told
-        finally:
-            running.send_signal(signal.SIGTERM)
-            ended = running.wait(PATIENCE)
-    assert ended == 0, told.read_text()
-
-
-def wait_for(told: Path, words: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while words not in told.read_text():
-        assert time.monotonic() < end, told.read_text()
-        time.sleep(0.05)
-
-
-def run(env: Mapping[str, str], *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [BIN / words[0], *words[1:]], env=env, capture_output=True, text=True, timeout=PATIENCE
-    )
-
-
-@dataclass
-class Street:
-    """A town and a store that run."""
-
-    env: dict[str, str]
-    mailbox: str
-    store_log: Path
-
-    @property
-    def url(self) -> str:
-        return self.env["SHIMMY_STORE_URL"]
-
-
-@pytest.fixture(scope="module")
-def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
-    folder = tmp_path_factory.mktemp("street")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    env = {name: value for name, value in os.environ.items() if not name.startswith("SHIMMY_")}
-    with ExitStack() as stack:
-        plans, store = str(ROOT / "contracts/plans.json"), f"http://127.0.0.1:{port}"
-        serve = ("town", "serve", "--state", str(folder / "town"), "--plans", plans)
-        options = ("--ports", "auto", "--store-url", store)
-        town = stack.enter_context(
-            program(folder, "town.out", env, "shimmy-sandbox", *serve, *options)
-        )
-        wait_for(town, "ready")
-        lines = (folder / "town/store.env").read_text().splitlines()
-        env |= dict(re.findall(r"^export (\w+)=(.*)$", "\n".join(lines), re.M))
-        env = {name: value.strip("'") for name, value in env.items()}
-        mailbox = re.search(r"^mail (\S+)$", town.read_text(), re.M)
-        assert mailbox
-        log = stack.enter_context(
-            program(folder, "store.out", env, "shimmy-store", "serve", "--port", str(port))
-        )
-        wait_for(log, "Application startup complete")
-        yield Street(env, mailbox[1], log)
+from shimmy_sandbox.shopper.pages import DECLINED_CARD, SECURE_CARD
 
 
 def test_a_plan_is_bought_and_its_key_mailed(street: Street) -> None:
@@ -107,6 +31,47 @@ def test_a_plan_is_bought_and_its_key_mailed(street: Street) -> None:
     assert (reconciled.returncode, reconciled.stdout) == (0, "customers 1: settled 1\n")
     assert run(street.env, "shimmy-store", "alarms").stdout == ""
     assert httpx.get(f"{street.url}/health", trust_env=False).json()["status"] == "ok"
+
+
+def test_a_plan_is_bought_in_a_browser_with_pictures_of_the_way(
+    street: Street, site: str, tmp_path: Path
+) -> None:
+    need_chromium()
+    command = ("shimmy-sandbox", "buy", "professional", "--store", street.url, "--browser")
+    where = ("--site", f"{site}/pricing.html", "--screenshots", str(tmp_path / "pictures"))
+    email = ("--email", "tab@example.com", "--card", SECURE_CARD, "--show-steps")
+    bought = run(street.env, *command, *where, *email)
+    assert bought.returncode == 0, bought.stderr
+    steps = re.findall(r"^ *([0-9.]+) s  (.+)$", bought.stdout, re.M)
+    assert [float(seconds) for seconds, _ in steps] == sorted(float(one) for one, _ in steps)
+    told = [words for _, words in steps]
+    assert f"reads the prices at {site}/pricing.html" in told
+    assert "the bank asks whether it is her; it is" in told
+    key = told[-1].removeprefix("copied with the page's button: ")
+    assert key in street.mail("tab@example.com", "is ready")
+    pages = ("pricing", "checkout", "challenge", "success")
+    assert {one.name for one in (tmp_path / "pictures").iterdir()} == {
+        f"{page}-{width}.png" for page in pages for width in (375, 1280)
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("developer", "--card", DECLINED_CARD), "the page to pay on says: Your card was declined"),
+        (("free",), "sells no plan 'free'"),
+        (("developer", "--site", "http://shop.example/"), "is not on this machine"),
+        (("developer", "--site", "http://127.0.0.1:9/"), "the browser cannot go on at"),
+    ],
+)
+def test_a_browser_that_cannot_go_on_says_where(
+    street: Street, words: tuple[str, ...], said: str
+) -> None:
+    need_chromium()
+    failed = run(street.env, "shimmy-sandbox", "buy", *words, "--store", street.url, "--browser")
+    assert failed.returncode == 1
+    assert said in failed.stderr
+    assert "Traceback" not in failed.stderr
 
 
 def test_the_log_tells_nothing_of_the_customer(street: Street) -> None:

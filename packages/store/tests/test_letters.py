@@ -130,7 +130,8 @@ def test_what_to_run_next() -> None:
     written = WRITER.write(letter("licence"))
     for told in (written.text, Reader(written.html).shown):
         assert f"shimmy license activate {KEY}\n" in told
-        assert "shimmy vision screenshot.png" in told
+        assert "shimmy models pull 4.6" in told
+        assert "shimmy vision shot.png" in told
     assert f">{KEY}</pre>" in written.html
 
 

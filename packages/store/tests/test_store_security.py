@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -27,6 +28,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning
 EMAIL = "buyer@example.com"
 EVIL = "evil.example"
 MARKUP = "<img src=x onerror=alert(1)>\"'&</strong><script>alert(2)</script>"
+TEMPLATES = Path(__file__).parents[1] / "src/shimmy_store/server/templates"
+LOGO = (TEMPLATES / "logo.html").read_text()
 PATHS = (
     "/",
     "/pricing",
@@ -217,7 +220,8 @@ class Tags(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         names = {name: value or "" for name, value in attrs}
-        wrong = tag in ("img", "iframe", "base", "style", "object", "svg")
+        wrong = tag in ("img", "iframe", "base", "style", "object")
+        wrong |= tag == "svg" and (self.get_starttag_text() or "") not in LOGO
         wrong |= tag == "script" and not names.get("src", "").startswith("/assets/")
         wrong |= any(name.startswith("on") for name in names)
         wrong |= "style" in names and not self._mailed
@@ -233,7 +237,16 @@ class Tags(HTMLParser):
 def test_the_witness_of_markup_sees_it() -> None:
     assert Tags(MARKUP).found
     assert Tags('<a href="JavaScript:alert(1)">').found
+    assert Tags("<svg>").found
+    assert not Tags(LOGO).found
     assert not Tags(MARKUP.replace("<", "&lt;")).found
+
+
+def test_the_store_has_the_sites_mark() -> None:
+    site = Path(__file__).parents[3] / "site"
+    assert (site / "templates/parts/logo.html").read_text() == LOGO
+    icon = TEMPLATES.parent / "assets/favicon.svg"
+    assert (site / "assets/favicon.svg").read_bytes() == icon.read_bytes()
 
 
 def test_names_and_addresses_are_text_on_every_page_and_in_every_mail(store: Store) -> None:

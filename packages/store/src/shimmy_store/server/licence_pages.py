@@ -77,7 +77,11 @@ async def prove_licence(visit: Visit) -> Response:
         return await _prove_by_key(visit, fields["key"].strip())
     if fields.get("email", "").strip():
         return await _ask_for_link(visit, fields["email"].strip())
-    raise VisitError("fields-missing", "Give the licence key, or the address you bought with.")
+    raise VisitError(
+        "fields-missing",
+        "Give the licence key, or the address you bought with.",
+        hint="Either is enough: open the licence page and fill in one of them.",
+    )
 
 
 async def _prove_by_key(visit: Visit, key: str) -> Response:
@@ -100,7 +104,11 @@ async def _prove_by_key(visit: Visit, key: str) -> Response:
 async def _ask_for_link(visit: Visit, email: str) -> Response:
     await count_visitor(visit, MAILS)
     if not looks_like_address(email):
-        raise VisitError("address-malformed", "That does not look like a mail address.")
+        raise VisitError(
+            "address-malformed",
+            "That does not look like a mail address.",
+            hint="It is a name, an at sign and a domain. Go back and try once more.",
+        )
     await count_mailbox(visit, MAILS_TO_ONE, email)
     shop = visit.shop
     await request_sign_in(email, visit.browser_digest, shop.ledger, shop.now())
@@ -141,7 +149,11 @@ def _unusable(reason: Unusable | Unmerged) -> VisitError:
                 "merge-busy", "The licences are being worked on.", hint="Try again in a minute."
             )
         case "same-customer" | "no-licence" | "other-address":
-            return VisitError("merge-not-possible", "There are no two licences to merge here.")
+            return VisitError(
+                "merge-not-possible",
+                "There are no two licences to merge here.",
+                hint="The licence page shows the one that you have.",
+            )
         case _:
             return VisitError("link-unknown", "This link is not one of ours.", hint=again)
 
@@ -160,7 +172,11 @@ async def create_portal_session(visit: Visit) -> Response:
     allowed = [one.customer for one in shown]
     customer = fields.get("customer", "") or allowed[0]
     if customer not in allowed:
-        raise VisitError("licence-not-yours", "That is not a licence of yours.")
+        raise VisitError(
+            "licence-not-yours",
+            "That is not a licence of yours.",
+            hint="Open the licence page: it shows those that are.",
+        )
     back = f"{visit.shop.settings.url}/view-license"
     return go(visit, await visit.shop.counter.checkout.open_portal(customer, back))
 

@@ -16,7 +16,12 @@ from starlette.responses import HTMLResponse, Response
 
 from shimmy_store.domain.catalog import Plan
 
-_ASSETS = {"store.css": "text/css", "store.js": "text/javascript"}
+_ASSETS = {
+    "favicon.svg": "image/svg+xml",
+    "look.css": "text/css",
+    "store.css": "text/css",
+    "store.js": "text/javascript",
+}
 
 
 def _number(value: int) -> str:
@@ -74,8 +79,9 @@ def show_page(
     }
     if visit is not None:
         given["signed_in"] = visit.session is not None
-        given["mode"] = visit.shop.settings.mode
-    given.setdefault("mode", "live")
+    # An address that leads nowhere has no visit, and is a page of the same store all the same.
+    shop = getattr(getattr(request.scope.get("app"), "state", None), "shop", None)
+    given["mode"] = "live" if shop is None else shop.settings.mode
     text = _TEMPLATES.get_template(name).render({**given, **(context or {})})
     return HTMLResponse(text, status, headers={"Cache-Control": "no-store", **(headers or {})})
 

@@ -62,7 +62,8 @@ _BY_KIND: tuple[tuple[type[StoreError], int], ...] = (
 )
 _RETRY_SECONDS = 10
 # What is wrong on our side is not for visitors: they read this instead.
-_OURS = "Something does not work on our side at the moment. Nothing is lost: please try again."
+_OURS = "Something does not work on our side at the moment."
+_OURS_HINT = "Nothing is lost: please try again in a moment."
 
 
 def status_of(error: StoreError) -> int:
@@ -93,7 +94,9 @@ def tell(
 ) -> Response:
     """A page for people; RFC 9457 for programs, with the stable ``code``."""
     if wants_page(request):
-        context = {"problem": told, "status": status}
+        # A page that was asked for can be asked for again; a form has to be filled in anew.
+        again = status >= HTTPStatus.INTERNAL_SERVER_ERROR and request.method == "GET"
+        context = {"problem": told, "status": status, "again": again}
         return show_page(request, "problem.html", context, status=status, headers=headers)
     content = {
         "type": f"urn:shimmy:problem:{told.code}",
@@ -120,7 +123,7 @@ def _told(error: StoreError) -> Problem:
         return Problem(error.code, error.message, error.hint)
     if error.code == "plan-not-on-sale":
         return Problem(error.code, error.message, "We have been told. Try again later.")
-    return Problem(error.code, _OURS)
+    return Problem(error.code, _OURS, _OURS_HINT)
 
 
 def _headers(error: StoreError, status: int) -> dict[str, str]:
@@ -134,13 +137,16 @@ def _headers(error: StoreError, status: int) -> dict[str, str]:
 async def answer_unknown(request: Request, error: Exception) -> Response:
     """An address that leads nowhere, or a method that it does not have."""
     status = getattr(error, "status_code", HTTPStatus.NOT_FOUND)
-    told = Problem("page-unknown", "There is no such page here.")
+    told = Problem("page-unknown", "There is no such page here.", "Check the address.")
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        told = Problem("method-unknown", "This address cannot be used in that way.")
+        hint = "Open the page that leads here, and use what is on it."
+        told = Problem("method-unknown", "This address cannot be used in that way.", hint)
     return tell(request, told, status, dict(getattr(error, "headers", None) or {}))
 
 
 async def answer_crash(request: Request, error: Exception) -> Response:
     """A bug of ours; what it was goes into the log without any value."""
     log_event(logging.getLogger(__name__), "crash", error=type(error).__name__)
-    return tell(request, Problem("crashed", _OURS), int(HTTPStatus.INTERNAL_SERVER_ERROR))
+    return tell(
+        request, Problem("crashed", _OURS, _OURS_HINT), int(HTTPStatus.INTERNAL_SERVER_ERROR)
+    )

@@ -1,17 +1,32 @@
 // What pages do beyond plain HTML; without it they work all the same.
 "use strict";
 
+// Shown for as long as somebody looks at it, then the button says again what it does.
+const FEEDBACK_MILLISECONDS = 4000;
+
+async function copyFrom(source) {
+  try {
+    await navigator.clipboard.writeText(source.textContent);
+    return true;
+  } catch {
+    // Marked, it is one key stroke away.
+    getSelection().selectAllChildren(source);
+    return false;
+  }
+}
+
 for (const button of document.querySelectorAll("[data-copy]")) {
-  if (!navigator.clipboard) continue;
+  const source = document.getElementById(button.dataset.copy);
+  const said = document.getElementById(button.dataset.said);
+  const label = button.textContent;
+  let later = 0;
   button.hidden = false;
   button.addEventListener("click", async () => {
-    const text = document.getElementById(button.dataset.copy).textContent;
-    try {
-      await navigator.clipboard.writeText(text);
-      button.textContent = "Copied";
-    } catch {
-      button.textContent = "Select and copy it";
-    }
+    const copied = await copyFrom(source);
+    button.textContent = copied ? "Copied" : "Press Ctrl+C";
+    said.textContent = copied ? "The key is in the clipboard." : "The key is marked: press Control C to copy it.";
+    clearTimeout(later);
+    later = setTimeout(() => { button.textContent = label; said.textContent = ""; }, FEEDBACK_MILLISECONDS);
   });
 }
 
@@ -33,7 +48,7 @@ if (waiting) {
       if (answer.ok && (await answer.json()).state !== "preparing") return location.reload();
     } catch { /* asked again below */ }
     if (tries === 0) {
-      waiting.textContent = "This takes longer than usual. Your licence comes by mail; you may close this page.";
+      waiting.textContent = "This takes longer than usual. Nothing is lost: your licence comes by mail, and you may close this page.";
       return;
     }
     setTimeout(poll, tries > 30 ? 1000 : 4000, tries - 1);

@@ -1,0 +1,1 @@
+"""A customer with a real browser: page objects over Playwright, for journeys and demos."""
