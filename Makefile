@@ -4,7 +4,7 @@ BIN := .venv/bin
 SOURCES := packages/vision/src packages/store/src packages/ops/src packages/sandbox/src
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-live test check bench soak gate clean runtime dev
+.PHONY: help demo demo-live test check secrets bench soak gate clean runtime dev
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,6 +25,9 @@ check: dev ## style, types, architecture and lock files
 	$(BIN)/lint-imports
 	$(BIN)/shimmy-ops locks requirements
 
+secrets: dev ## no key or password in the tree, in the whole history or in built wheels
+	bash scripts/secrets.sh
+
 bench: dev ## measure: forced tokens, the licence gate, shimmy serve beside a plain loop, the store
 	$(BIN)/python benchmarks/forced_tokens.py
 	$(BIN)/python benchmarks/gate.py
@@ -34,7 +37,7 @@ bench: dev ## measure: forced tokens, the licence gate, shimmy serve beside a pl
 soak: dev ## a thousand analyses in one process: memory must stay flat
 	$(BIN)/python benchmarks/soak.py
 
-gate: ## what must hold before a release: demo and tests pass in a fresh clone of HEAD
+gate: ## what must hold before a release: demo, tests and secrets in a fresh clone of HEAD
 	bash scripts/gate.sh
 
 clean: ## remove what was built here (not the cached native library)

@@ -15,9 +15,11 @@ import httpx
 import stripe
 
 from open_loop import Shot
-from shimmy_store.domain.webhook_event import HANDLED
+from shimmy_store.adapters.contract_files import read_webhook_events
+from shimmy_store.domain.webhook_event import parse_handled
 from store_street import Street
 
+HANDLED = parse_handled(read_webhook_events())
 # Shares of all requests. Seven of ten are webhooks.
 MIX = {
     "webhook new": 57,

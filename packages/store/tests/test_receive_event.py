@@ -9,11 +9,16 @@ import pytest
 import stripe
 from ledger_places import NOW, due, in_memory
 
+from shimmy_store.adapters.contract_files import read_webhook_events
 from shimmy_store.adapters.sql_ledger import SqlLedger
 from shimmy_store.domain.fulfilment import Alarm
+from shimmy_store.domain.webhook_event import parse_handled
+from shimmy_store.errors import CatalogError
 from shimmy_store.use_cases.receive_event import Endpoint, Rejected, receive_event
 
-LIVE, TEST = Endpoint(["whsec_a"], livemode=True), Endpoint(["whsec_a"], livemode=False)
+HANDLED = parse_handled(read_webhook_events())
+LIVE = Endpoint(["whsec_a"], livemode=True, handled=HANDLED)
+TEST = Endpoint(["whsec_a"], livemode=False, handled=HANDLED)
 
 
 def body(**changes: Any) -> bytes:
@@ -93,3 +98,14 @@ def test_a_forged_event_is_not_kept() -> None:
         assert await due(ledger) == []
 
     in_memory().tell(story)
+
+
+def test_the_contract_names_the_version_that_this_client_speaks() -> None:
+    assert read_webhook_events()["api_version"] == stripe.api_version
+
+
+@pytest.mark.parametrize("data", [None, [], {}, {"events": []}, {"events": [1]}])
+def test_a_contract_without_events_is_refused(data: Any) -> None:
+    with pytest.raises(CatalogError) as refused:
+        parse_handled(data)
+    assert refused.value.code == "events-invalid"

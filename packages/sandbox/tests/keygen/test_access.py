@@ -219,3 +219,22 @@ def test_a_licence_with_a_key_cannot_ask_about_another(office: Any) -> None:
     meta = {"key": other["attributes"]["key"]}
     assert office.ask("POST", "licenses/actions/validate-key", bearer, meta=meta).status_code == 403
     assert office.validate(one, bearer)["valid"]
+
+
+def test_a_products_token_may_what_it_was_given_by_name(office: Any, codes: Any) -> None:
+    names, product = world(office), office.product()
+    path = f"products/{product}/tokens"
+    data: dict[str, Any] = {"type": "tokens"}
+    data["attributes"] = {"permissions": ["license.read", "license.suspend"]}
+    made = office.ask("POST", path, "admin", data=data).json()["data"]
+    bearer = f"Bearer {made['attributes']['token']}"
+    licence = f"licenses/{names['licence']}"
+    assert office.ask("GET", licence, bearer).status_code == 200
+    assert office.ask("POST", f"{licence}/actions/suspend", bearer).status_code == 200
+    assert office.ask("POST", f"{licence}/actions/reinstate", bearer).status_code == 403
+    listed = office.ask("GET", path, "admin").json()["data"][0]["attributes"]
+    assert listed["permissions"] == ["license.read", "license.suspend"]
+    data["attributes"]["permissions"] = ["license.eat"]
+    refused = office.ask("POST", path, "admin", data=data)
+    where = {"pointer": "/data/attributes/permissions"}
+    assert (refused.status_code, codes(refused)) == (422, [("PERMISSIONS_NOT_ALLOWED", where)])

@@ -13,13 +13,15 @@ import pytest
 import stripe
 
 from shimmy_sandbox.stripe_api.shop import EVENTS, StockingError, stock_stripe
-from shimmy_store.domain.webhook_event import HANDLED
+from shimmy_store.adapters.contract_files import read_webhook_events
+from shimmy_store.domain.webhook_event import parse_handled
 
 from .conftest import Receiver, Shop, opened
 
 CONTRACT = Path(__file__).parents[4] / "contracts" / "plans.json"
 CATALOGUE: dict[str, Any] = json.loads(CONTRACT.read_text(encoding="utf-8"))
 PLANS: list[dict[str, Any]] = CATALOGUE["plans"]
+HANDLED = parse_handled(read_webhook_events())
 MONTHLY = [one["id"] for one in PLANS if one["interval"] == "month"]
 STORE = "http://127.0.0.1:8400"
 

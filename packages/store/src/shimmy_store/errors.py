@@ -1,7 +1,7 @@
 """Every error this distribution raises on purpose.
 
 StoreError
-├── CatalogError     contracts/plans.json contradicts itself
+├── CatalogError     a contract of ours (plans, events) contradicts itself or is missing
 ├── LedgerError      what the store remembers cannot be read or written
 ├── PaymentsError    Stripe cannot be heard, refuses, or says what makes no sense
 ├── LicensingError   Keygen cannot be heard, refuses, or has what it should not

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 import httpx
 import stripe
 
-from shimmy_store.adapters.contract_files import read_plans
+from shimmy_store.adapters.contract_files import read_plans, read_webhook_events
 from shimmy_store.adapters.html_reader import StandardHtmlReader
 from shimmy_store.adapters.jinja_letters import JinjaLetters
 from shimmy_store.adapters.jinja_site import JinjaSite, site_place
@@ -36,6 +36,7 @@ from shimmy_store.domain.catalog import Catalog, parse_catalog
 from shimmy_store.domain.site.findings import Finding
 from shimmy_store.domain.site.operator import draft_operator, parse_operator
 from shimmy_store.domain.site.order import SiteMode, SiteOrder
+from shimmy_store.domain.webhook_event import parse_handled
 from shimmy_store.errors import SettingsError
 from shimmy_store.ports.database import Database
 from shimmy_store.ports.holdings import Holdings
@@ -94,7 +95,7 @@ async def open_shop(
 ) -> AsyncIterator[Shop]:
     """The store's connections, with its tables brought up to date. Raises StoreError."""
     now = now or _now
-    plans = catalog()
+    plans, handled = catalog(), parse_handled(read_webhook_events())
     async with AsyncExitStack() as stack:
         database = await _open_database(settings)
         stack.push_async_callback(database.close)
@@ -117,7 +118,7 @@ async def open_shop(
             PostOffice(ledger, licences, mailer, JinjaLetters(), signer, plans, settings.url, now),
             KeygenHoldings(wire, licences),
             signer,
-            Endpoint(settings.webhook_secrets, settings.livemode),
+            Endpoint(settings.webhook_secrets, settings.livemode, handled),
             now,
         )
 

@@ -14,11 +14,10 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
-from town import NO_TLS, Town, open_town
+from town import HANDLED, NO_TLS, Town, open_town
 
 from shimmy_sandbox.mailbox.server import MailboxServer, serve_mailbox
 from shimmy_sandbox.simulation.loopback import serve_on_loopback
-from shimmy_store.domain.webhook_event import HANDLED
 from shimmy_store.server.app import create_app
 from shimmy_store.settings import Settings
 from shimmy_store.wiring import open_shop

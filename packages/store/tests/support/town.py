@@ -26,6 +26,7 @@ from shimmy_sandbox.keygen.server import KeygenServer, serve_keygen
 from shimmy_sandbox.keygen.shop import policy_id, stock_shop
 from shimmy_sandbox.simulation.controls import Controls
 from shimmy_sandbox.stripe_api.server import StripeServer, serve_stripe
+from shimmy_store.adapters.contract_files import read_webhook_events
 from shimmy_store.adapters.keygen_licences import KeygenLicences
 from shimmy_store.adapters.keygen_wire import KeygenWire
 from shimmy_store.adapters.ledger_schema import migrate_ledger
@@ -35,11 +36,13 @@ from shimmy_store.adapters.stripe_payments import StripePayments
 from shimmy_store.domain.catalog import PLAN_IDS
 from shimmy_store.domain.convergence import IssuedLicence
 from shimmy_store.domain.fulfilment import licence_id
+from shimmy_store.domain.webhook_event import parse_handled
 from shimmy_store.use_cases.fulfil_customer import Fulfilment
 from shimmy_store.use_cases.receive_event import Endpoint, receive_event
 from shimmy_store.use_cases.sweep_events import Swept, sweep_events
 
 CATALOG = json.loads((Path(__file__).resolve().parents[4] / "contracts/plans.json").read_text())
+HANDLED = parse_handled(read_webhook_events())
 START = datetime(2027, 1, 15, 12, tzinfo=UTC)
 GOOD, REFUSED_LATER, DISPUTED = "4242424242424242", "4000000000000341", "4000000000000259"
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -222,7 +225,7 @@ class Town:
         for event in chance.sample(new + again, len(new + again)):
             body, at = json.dumps(event).encode(), int(self.now().timestamp())
             header = stripe.WebhookSignature.generate_signature_header(body.decode(), "whsec_x", at)
-            endpoint = Endpoint(["whsec_x"], livemode=False)
+            endpoint = Endpoint(["whsec_x"], livemode=False, handled=HANDLED)
             answer = await receive_event(body, str(header), endpoint, ledger, self.now())
             assert isinstance(answer, str)
 

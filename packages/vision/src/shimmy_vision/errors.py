@@ -16,8 +16,9 @@ ShimmyError
     └── DeadlineError   the time the caller allowed ran out
 
 Each carries a stable kebab-case ``code`` (documented, never reused), a
-``message`` that says what happened, a ``hint`` that says what to do next, and
-``retryable``: whether the same call may succeed later unchanged.
+``message`` that says what happened, a ``hint`` that says what to do next,
+``retryable``: whether the same call may succeed later unchanged, and
+``retry_after``: in how many seconds, where that is known.
 Entry points map classes to exit codes and HTTP statuses in one table each.
 """
 
@@ -29,12 +30,21 @@ import re
 class ShimmyError(Exception):
     """Base of the tree; never raised itself."""
 
-    def __init__(self, code: str, message: str, *, hint: str = "", retryable: bool = False) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        hint: str = "",
+        retryable: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.hint = hint
         self.retryable = retryable
+        self.retry_after = retry_after
 
     def __str__(self) -> str:
         return f"{self.message} ({self.code})"
@@ -42,7 +52,12 @@ class ShimmyError(Exception):
     def again(self) -> ShimmyError:
         """The same, to be raised on another thread: each gathers a trace of its own."""
         return error_of_kind(
-            kind_of(self), self.code, self.message, hint=self.hint, retryable=self.retryable
+            kind_of(self),
+            self.code,
+            self.message,
+            hint=self.hint,
+            retryable=self.retryable,
+            retry_after=self.retry_after,
         )
 
 
@@ -78,8 +93,7 @@ class LicenceServerError(LicenceError):
         retry_after: float | None = None,
         sent: bool = True,
     ) -> None:
-        super().__init__(code, message, hint=hint, retryable=True)
-        self.retry_after = retry_after
+        super().__init__(code, message, hint=hint, retryable=True, retry_after=retry_after)
         self.sent = sent
 
 
@@ -94,18 +108,6 @@ class ModelError(ShimmyError):
 class DownloadError(ModelError):
     """Fetching the model's files failed; ``retry_after`` is the server's wish in seconds."""
 
-    def __init__(
-        self,
-        code: str,
-        message: str,
-        *,
-        hint: str = "",
-        retryable: bool = False,
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(code, message, hint=hint, retryable=retryable)
-        self.retry_after = retry_after
-
 
 class LibraryError(ShimmyError):
     """The native library is missing, broken or crashed."""
@@ -114,9 +116,10 @@ class LibraryError(ShimmyError):
 class BusyError(ShimmyError):
     """More is asked of the server at once than it takes; ``retry_after`` in seconds."""
 
-    def __init__(self, code: str, message: str, *, hint: str = "", retry_after: float) -> None:
-        super().__init__(code, message, hint=hint, retryable=True)
-        self.retry_after = retry_after
+    def __init__(
+        self, code: str, message: str, *, hint: str = "", retry_after: float = 1.0
+    ) -> None:
+        super().__init__(code, message, hint=hint, retryable=True, retry_after=retry_after)
 
 
 class OutputError(ShimmyError):
@@ -133,21 +136,27 @@ class DeadlineError(StoppedError):
 
 def kind_of(error: ShimmyError) -> str:
     """The error's class for those who cannot be sent one: ``licence_server_error``."""
-    return next(name for name, kind in _KINDS.items() if kind is type(error))
+    return next(name for one in type(error).__mro__ for name, kind in _KINDS.items() if kind is one)
 
 
-def error_of_kind(kind: str, code: str, message: str, *, hint: str, retryable: bool) -> ShimmyError:
+def error_of_kind(
+    kind: str,
+    code: str,
+    message: str,
+    *,
+    hint: str,
+    retryable: bool,
+    retry_after: float | None = None,
+) -> ShimmyError:
     """An error as ``kind_of`` and its fields tell it; of an unknown kind it is a ShimmyError."""
     found = _KINDS.get(kind, ShimmyError)
     raised: ShimmyError = found.__new__(found)
     # Their constructors differ; what all of them keep is this.
-    ShimmyError.__init__(raised, code, message, hint=hint, retryable=retryable)
-    if isinstance(raised, (LicenceServerError, DownloadError)):
-        raised.retry_after = None
+    ShimmyError.__init__(
+        raised, code, message, hint=hint, retryable=retryable, retry_after=retry_after
+    )
     if isinstance(raised, LicenceServerError):
         raised.sent = True
-    if isinstance(raised, BusyError):
-        raised.retry_after = 1.0
     return raised
 
 

@@ -331,19 +331,17 @@ def _licence(settings: Settings) -> Finding:
         return judge_licence("", str(error), error.hint, given=False, sandbox=PINNED.sandbox)
 
 
-def serve_engine(
-    settings: Settings, order: VisionOrder, into: IO[bytes], out: IO[bytes], jobs: int
-) -> None:
-    """For the engine process: do what comes in, ``jobs`` at once, until it ends."""
+def serve_engine(settings: Settings, order: VisionOrder, into: IO[bytes], out: IO[bytes]) -> None:
+    """For the engine process: do what comes in until it ends."""
     with vision(settings, order) as runner:
-        serve_jobs(runner, into, out, jobs)
+        serve_jobs(runner, into, out)
 
 
 @contextmanager
 def analyst(settings: Settings, order: VisionOrder, jobs: int) -> Iterator[EngineProcess]:
     """An analyst whose ``jobs`` at once are done in a process of their own."""
     environment = child_environment(settings, order.licence)
-    with closing(EngineProcess(worker_command(order, jobs), environment, jobs=jobs)) as opened:
+    with closing(EngineProcess(worker_command(order), environment, jobs=jobs)) as opened:
         yield opened
 
 

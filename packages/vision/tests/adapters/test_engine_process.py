@@ -56,6 +56,7 @@ from shimmy_vision.settings import read_settings
 
 SHORT = AnalysisRequest(StandardQuestion("ocr"), AnswerLimits(max_tokens=5))
 THREE = write_pdf(*(text_page(f"Page {n} begins") for n in (1, 2, 3)))
+DYING = (sys.executable, "-c", "raise SystemExit(3)")
 
 
 def test_it_answers_reports_and_refuses_as_in_this_process(
@@ -339,7 +340,7 @@ def test_a_child_that_nobody_listens_to_any_more_ends_although_a_job_does_not(
 
 def test_a_child_that_keeps_dying_is_given_rest() -> None:
     now = [100.0]
-    opened = EngineProcess((sys.executable, "-c", "raise SystemExit(3)"), clock=lambda: now[0])
+    opened = EngineProcess(DYING, rest_seconds=0.0, clock=lambda: now[0])
 
     def code() -> str:
         with pytest.raises(LibraryError) as refused:

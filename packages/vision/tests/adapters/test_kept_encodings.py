@@ -57,8 +57,10 @@ class _SlowEncoder:
         return EncodedTile((MarkupTokens((7,)), EmbeddingRows(ROWS * tile[0, 0, 0])))
 
 
-def _kept(encoder: _SlowEncoder, limit: int = 1_000_000, projector: str = "p") -> KeptEncodings:
-    return KeptEncodings(encoder, projector, BoundedLru(limit))
+def _kept(
+    encoder: _SlowEncoder, limit: int = 1_000_000, models: tuple[str, str] = ("m", "p")
+) -> KeptEncodings:
+    return KeptEncodings(encoder, models, BoundedLru(limit))
 
 
 def _encode(kept: KeptEncodings, tile: RgbPixels, switch: Cancellation = ANY) -> EncodedTile:
@@ -81,11 +83,12 @@ def test_the_second_time_nothing_is_encoded() -> None:
         rows.rows[0, 0] = 1.0
 
 
-def test_other_pixels_shapes_and_projectors_are_others() -> None:
+def test_other_pixels_shapes_and_models_are_others() -> None:
     tiles = _tile(3), _tile(4), _tile(3).reshape(6, 4, 3)
     digests = {_encode(_kept(_SlowEncoder()), tile).digest for tile in tiles}
-    digests.add(_encode(_kept(_SlowEncoder(), projector="q"), _tile(3)).digest)
-    assert len(digests) == 4
+    for models in (("m", "q"), ("n", "p")):  # markup is in the main model's vocabulary
+        digests.add(_encode(_kept(_SlowEncoder(), models=models), _tile(3)).digest)
+    assert len(digests) == 5
 
 
 def test_the_one_used_longest_ago_goes() -> None:
@@ -110,12 +113,12 @@ def test_two_at_once_encode_once() -> None:
     kept = _kept(encoder)
     encoder.go.clear()
     callers = [Background(lambda: _encode(kept, _tile(5))) for _ in range(3)]
-    until(lambda: encoder.begun == 1 and sum(n for _, n in kept._under_way.values()) == 3)
+    until(lambda: encoder.begun == 1 and kept.turns.callers == 3)
     encoder.go.set()
     tiles = [caller.result() for caller in callers]
     assert sorted(tile.kept for tile in tiles) == [False, True, True]
     assert encoder.begun == 1
-    assert kept._under_way == {}
+    assert kept.turns.callers == 0
 
 
 def test_who_waits_takes_over_from_one_that_is_cancelled() -> None:
@@ -125,12 +128,12 @@ def test_who_waits_takes_over_from_one_that_is_cancelled() -> None:
     leader = Background(lambda: _encode(kept, _tile(5), leaders))
     until(lambda: encoder.begun == 1)
     follower = Background(lambda: _encode(kept, _tile(5)))
-    until(lambda: sum(n for _, n in kept._under_way.values()) == 2)
+    until(lambda: kept.turns.callers == 2)
     leaders.cancel("interrupted")
     with pytest.raises(StoppedError):
         leader.result()
     assert follower.result().kept is False
-    assert (encoder.begun, kept._under_way) == (2, {})
+    assert (encoder.begun, kept.turns.callers) == (2, 0)
 
 
 def test_who_is_cancelled_while_waiting_leaves_at_once() -> None:
@@ -140,7 +143,7 @@ def test_who_is_cancelled_while_waiting_leaves_at_once() -> None:
     leader = Background(lambda: _encode(kept, _tile(5)))
     until(lambda: encoder.begun == 1)
     follower = Background(lambda: _encode(kept, _tile(5), switch))
-    until(lambda: sum(n for _, n in kept._under_way.values()) == 2)
+    until(lambda: kept.turns.callers == 2)
     switch.cancel("deadline")
     with pytest.raises(StoppedError):
         follower.result()

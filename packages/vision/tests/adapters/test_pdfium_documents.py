@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 import psutil
@@ -14,7 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pdf_writer import A4, Page, PdfWriter, Words, text_page, write_pdf
+from threads import Background, until
 
+from shimmy_vision.adapters import pdfium_documents
 from shimmy_vision.adapters.pdfium_documents import PdfiumDocument, PdfiumDocuments
 from shimmy_vision.domain.image.text_layer import LayerLine, TextLayer, read_layer
 from shimmy_vision.errors import ImageError, ShimmyError, StoppedError
@@ -299,3 +302,52 @@ def test_five_thousand_pages_open_at_once_and_stream_with_flat_memory(long_docum
             if page in (500, 5000):
                 grown.append(process.memory_info().rss)
     assert grown[1] - grown[0] < 40_000_000
+
+
+@contextmanager
+def _pdfium_taken() -> Iterator[None]:
+    """Another thread is in the middle of a page."""
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with pdfium_documents._PDFIUM:
+            held.set()
+            assert done.wait(60)
+
+    holder = Background(hold)
+    assert held.wait(60)
+    try:
+        yield
+    finally:
+        done.set()
+        holder.result()
+
+
+@pytest.mark.parametrize("what", ["open", "size", "render", "characters"])
+def test_who_waits_for_anothers_page_can_leave(what: str) -> None:
+    data, switch = write_pdf(text_page("One")), Cancellation()
+    document = _open(data)
+    deeds: dict[str, Callable[[], object]] = {
+        "open": lambda: DOCUMENTS.open(data, LIMITS, switch),
+        "size": lambda: document.page_size(1, switch),
+        "render": lambda: document.render(1, 50, switch),
+        "characters": lambda: document.characters(1, 50, switch),
+    }
+    with _pdfium_taken():
+        waiter = Background(deeds[what])
+        time.sleep(0.02)
+        assert waiter.running
+        switch.cancel("deadline")
+        with pytest.raises(StoppedError):
+            waiter.result()
+    document.close()
+
+
+def test_a_document_is_closed_without_waiting_for_anothers_page() -> None:
+    document = _open(write_pdf(text_page("One")))
+    with _pdfium_taken():
+        Background(document.close).result()
+        assert len(pdfium_documents._LEFT) == 1
+    with _open(write_pdf(text_page("Two"))):
+        pass
+    until(lambda: not pdfium_documents._LEFT)

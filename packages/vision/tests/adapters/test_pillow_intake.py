@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 import zlib
 from typing import Any
 
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from shimmy_vision.adapters.pillow_intake import PillowIntake
-from shimmy_vision.errors import ImageError
+from shimmy_vision.domain.image.jpeg_scans import count_scans
+from shimmy_vision.errors import ImageError, StoppedError
+from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.image_intake import DecodedImage, IntakeLimits
 
 INTAKE, LIMITS = PillowIntake(), IntakeLimits()
@@ -320,3 +323,98 @@ def test_any_bytes_never_escape(data: bytes) -> None:
         _decode(data)
     except ImageError as error:
         assert error.message
+
+
+def _with_scans(more: int, size: tuple[int, int] = (64, 48)) -> bytes:
+    """A progressive JPEG whose last scan comes ``more`` times again."""
+    data = _file(Image.new("L", size, 128), "JPEG", progressive=True)
+    last = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + last * more + data[-2:]
+
+
+def test_a_jpeg_that_goes_over_its_picture_too_often_is_refused_undecoded() -> None:
+    data = _with_scans(20_000, (4000, 4000))
+    assert len(data) < 1_000_000
+    started = time.process_time()
+    with pytest.raises(ImageError) as refused:
+        _decode(data)
+    assert time.process_time() - started < 1
+    assert refused.value.code == "image-too-many-scans"
+    assert refused.value.hint
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 1}])
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_scans_are_counted_as_they_are(mode: str, options: dict[str, Any]) -> None:
+    noise = np.random.default_rng(3).integers(0, 256, (200, 200, 4), dtype=np.uint8)
+    image = Image.fromarray(noise, "CMYK").convert(mode)
+    thumbnail = _file(_plain(), "JPEG", progressive=True)
+    # What stands in other segments, or behind the picture, is none of its scans.
+    exif = b"Exif\0\0" + b"\xff\xda" * 150 + thumbnail
+    data = _file(image, "JPEG", exif=exif, **options)
+    progressive = "progressive" in options
+    expected = 1 if not progressive else (6 if mode == "L" else 10)
+    if progressive and mode == "CMYK":
+        expected = count_scans(data)
+        assert 4 <= expected <= 30
+    assert count_scans(data) == expected
+    assert _decode(data + b"\xff\xda" * 150).pixels.shape == (200, 200, 3)
+
+
+def test_a_hundred_scans_are_decoded() -> None:
+    data = _with_scans(94)
+    assert count_scans(data) == 100
+    assert _decode(data).pixels.shape == (48, 64, 3)
+    with pytest.raises(ImageError):
+        _decode(_with_scans(95))
+
+
+@given(st.binary(max_size=300))
+def test_counting_scans_of_anything_ends(tail: bytes) -> None:
+    assert 0 <= count_scans(b"\xff\xd8\xff" + tail) <= len(tail)
+
+
+def test_a_thrown_switch_ends_decoding() -> None:
+    switch = Cancellation()
+    switch.cancel("deadline")
+    for format_ in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"):
+        with pytest.raises(StoppedError):
+            INTAKE.decode(_file(_plain(), format_), LIMITS, switch)
+
+
+def test_a_switch_thrown_in_the_middle_of_a_file_ends_decoding() -> None:
+    class Later(Cancellation):
+        looks = 0
+
+        def check(self) -> None:
+            self.looks += 1
+            if self.looks > 30:
+                self.cancel("interrupted")
+            super().check()
+
+    noise = np.random.default_rng(3).integers(0, 256, (2000, 2000, 3), dtype=np.uint8)
+    switch = Later()
+    with pytest.raises(StoppedError):
+        INTAKE.decode(_file(Image.fromarray(noise), "PNG"), LIMITS, switch)
+    assert switch.looks < 40
+
+
+def test_very_many_frames_are_not_counted_to_their_end() -> None:
+    start = _file(Image.new("P", (2, 2)), "GIF")[:-1]
+    frame = b"\x2c" + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x4c\x01\x00"
+    assert _decode(start + frame * 20 + b";").info.notes == ("first of 21 frames",)
+    many = _decode(start + frame * 1_000_000 + b";")
+    assert many.info.notes == ("first of very many frames",)
+    assert many.pixels.shape == (2, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "head"), [(b"zTXt", b"a\0\0"), (b"iCCP", b"a\0\0"), (b"iTXt", b"a\0\1\0\0\0")]
+)
+def test_packed_text_and_profiles_of_a_png_are_bounded(name: bytes, head: bytes) -> None:
+    plain = _file(_plain(), "PNG")
+    body = head + zlib.compress(bytes(50_000_000))
+    chunk = struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+    with pytest.raises(ImageError) as refused:
+        _decode(plain[:33] + chunk + plain[33:])
+    assert refused.value.code == "image-corrupt"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import struct
 from dataclasses import fields
 from typing import Any
 
@@ -13,7 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shimmy_vision.adapters.worker_command import worker_command
-from shimmy_vision.adapters.worker_frames import Frame, PipeBrokenError, read_frame, write_frame
+from shimmy_vision.adapters.worker_frames import (
+    Frame,
+    PipeBrokenError,
+    UnsayableError,
+    read_frame,
+    write_frame,
+)
 from shimmy_vision.adapters.worker_messages import (
     error_fields,
     error_of,
@@ -42,11 +49,10 @@ from shimmy_vision.domain.model.model_family import FAMILIES
 from shimmy_vision.errors import (
     DeadlineError,
     ImageError,
-    LibraryError,
-    LicenceServerError,
+    ModelError,
     ShimmyError,
-    StoppedError,
-    UsageError,
+    error_of_kind,
+    kind_of,
 )
 from shimmy_vision.ports.analyst import (
     DocumentJob,
@@ -67,8 +73,9 @@ from shimmy_vision.settings import Settings, child_environment, read_settings
 TEXTS = st.text(max_size=20)
 NUMBERS = st.integers(0, 1 << 40)
 FLOATS = st.floats(0, 1e6)
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS,
+    st.none() | st.booleans() | st.integers() | FINITE | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
     max_leaves=6,
 )
@@ -105,9 +112,9 @@ TOLD = st.frozensets(NUMBERS, max_size=4)
 VIEWS = st.builds(PageView, NUMBERS, NUMBERS, FLOATS, st.booleans())
 BODIES = st.binary(max_size=50)
 JOBS = (
-    st.builds(ImageJob, BODIES, REQUESTS)
-    | st.builds(DocumentJob, BODIES, PAGED, st.none() | FLOATS, TOLD)
-    | st.builds(UrlJob, TEXTS, PAGED, VIEWS, st.none() | FLOATS, TOLD)
+    st.builds(ImageJob, BODIES, REQUESTS, TEXTS)
+    | st.builds(DocumentJob, BODIES, PAGED, st.none() | FLOATS, TOLD, TEXTS)
+    | st.builds(UrlJob, TEXTS, PAGED, VIEWS, st.none() | FLOATS, TOLD, TEXTS)
 )
 STEPS = st.builds(
     Progress, st.sampled_from(["fetch", "decode", "load", "generate"]), NUMBERS, NUMBERS
@@ -121,15 +128,28 @@ EVENTS = st.one_of(
     st.builds(PageOutcome, NUMBERS, OBJECTS, st.none()),
     st.just(Restarted()),
 )
+
+
+def _kinds(kind: type[ShimmyError] = ShimmyError) -> list[type[ShimmyError]]:
+    return [kind, *(one for below in kind.__subclasses__() for one in _kinds(below))]
+
+
+KINDS = [kind for kind in _kinds() if kind.__module__ == "shimmy_vision.errors"]
 SHIMMY_ERRORS = st.builds(
-    lambda kind, code, message, hint, retryable: kind(
-        code, message, hint=hint, retryable=retryable
+    lambda kind, code, message, hint, retryable, after: error_of_kind(
+        kind_of(kind.__new__(kind)),
+        code,
+        message,
+        hint=hint,
+        retryable=retryable,
+        retry_after=after,
     ),
-    st.sampled_from([DeadlineError, ImageError, LibraryError, StoppedError, UsageError]),
+    st.sampled_from(KINDS),
     TEXTS,
     TEXTS,
     TEXTS,
     st.booleans(),
+    st.none() | FLOATS,
 )
 MODELS = st.builds(
     EngineDescription,
@@ -167,7 +187,8 @@ def test_events_come_through_unchanged_and_in_order(events: list[JobEvent]) -> N
 
 
 def spoken(error: ShimmyError) -> Any:
-    return type(error), error.code, error.message, error.hint, error.retryable
+    words = error.code, error.message, error.hint
+    return type(error), *words, error.retryable, error.retry_after
 
 
 @given(SHIMMY_ERRORS, NUMBERS)
@@ -182,10 +203,47 @@ def test_errors_keep_class_code_and_words(error: ShimmyError, page: int) -> None
         assert spoken(outcome.error) == spoken(error)
 
 
-def test_errors_with_more_to_them_keep_class_code_and_words() -> None:
-    server = LicenceServerError("a-code", "no answer", hint="wait", retry_after=3.0)
-    told = error_of(error_fields(server))
-    assert spoken(told) == spoken(server)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_error_of_the_tree_comes_through(kind: type[ShimmyError]) -> None:
+    error: ShimmyError = kind("a-code", "What happened", hint="do this")
+    (frame,) = through_a_pipe(Frame({"error": error_fields(error)}))
+    assert spoken(error_of(frame.head["error"])) == spoken(error)
+
+
+def test_a_class_made_elsewhere_comes_through_as_the_nearest_of_the_tree() -> None:
+    class StrangeError(ModelError):
+        pass
+
+    told = error_of(error_fields(StrangeError("a-code", "What happened")))
+    assert (type(told), told.code) == (ModelError, "a-code")
+
+
+NESTED: list[Any] = []
+for _ in range(3000):
+    NESTED = [NESTED]
+
+
+@pytest.mark.parametrize("held", [float("nan"), float("inf"), object(), NESTED, {1: {(): 2}}])
+def test_what_json_has_no_words_for_leaves_the_pipe_as_it_was(held: Any) -> None:
+    pipe = io.BytesIO()
+    with pytest.raises(UnsayableError):
+        write_frame(pipe, Frame({"held": held}))
+    assert pipe.getvalue() == b""
+
+
+def test_what_is_nested_deeper_than_can_be_read_is_a_broken_pipe() -> None:
+    head = b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    with pytest.raises(PipeBrokenError):
+        read_frame(io.BytesIO(struct.pack(">II", len(head), 0) + head))
+
+
+def test_a_deep_schema_is_passed_on() -> None:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(90):
+        schema = {"items": schema}
+    job = ImageJob(b"", AnalysisRequest(CustomQuestion(None, schema)))
+    (frame,) = through_a_pipe(job_frame(job))
+    assert job_of(frame) == job
 
 
 @given(st.builds(EngineStatus, st.booleans(), st.none() | MODELS, METRICS, METRICS))
@@ -230,19 +288,18 @@ ORDERS = st.builds(
 )
 
 
-@given(ORDERS, st.integers(1, 99))
-def test_the_child_reads_the_order_that_its_parent_was_given(order: VisionOrder, jobs: int) -> None:
-    *program, command = worker_command(order, jobs)[:4]
+@given(ORDERS)
+def test_the_child_reads_the_order_that_its_parent_was_given(order: VisionOrder) -> None:
+    *program, command = worker_command(order)[:4]
     assert (program[1:], command) == (["-m", "shimmy_vision"], "engine-worker")
     parser = ArgumentParser()
     add_arguments(parser)
-    read = parser.parse_args(worker_command(order, jobs)[4:])
-    assert (read_order(read), read.jobs) == (order, jobs)
+    assert read_order(parser.parse_args(worker_command(order)[4:])) == order
 
 
 def test_a_licence_key_stands_on_no_command_line() -> None:
     order = VisionOrder(None, 0, -1, 1, 1, AnalysisRequest(), licence=LicenceOrder("KEY-9", "id-9"))
-    assert not [one for one in worker_command(order, 1) if "KEY-9" in one or "id-9" in one]
+    assert not [one for one in worker_command(order) if "KEY-9" in one or "id-9" in one]
 
 
 # What the child has no use for, or must not know.

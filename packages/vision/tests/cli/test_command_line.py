@@ -211,6 +211,8 @@ def test_a_schema_that_cannot_be_honoured_exits_64_before_the_model(
         ('{"type": "array", "uniqueItems": true}', "uniqueItems"),
         ("[1]", "list"),
         ("{nonsense", "not JSON"),
+        ('{"not":' * 101 + "{}" + "}" * 101, "schema-too-deep"),
+        ('{"not":' * 100_000 + "{}" + "}" * 100_000, "not JSON"),
     ):
         (tmp_path / "s.json").write_text(text)
         done = shimmy("vision", str(SAMPLE), "--schema", "s.json", SHIMMY_MODEL="./no-model/")

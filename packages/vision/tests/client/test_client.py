@@ -19,8 +19,8 @@ import pytest
 from client_faces import Face, Held
 from licence_world import Customer, Shop
 from pdf_writer import text_page, write_pdf
-
 from serving import PlayedAnalyst
+
 from shimmy_vision.client import (
     ApiError,
     Done,
@@ -296,7 +296,8 @@ def test_what_is_refused_for_now_is_asked_again(
     async def wait(seconds: float) -> None:
         pauses.append(seconds)
 
-    left = [BusyError("server-full", "wait", retry_after=wish) for wish in (3, 4, 5, 6)]
+    left: list[Any] = [BusyError("server-full", "wait", retry_after=wish) for wish in (3, 4, 5)]
+    left.append(LibraryError("engine-resting", "soon", retryable=True, retry_after=6))
 
     def play(*_: Any) -> Any:
         if left:
@@ -318,7 +319,7 @@ def test_what_is_refused_for_now_is_asked_again(
     "error",
     [
         LibraryError("browser-missing", "none"),
-        LibraryError("engine-crashed", "gone", retryable=True),
+        LibraryError("engine-broken", "gone"),
         BusyError("server-busy", "wait", retry_after=1000),
     ],
     ids=lambda error: error.code,

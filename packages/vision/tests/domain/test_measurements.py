@@ -244,3 +244,24 @@ def test_a_large_screenshot_takes_seconds_not_minutes() -> None:
     measured = measure_image(pixels)
     assert time.perf_counter() - started < 5.0
     assert measured.contrast.ratio == pytest.approx(12.63, abs=0.02)
+
+
+def test_measuring_looks_up_between_its_steps() -> None:
+    looks = list[int]()
+
+    class StopError(Exception):
+        pass
+
+    def check() -> None:
+        looks.append(1)
+        if len(looks) == most:
+            raise StopError
+
+    most = 0
+    measure_image(_screen(faint_text=True), check)
+    assert len(looks) >= 5
+    for chosen in range(1, 6):
+        most = chosen
+        looks.clear()
+        with pytest.raises(StopError):
+            measure_image(_screen(faint_text=True), check)

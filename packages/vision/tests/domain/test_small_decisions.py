@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import jsonschema
 import numpy as np
@@ -194,6 +195,48 @@ def test_half_a_surrogate_pair_becomes_a_replacement() -> None:
     read = read_answer(b'{"a":["\\ud83d","\\ud83d\\ude00"]}', [])
     assert read.value == {"a": ["�", "😀"]}
     json.dumps(read.value, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("1e400", sys.float_info.max),
+        ("-1.5e999", -sys.float_info.max),
+        ("9" * 5000, int(sys.float_info.max)),
+        ("-" + "9" * 5000, -int(sys.float_info.max)),
+        ("1" + "0" * 309, int(sys.float_info.max)),
+    ],
+)
+def test_numbers_that_no_reader_takes_become_the_nearest(written: str, read: float) -> None:
+    found = read_answer(f'{{"a":[{written},0.5,7]}}'.encode(), [])
+    assert (found.value, found.adapted) == ({"a": [read, 0.5, 7]}, True)
+    assert type(found.value["a"][0]) is type(read)
+    assert json.loads(json.dumps(found.value, allow_nan=False)) == found.value
+
+
+@pytest.mark.parametrize("written", ["1e308", "1" + "0" * 308, "-0.0", "1e-400", '"1e400"'])
+def test_other_numbers_stay(written: str) -> None:
+    found = read_answer(written.encode(), [])
+    assert (found.value, found.adapted) == (json.loads(written), False)
+
+
+@pytest.mark.parametrize("levels", [101, 3000, 60_000])
+def test_what_nests_too_deep_becomes_text(levels: int) -> None:
+    found = read_answer(('{"a":' * levels + '["]}[{\\""]' + "}" * levels).encode(), [])
+    assert found.adapted
+    value, depth = found.value, 0
+    while isinstance(value, dict):
+        value, depth = value["a"], depth + 1
+    assert depth == 100
+    assert isinstance(value, str)
+    assert value.endswith("}" * (levels - 100))
+    json.dumps(found.value)
+
+
+def test_what_nests_a_hundred_levels_stays() -> None:
+    written = "[" * 100 + '"[["' + "]" * 100
+    found = read_answer(written.encode(), [])
+    assert (found.value, found.adapted) == (json.loads(written), False)
 
 
 def test_thinking_is_switched_off_where_there_is_any() -> None:

@@ -11,6 +11,7 @@ import pytest
 from licence_world import MakeCustomer, Shop, Sold
 
 from shimmy_sandbox.keygen import shop as keygen_shop
+from shimmy_vision.adapters.sqlite_licence_state import SqliteLicenceState
 from shimmy_vision.domain.licence.metering import SETTLE_WAIT
 from shimmy_vision.domain.licence.pinned import PINNED
 from shimmy_vision.errors import LicenceError
@@ -302,6 +303,43 @@ def test_pages_in_progress_count_against_the_cap(shop: Shop, customer: MakeCusto
     assert refusal(licensing).code == "page-cap-reached"
 
 
+@pytest.mark.parametrize("reported", [False, True])
+def test_pages_that_come_again_under_their_key_are_counted_once(
+    shop: Shop, customer: MakeCustomer, reported: bool
+) -> None:
+    machine = customer()
+    licensing = machine.licensing()
+    sold = shop.sell("developer")
+    shop.change(sold, maxUses=1)
+    activate_licence(sold.key, licensing)
+    first = admit_pages(1, licensing, "job/1")
+    # The process died: what it had reserved is nobody's, and there is no other page.
+    first = admit_pages(1, licensing, "job/1")
+    settle_pages(first, licensing, done=True)
+    if reported:
+        assert sync_pages(sold.key, licensing, force=True) == "counted"
+    for done in (True, False, True):
+        settle_pages(admit_pages(1, machine.licensing(), "job/1"), licensing, done=done)
+    assert refusal(licensing).code == "page-cap-reached"
+    sync_pages(sold.key, licensing, force=True)
+    with licensing.state.session(sold.key) as session:
+        record = session.record
+    assert (record.total, record.reserved, record.waiting) == (1, 0, 0)
+    assert shop.uses(sold) == 1
+
+
+def test_without_a_cap_pages_that_come_again_are_added_up_once(
+    shop: Shop, customer: MakeCustomer
+) -> None:
+    licensing = customer().licensing()
+    sold = shop.sell("enterprise")
+    activate_licence(sold.key, licensing)
+    for key in ("job/1", "job/1", "job/2", "", ""):
+        settle_pages(admit_pages(1, licensing, key), licensing, done=True)
+    with licensing.state.session(sold.key) as session:
+        assert session.record.total == 4
+
+
 def test_a_new_month_starts_afresh_also_while_the_server_is_away(
     shop: Shop, customer: MakeCustomer
 ) -> None:
@@ -499,13 +537,21 @@ def test_another_process_that_hangs_over_the_licence_locks_nobody_out(
 
 
 def test_a_full_disk_refuses_nobody(shop: Shop, customer: MakeCustomer) -> None:
-    machine = customer()
+    machine, sold = customer(), shop.sell("developer")
     licensing = machine.licensing()
-    activate_licence(shop.sell("developer").key, licensing)
+    activate_licence(sold.key, licensing)
     licensing.state._connection.execute("PRAGMA max_page_count=1")  # type: ignore[attr-defined]
-    for _ in range(40):
-        use(licensing)
+    last = [use(licensing) for _ in range(40)][-1]
     assert not licensing.state.durable
+    assert "licence-not-on-disk" in codes(last)
+    state = licensing.state
+    assert isinstance(state, SqliteLicenceState)
+    assert state._left is not None
+    state._left.again = 0.0
+    assert "licence-not-on-disk" not in codes(use(licensing)), "there is room again"
+    assert state.durable
+    with machine.process() as other, other.state.session(sold.key) as session:
+        assert session.record.total == 41, "and nothing is forgotten"
 
 
 def test_a_revoked_licence_is_not_taken_for_a_typing_error(

@@ -17,6 +17,7 @@ import pytest
 from licence_world import MakeCustomer, Shop
 from state_files import KEY, NOW, PRELUDE, child, opened, record_of, write_everything
 
+from shimmy_vision.adapters.sqlite_licence_state import SqliteLicenceState
 from shimmy_vision.domain.licence.metering import Batch
 from shimmy_vision.errors import LicenceStateError
 from shimmy_vision.ports.licence_state import Pages
@@ -126,12 +127,36 @@ def test_pages_are_committed_once_however_often_that_is_said(tmp_path: Path) -> 
         assert session.close_batch(applied=True) == 3
 
 
+def test_a_file_of_the_first_version_gets_what_it_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "licence.sqlite"
+    with opened(path) as state:
+        write_everything(state)
+        before = record_of(state)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE counted")
+        connection.execute("PRAGMA user_version=1")
+    with opened(path) as state:
+        assert record_of(state) == before
+        with state.session(KEY) as session:
+            session.commit(Pages("new", 1, NOW))
+            assert session.is_counted("new")
+            assert session.is_counted("waiting"), "it waits, remembered or not"
+
+
+def test_counted_pages_are_forgotten_after_a_day(tmp_path: Path) -> None:
+    with opened(tmp_path / "licence.sqlite") as state, state.session(KEY) as session:
+        for number, days in enumerate((0, 0.5, 1.6)):
+            session.tally(Pages(f"{number}", 1, NOW + timedelta(days=days)))
+        assert [session.is_counted(one) for one in "012"] == [False, False, True]
+        assert session.record.total == 3
+
+
 def test_a_file_of_a_newer_version_is_left_alone(shop: Shop, customer: MakeCustomer) -> None:
     machine = customer(given_key=shop.sell().key)
     with machine.process() as process:
         admit_pages(1, process)
     with closing(sqlite3.connect(machine.state_file)) as connection:
-        connection.execute("PRAGMA user_version=2")
+        connection.execute("PRAGMA user_version=3")
     before = machine.state_file.read_bytes()
     with pytest.raises(LicenceStateError) as raised:
         admit_pages(1, machine.licensing())
@@ -355,3 +380,89 @@ def test_a_second_look_from_one_process_drops_none_of_its_locks(tmp_path: Path) 
             session.update(counted=18)
     with opened(path) as state:
         assert record_of(state).counted == 18
+
+
+def look_again(state: SqliteLicenceState) -> None:
+    """A minute later."""
+    assert state._left is not None
+    state._left.again = 0.0
+
+
+def test_once_the_disk_has_room_everything_that_waits_goes_back(tmp_path: Path) -> None:
+    path, later = tmp_path / "licence.sqlite", NOW + timedelta(hours=1)
+    with opened(path) as state:
+        with state.session(KEY) as session:
+            session.commit(Pages("before", 2, NOW))
+            session.update(latest_seen=NOW)
+        state.leave_disk()
+        with state.session(KEY) as session:
+            assert session.record.waiting == 0
+            session.commit(Pages("meanwhile", 3, NOW))
+            session.tally(Pages("nobody's", 1, NOW))
+            session.reserve(Pages("under way", 4, NOW))
+            session.update(latest_seen=later, tried=later, counted=21)
+        state.try_disk_again(KEY)
+        assert (state.left_disk, state.durable) == (True, False), "not before a minute is over"
+        look_again(state)
+        state.try_disk_again(KEY)
+        assert (state.left_disk, state.durable) == (False, True)
+        record = record_of(state)
+        assert (record.waiting, record.reserved, record.total) == (5, 4, 6)
+        assert (record.latest_seen, record.counted) == (later, 21)
+        with state.session(KEY) as session:
+            session.commit(Pages("under way", 4, NOW))
+            assert session.is_counted("nobody's")
+    with opened(path) as state:
+        record = record_of(state)
+        assert (record.waiting, record.reserved, record.total) == (9, 0, 10)
+
+
+def test_while_the_disk_takes_nothing_all_stays_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "licence.sqlite"
+    with opened(path) as state:
+        record_of(state)
+        state.leave_disk()
+        with state.session(KEY) as session:
+            session.commit(Pages("meanwhile", 3, NOW))
+        look_again(state)
+
+        def full(*_: object) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        with monkeypatch.context() as patched:
+            patched.setattr("shimmy_vision.adapters.left_disk.LeftDisk.carry_over", full)
+            state.try_disk_again(KEY)
+        assert (state.left_disk, record_of(state).waiting) == (True, 3)
+        look_again(state)
+        state.try_disk_again(KEY)
+        assert (state.left_disk, record_of(state).waiting) == (False, 3)
+
+
+def test_nothing_goes_back_in_the_middle_of_a_report(tmp_path: Path) -> None:
+    with opened(tmp_path / "licence.sqlite") as state:
+        record_of(state)
+        state.leave_disk()
+        with state.session(KEY) as session:
+            sent = Pages("sent", 3, NOW)
+            session.commit(sent)
+        with state.alone(0) as alone:
+            assert alone
+            look_again(state)
+            state.try_disk_again(KEY)
+            # It would be on the disk without the lock of those who report.
+            assert (state.left_disk, state.durable) == (True, False)
+        with state.session(KEY) as session:
+            session.open_batch(Batch("batch", 3, 17, NOW, NOW), [sent])
+        look_again(state)
+        state.try_disk_again(KEY)
+        # An increment whose outcome is not known.
+        assert (state.left_disk, state.durable) == (True, False)
+        with state.session(KEY) as session:
+            session.close_batch(applied=True)
+        look_again(state)
+        state.try_disk_again(KEY)
+        assert (state.left_disk, state.durable) == (False, True)
+        record = record_of(state)
+        assert (record.waiting, record.total) == (0, 3)

@@ -52,7 +52,7 @@ def engine(
         "SHIMMY_ALLOW_SYNTHETIC": "1",
         "SHIMMY_STATE_DIR": str(state),
     }
-    place = ("--model", str(pair.main.parent), "--threads", "1", "--jobs", str(jobs))
+    place = ("--model", str(pair.main.parent), "--threads", "1")
     command = (*program, "engine-worker", *place, *options)
     opened = EngineProcess(command, environment, jobs=jobs, **wishes)
     try:

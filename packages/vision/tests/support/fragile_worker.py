@@ -1,7 +1,8 @@
 """``shimmy engine-worker`` in which marked images and pages abort, hang or wait: for tests alone.
 
 Run as a program it takes the arguments of ``shimmy``. Where ``FRAGILE_LOAD`` names a gate, the
-model is only opened once that is released.
+model is only opened once that is released. Where ``FRAGILE_COUNT`` names a file that is not there,
+it is made, and the process aborts once it has counted a page, before it tells of it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import os
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +22,10 @@ from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.document_intake import DocumentLimits
 from shimmy_vision.ports.engine_probe import EngineFiles, EngineOptions
 from shimmy_vision.ports.image_intake import DecodedImage, IntakeLimits
+from shimmy_vision.ports.licensing import Licensing
+from shimmy_vision.use_cases import count_page
+from shimmy_vision.use_cases.admit_pages import Admission
+from shimmy_vision.use_cases.settle_pages import settle_pages
 
 _MARK = b"\n#deed "
 
@@ -80,9 +86,11 @@ def _do(data: bytes, page: int) -> None:
 
 
 class _Intake(PillowIntake):
-    def decode(self, data: bytes, limits: IntakeLimits) -> DecodedImage:
+    def decode(
+        self, data: bytes, limits: IntakeLimits, cancellation: Cancellation | None = None
+    ) -> DecodedImage:
         _do(data, 0)
-        return super().decode(data, limits)
+        return super().decode(data, limits, cancellation)
 
 
 class _Document(PdfiumDocument):
@@ -96,8 +104,10 @@ class _Document(PdfiumDocument):
 
 
 class _Documents(PdfiumDocuments):
-    def open(self, data: bytes, limits: DocumentLimits) -> PdfiumDocument:
-        super().open(data, limits).close()
+    def open(
+        self, data: bytes, limits: DocumentLimits, cancellation: Cancellation | None = None
+    ) -> PdfiumDocument:
+        super().open(data, limits, cancellation).close()
         return _Document(data)
 
 
@@ -108,6 +118,14 @@ class _Opener(LlamaEngineOpener):
         return super().open(files, options)
 
 
+def _settle_and_die(admission: Admission, licensing: Licensing, *, done: bool) -> None:
+    settle_pages(admission, licensing, done=done)
+    if done:
+        with suppress(FileExistsError):
+            Path(os.environ["FRAGILE_COUNT"]).touch(exist_ok=False)
+            os.abort()
+
+
 def _main() -> int:
     from shimmy_vision import wiring
     from shimmy_vision.cli.main import main
@@ -115,6 +133,8 @@ def _main() -> int:
     wiring.PillowIntake = _Intake  # type: ignore[attr-defined]
     wiring.PdfiumDocuments = _Documents  # type: ignore[attr-defined]
     wiring.LlamaEngineOpener = _Opener  # type: ignore[attr-defined]
+    if "FRAGILE_COUNT" in os.environ:
+        count_page.settle_pages = _settle_and_die  # type: ignore[attr-defined]
     return main()
 
 

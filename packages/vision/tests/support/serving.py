@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
-import uvicorn
 from starlette.types import ASGIApp
 
 from shimmy_vision.ports.analyst import EngineStatus, Job, JobListener
 from shimmy_vision.ports.cancellation import Cancellation
-from shimmy_vision.server.socket_protocol import SocketProtocol
+from shimmy_vision.server.http_server import HttpServer
 
 Play: TypeAlias = Callable[[Job, Cancellation, JobListener], dict[str, Any] | None]
 
@@ -63,7 +62,11 @@ class Gate:
 
 @contextmanager
 def serve(
-    app: ASGIApp, *, local: str | None = None, longest_message: int = 1 << 20
+    app: ASGIApp,
+    *,
+    local: str | None = None,
+    longest_message: int = 1 << 20,
+    drain_seconds: float = 30,
 ) -> Iterator[str]:
     """The URL of ``app`` on a port of its own, or on the Unix socket ``local`` too."""
     listeners = [socket.create_server(("127.0.0.1", 0), backlog=256)]
@@ -71,15 +74,7 @@ def serve(
         listeners.append(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
         listeners[1].bind(local)
         listeners[1].listen(64)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        ws=SocketProtocol,
-        ws_max_size=longest_message,
-        ws_per_message_deflate=False,
-    )
-    server = uvicorn.Server(config)
+    server = HttpServer(app, drain_seconds, longest_message)
     thread = threading.Thread(target=server.run, args=(listeners,), name="serve")
     thread.start()
     try:

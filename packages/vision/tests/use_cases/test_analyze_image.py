@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -21,7 +22,7 @@ from licence_world import Customer, Shop
 from PIL import Image, ImageDraw, ImageFont
 
 from shimmy_vision.adapters.llama_engine import LlamaEngine
-from shimmy_vision.adapters.llguidance_grammar import LlguidanceSchemas
+from shimmy_vision.adapters.llguidance_grammar import LlguidanceAnswer, LlguidanceSchemas
 from shimmy_vision.adapters.pillow_intake import PillowIntake
 from shimmy_vision.domain.answer.analysis_request import (
     MODES,
@@ -36,6 +37,7 @@ from shimmy_vision.domain.answer.result_schema import result_schema
 from shimmy_vision.errors import (
     ImageError,
     LicenceError,
+    OutputError,
     SchemaError,
     ShimmyError,
     StoppedError,
@@ -46,6 +48,7 @@ from shimmy_vision.ports.image_intake import IntakeLimits
 from shimmy_vision.ports.licensing import Licensing
 from shimmy_vision.ports.progress import Progress, ProgressListener, ignore_progress
 from shimmy_vision.use_cases.analyze_image import Collaborators, analyze_image
+from shimmy_vision.use_cases.generate_answer import GeneratedAnswer
 
 Analyse = Callable[..., dict[str, Any]]
 SAMPLE = Path(__file__).resolve().parents[4] / "docs/samples/sign-in.png"
@@ -211,6 +214,54 @@ def test_a_custom_prompt_and_schema(analyse: Analyse) -> None:
     free = analyse(SMALL, CustomQuestion("What is this?"), max_tokens=20)
     assert isinstance(free["answer"], str)
     assert free["meta"]["mode"] == "custom"
+
+
+def _answering(written: bytes) -> Callable[..., GeneratedAnswer]:
+    return lambda *_: GeneratedAnswer(data=bytearray(written))
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        (b'{"n":1e400}', {"n": sys.float_info.max}),
+        (b'{"n":' + b"9" * 5000 + b"}", {"n": int(sys.float_info.max)}),
+        (b"[" * 3000 + b"]" * 3000, None),
+    ],
+)
+def test_whatever_the_model_writes_is_json_that_every_reader_takes(
+    analyse: Analyse, monkeypatch: pytest.MonkeyPatch, written: bytes, value: object
+) -> None:
+    where = "shimmy_vision.use_cases.analyze_pixels.generate_answer"
+    monkeypatch.setattr(where, _answering(written))
+    result = analyse(SMALL, CustomQuestion(schema={}))
+    assert "answer-adapted" in {one["code"] for one in result["meta"]["warnings"]}
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert value is None or result["answer"] == value
+
+
+def test_an_ordinary_answer_is_not_said_to_be_adapted(analyse: Analyse) -> None:
+    result = analyse(SMALL, CustomQuestion(schema={"type": "number"}), max_tokens=5)
+    assert "answer-adapted" not in {one["code"] for one in result["meta"]["warnings"]}
+
+
+def test_where_the_grammar_gives_up_the_answer_is_closed_there(
+    analyse: Analyse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consume, taken = LlguidanceAnswer.consume, list[int]()
+
+    def consume_a_few(self: LlguidanceAnswer, tokens: list[int]) -> None:
+        taken.extend(tokens)
+        if len(taken) > 20:
+            raise OutputError("grammar-broken", "The grammar gave up.")
+        consume(self, tokens)
+
+    monkeypatch.setattr(LlguidanceAnswer, "consume", consume_a_few)
+    result = analyse(SMALL, StandardQuestion("brief"), max_tokens=60)
+    told = {one["code"] for one in result["meta"]["warnings"]}
+    assert "answer-broken-off" in told
+    assert "answer-truncated" not in told
+    jsonschema.validate(result, result_schema(StandardQuestion("brief")))
+    assert result["meta"]["tokens"]["generated"] <= 20
 
 
 def test_an_unsupported_schema_is_named_before_the_model_loads(

@@ -317,7 +317,7 @@ def test_a_document_is_its_pages_whatever_it_is_called(web: WebCollaborators, si
     assert texts == ["Page 3 begins", "Page 1 begins"]
     fetching = [one.result["meta"]["timings"]["fetch_ms"] for one in outcomes]
     assert fetching[0] > 0 == fetching[1]
-    assert len(switches) == 3, "one for the fetch, one for each page"
+    assert len(switches) == 4, "one for the fetch, one to open it, one for each page"
     assert {one.page for one in heard if isinstance(one, PageProgress)} == {1, 3}
     assert site.seen == ["/report.html"]
 

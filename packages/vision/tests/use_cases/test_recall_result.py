@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -15,6 +16,7 @@ from engines import CountingEngines
 from licence_world import Customer, Shop
 from pdf_writer import text_page, write_pdf
 from PIL import Image
+from threads import Background, until
 
 from shimmy_vision.adapters.engine_caches import EngineCaches
 from shimmy_vision.adapters.kept_results import MemoryResults
@@ -31,6 +33,7 @@ from shimmy_vision.domain.answer.analysis_request import (
 )
 from shimmy_vision.domain.answer.page_ranges import parse_pages
 from shimmy_vision.domain.licence.access import Notice
+from shimmy_vision.errors import DeadlineError, StoppedError
 from shimmy_vision.ports.cache_limits import CacheLimits
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.document_intake import DocumentLimits
@@ -40,6 +43,7 @@ from shimmy_vision.ports.progress import ignore_progress
 from shimmy_vision.use_cases.admit_pages import admit_pages
 from shimmy_vision.use_cases.analyze_document import DocumentCollaborators, analyze_document
 from shimmy_vision.use_cases.analyze_image import Collaborators, analyze_image
+from shimmy_vision.use_cases.analyze_pixels import AnalysisRun, analyze_pixels
 
 BRIEF = AnalysisRequest(StandardQuestion("brief"), AnswerLimits(max_tokens=20))
 DOCUMENT = write_pdf(text_page("One", "line"), text_page("Two", "lines"))
@@ -151,8 +155,8 @@ def test_notices_are_those_of_this_request(
     first = _analyse(collaborators, _png("white"))
     assert told(first).count("licence-sandbox") == 1
 
-    def admit_with_another_notice(count: int, licensing: Licensing) -> Any:
-        admission = admit_pages(count, licensing)
+    def admit_with_another_notice(count: int, licensing: Licensing, key: str) -> Any:
+        admission = admit_pages(count, licensing, key)
         granted = replace(admission.granted, plan="other", notices=(Notice("note", "Well."),))
         return replace(admission, granted=granted)
 
@@ -183,6 +187,141 @@ def test_a_documents_pages_are_kept_each_by_itself(
     assert _lasting(both[1]) == _lasting(second)
     assert [_from_cache(one) for one in read("2", dpi=41)] == [False]
     assert _pages(licensing) == (3, 0)
+
+
+def _png_and_bmp() -> list[bytes]:
+    buffers = io.BytesIO(), io.BytesIO()
+    for buffer, kind in zip(buffers, ("PNG", "BMP"), strict=True):
+        Image.new("RGB", (60, 40), "green").save(buffer, kind)
+    return [buffer.getvalue() for buffer in buffers]
+
+
+def test_the_same_pixels_in_another_format_are_another_result(
+    collaborators: Collaborators, licensing: Licensing
+) -> None:
+    results = [_analyse(collaborators, data) for data in _png_and_bmp() * 2]
+    assert [one["meta"]["image"]["format"] for one in results] == ["PNG", "BMP"] * 2
+    assert [_from_cache(one) for one in results] == [False, False, True, True]
+    assert _pages(licensing) == (2, 0)
+
+
+def test_who_named_the_dpi_is_not_told_that_the_page_is_coarse(
+    collaborators: Collaborators, licensing: Licensing
+) -> None:
+    """The same page at the same sharpness, once chosen and once wished."""
+    small = replace(collaborators, intake_limits=IntakeLimits(max_dimension=300))
+    documents = DocumentCollaborators(small, PdfiumDocuments(), DocumentLimits())
+    analysis = AnalysisRequest(StandardQuestion("brief"), AnswerLimits(max_tokens=5))
+
+    def read(dpi: int | None) -> dict[str, Any]:
+        request = DocumentRequest(analysis, parse_pages("1"), dpi)
+        (outcome,) = analyze_document(DOCUMENT, request, documents, Cancellation, ignore_progress)
+        assert outcome.result is not None
+        return outcome.result
+
+    def warned(result: dict[str, Any]) -> bool:
+        return any(one["code"] == "page-downscaled" for one in result["meta"]["warnings"])
+
+    chosen = read(None)
+    dpi = chosen["meta"]["document"]["dpi"]
+    found = [chosen, read(dpi), read(None), read(dpi)]
+    assert [warned(one) for one in found] == [True, False, True, False]
+    assert [_from_cache(one) for one in found] == [False, False, True, True]
+    assert _pages(licensing) == (2, 0)
+
+
+class _Gate:
+    """Stands before the engine's ``analyze_pixels``: counts who comes, and lets them in later."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun, self.open = 0, threading.Event()
+        inner = analyze_pixels
+
+        def analyse(image: Any, engine: Any, granted: Any, run: AnalysisRun, *page: Any) -> Any:
+            self.begun += 1
+            with run.cancellation.when_cancelled(self.open.set):
+                assert self.open.wait(60)
+            run.cancellation.check()
+            return inner(image, engine, granted, run, *page)
+
+        where = "shimmy_vision.use_cases.analyze_once.analyze_pixels"
+        monkeypatch.setattr(where, analyse)
+
+
+def _callers(collaborators: Collaborators) -> int:
+    assert isinstance(collaborators.results, MemoryResults)
+    return collaborators.results.turns.callers
+
+
+def test_six_at_once_are_analysed_once_and_counted_once(
+    collaborators: Collaborators, licensing: Licensing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = _Gate(monkeypatch)
+    asked = [Background(lambda: _analyse(collaborators, _png("white"))) for _ in range(6)]
+    until(lambda: _callers(collaborators) == 6 and gate.begun == 1)
+    gate.open.set()
+    results = [one.result() for one in asked]
+    assert gate.begun == 1
+    assert sorted(_from_cache(one) for one in results) == [False] + [True] * 5
+    assert _pages(licensing) == (1, 0)
+    assert _callers(collaborators) == 0
+
+
+def test_pages_of_documents_at_once_are_analysed_once(
+    collaborators: Collaborators, licensing: Licensing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = _Gate(monkeypatch)
+    documents = DocumentCollaborators(collaborators, PdfiumDocuments(), DocumentLimits())
+    analysis = AnalysisRequest(StandardQuestion("brief"), AnswerLimits(max_tokens=5))
+    request = DocumentRequest(analysis, parse_pages("2"), 40)
+
+    def read() -> Any:
+        (one,) = analyze_document(DOCUMENT, request, documents, Cancellation, ignore_progress)
+        return one.result
+
+    asked = [Background(read) for _ in range(3)]
+    until(lambda: _callers(collaborators) == 3 and gate.begun == 1)
+    gate.open.set()
+    assert sorted(_from_cache(one.result()) for one in asked) == [False, True, True]
+    assert (gate.begun, _pages(licensing)) == (1, (1, 0))
+
+
+def test_where_the_first_is_stopped_the_next_goes_on_and_who_waits_can_leave(
+    collaborators: Collaborators, licensing: Licensing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = _Gate(monkeypatch)
+    switches = [Cancellation() for _ in range(3)]
+
+    def ask(switch: Cancellation) -> Background[dict[str, Any]]:
+        return Background(
+            lambda: analyze_image(_png("white"), BRIEF, collaborators, switch, ignore_progress)
+        )
+
+    first = ask(switches[0])
+    until(lambda: gate.begun == 1)
+    second, third = ask(switches[1]), ask(switches[2])
+    until(lambda: _callers(collaborators) == 3)
+    switches[2].cancel("deadline")
+    with pytest.raises(DeadlineError):
+        third.result()
+    assert (first.running, second.running) == (True, True)
+    switches[0].cancel("interrupted")
+    with pytest.raises(StoppedError):
+        first.result()
+    assert not _from_cache(second.result())
+    assert (gate.begun, _pages(licensing)) == (2, (1, 0))
+
+
+def test_who_wants_no_kept_result_waits_for_nobody(
+    collaborators: Collaborators, licensing: Licensing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = _Gate(monkeypatch)
+    fresh = replace(BRIEF, cache=False)
+    asked = [Background(lambda: _analyse(collaborators, _png("white"), fresh)) for _ in range(2)]
+    until(lambda: gate.begun == 2)
+    gate.open.set()
+    assert [_from_cache(one.result()) for one in asked] == [False, False]
+    assert _pages(licensing) == (2, 0)
 
 
 def test_with_nothing_kept_everything_is_done_again(

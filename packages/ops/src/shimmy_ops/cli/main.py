@@ -1,13 +1,28 @@
-"""``shimmy-ops``: one function a command."""
+"""``shimmy-ops``: one module a command, imported when it is asked for."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from pathlib import Path
 
 from shimmy_ops import __version__
+from shimmy_ops.cli.exit_codes import INTERRUPTED, exit_code
 from shimmy_ops.domain.lock_files import check_lock_text
+from shimmy_ops.errors import OpsError
+
+COMMANDS = {
+    "profile": ("shimmy_ops.cli.profile", "show what a profile is set to, secrets masked"),
+    "provision": (
+        "shimmy_ops.cli.provision",
+        "bring Stripe and Keygen to what the catalog says, or show what is otherwise",
+    ),
+    "secrets-scan": (
+        "shimmy_ops.cli.secrets_scan",
+        "find keys and passwords in files, wheels, archives, binaries and history",
+    ),
+}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -17,7 +32,24 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     locks = commands.add_parser("locks", help="check that lock files are complete and name no host")
     locks.add_argument("folder", type=Path, nargs="?", default=Path("requirements"))
-    return check_locks(parser.parse_args(argv).folder)
+    given = sys.argv[1:] if argv is None else argv
+    for name, (module, summary) in COMMANDS.items():
+        command = commands.add_parser(name, help=summary)
+        if name in given:
+            importlib.import_module(module).add_arguments(name, command)
+    args = parser.parse_args(given)
+    if args.command == "locks":
+        return check_locks(args.folder)
+    try:
+        return int(importlib.import_module(COMMANDS[args.command][0]).run(args))
+    except OpsError as error:
+        print(f"shimmy-ops: {error.message} [{error.code}]", file=sys.stderr)
+        if error.hint:
+            print(f"shimmy-ops: {error.hint}", file=sys.stderr)
+        return exit_code(error)
+    except KeyboardInterrupt:
+        print("shimmy-ops: stopped; the next run goes on where this one was.", file=sys.stderr)
+        return INTERRUPTED
 
 
 def check_locks(folder: Path) -> int:

@@ -12,7 +12,7 @@ from shimmy_sandbox.simulation.state_file import Layout, StateFile
 
 Row: TypeAlias = dict[str, Any]
 
-_LAYOUT = 1
+_LAYOUT = 2
 _SCHEMA = """
 CREATE TABLE accounts (id TEXT PRIMARY KEY, slug TEXT UNIQUE, created TEXT, updated TEXT);
 CREATE TABLE products (
@@ -52,7 +52,7 @@ CREATE TABLE machines (
   UNIQUE (licence_id, fingerprint));
 CREATE TABLE tokens (
   id TEXT PRIMARY KEY, digest TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, bearer_id TEXT NOT NULL,
-  name TEXT, expiry TEXT, created TEXT, updated TEXT);
+  name TEXT, expiry TEXT, permissions TEXT, created TEXT, updated TEXT);
 """
 
 
@@ -101,7 +101,7 @@ class Database(StateFile):
         self._connection.execute(f"DELETE FROM {table} WHERE id = ?", [identifier])  # noqa: S608
 
 
-_JSON_COLUMNS = {"metadata": "{}", "settings": "{}", "platforms": "null"}
+_JSON_COLUMNS = {"metadata": "{}", "settings": "{}", "platforms": "null", "permissions": "null"}
 _FLAG_COLUMNS = ("suspended", "protected")
 
 

@@ -28,6 +28,36 @@ _LICENCE_MAY = frozenset(
         "token.revoke",
     }
 )
+GRANTABLE = _LICENCE_MAY | {
+    "license.create",
+    "license.delete",
+    "license.entitlements.attach",
+    "license.entitlements.detach",
+    "license.owner.update",
+    "license.policy.update",
+    "license.reinstate",
+    "license.renew",
+    "license.revoke",
+    "license.suspend",
+    "license.tokens.generate",
+    "license.update",
+    "license.usage.decrement",
+    "license.usage.reset",
+    "machine.heartbeat.reset",
+    "policy.create",
+    "policy.delete",
+    "policy.entitlements.attach",
+    "policy.entitlements.detach",
+    "policy.read",
+    "policy.update",
+    "product.read",
+    "product.update",
+    "user.create",
+    "user.delete",
+    "user.read",
+    "user.update",
+}
+"""What a product's token can be given by name; without names it has all of it."""
 _PRODUCT_MAY_NOT = frozenset(
     {
         "entitlement.create",
@@ -45,11 +75,14 @@ def require(call: Call, *actions: str) -> None:
     role = call.bearer.role
     if role == "anonymous":
         raise refusal(401, UNAUTHENTICATED, "TOKEN_MISSING")
+    granted = (call.bearer.token or {}).get("permissions")
     for action in actions:
         if role == "license" and action not in _LICENCE_MAY:
             raise denied("license lacks permission to perform action")
         if role == "product" and action in _PRODUCT_MAY_NOT:
             raise denied("product lacks permission to perform action")
+        if granted is not None and action not in granted:
+            raise denied("token lacks permission to perform action")
 
 
 def refuse_licences(call: Call) -> None:

@@ -228,6 +228,8 @@ def token_resource(call: Call, row: Row, token: str | None = None) -> dict[str, 
     """As the wire shows a token; ``token`` itself only when it was just made."""
     kind = "activation" if row["kind"] == "license" else row["kind"]
     attributes = {"kind": f"{kind}-token", "expiry": row["expiry"], "name": row["name"]}
+    if row["permissions"] is not None:
+        attributes["permissions"] = row["permissions"]
     if token is not None:
         attributes["token"] = token
     bearers = {"license": "licenses", "product": "products", "admin": "users"}[row["kind"]]

@@ -8,15 +8,17 @@ from shimmy_sandbox.keygen.authentication import new_token, token_digest
 from shimmy_sandbox.keygen.call import Call, Reply
 from shimmy_sandbox.keygen.database import Row
 from shimmy_sandbox.keygen.paging import page
-from shimmy_sandbox.keygen.parameters import TEXT_OR_NULL, TIME_OR_NULL, unsimulated
-from shimmy_sandbox.keygen.permissions import refuse_licences, require, require_product
+from shimmy_sandbox.keygen.parameters import LIST_OR_NULL, TEXT_OR_NULL, TIME_OR_NULL, unsimulated
+from shimmy_sandbox.keygen.permissions import GRANTABLE, refuse_licences, require, require_product
 from shimmy_sandbox.keygen.records import found, the_licence
 from shimmy_sandbox.keygen.resources import token_resource
-from shimmy_sandbox.keygen.wire import not_found
+from shimmy_sandbox.keygen.wire import not_found, refusal
 
 _KNOWN = {
     "expiry": TIME_OR_NULL,
     "name": TEXT_OR_NULL,
+    # Of Keygen's Enterprise tier; others refuse it.
+    "permissions": LIST_OR_NULL,
     "maxActivations": unsimulated(),
     "maxDeactivations": unsimulated(),
 }
@@ -75,6 +77,10 @@ def _page_of(call: Call, bearer_id: str) -> Reply:
 
 def _create(call: Call, kind: str, bearer_id: str) -> Reply:
     sent = call.attributes("tokens", _KNOWN) if call.body.get("data") is not None else {}
+    permissions = sent.get("permissions")
+    if permissions is not None and not set(map(str, permissions)) <= GRANTABLE:
+        pointer = "/data/attributes/permissions"
+        raise refusal(422, "unsupported permissions", "PERMISSIONS_NOT_ALLOWED", pointer=pointer)
     token = new_token({"license": "activ", "product": "prod"}[kind])
     row = call.stamped(str(uuid.uuid4())) | {
         "digest": token_digest(token),
@@ -82,6 +88,7 @@ def _create(call: Call, kind: str, bearer_id: str) -> Reply:
         "bearer_id": bearer_id,
         "name": sent.get("name"),
         "expiry": sent.get("expiry"),
+        "permissions": permissions,
     }
     call.database.insert("tokens", row)
     return Reply(document={"data": token_resource(call, row, token)})

@@ -14,34 +14,13 @@ from urllib.parse import quote
 
 import httpx
 
+from shimmy_sandbox.stripe_api.contract import read_events
 from shimmy_sandbox.stripe_api.forms import form_pairs
 from shimmy_sandbox.stripe_api.identity import API_KEY
 
 PORTAL_RETURN_PATH: Final = "/view-license"
 WEBHOOK_PATH: Final = "/stripe-webhook"
-EVENTS: Final = (
-    "checkout.session.completed",
-    "checkout.session.async_payment_succeeded",
-    "checkout.session.async_payment_failed",
-    "checkout.session.expired",
-    "customer.subscription.created",
-    "customer.subscription.updated",
-    "customer.subscription.paused",
-    "customer.subscription.resumed",
-    "customer.subscription.deleted",
-    "invoice.paid",
-    "invoice.payment_failed",
-    "invoice.payment_action_required",
-    "charge.refunded",
-    "refund.created",
-    "refund.updated",
-    "refund.failed",
-    "charge.dispute.created",
-    "charge.dispute.updated",
-    "charge.dispute.closed",
-    "customer.updated",
-    "customer.deleted",
-)
+EVENTS: Final = read_events()
 """What the store listens to: whatever can change a licence or the way to its owner."""
 _REASONS = (
     "customer_service",

@@ -9,19 +9,26 @@ from typing import Any
 
 from shimmy_store.errors import CatalogError
 
-_NAME = "plans.json"
-
 
 def read_plans() -> Any:
     """The parsed content of ``plans.json``. Raises CatalogError if it is missing or no JSON."""
-    packed = resources.files("shimmy_store") / "contracts" / _NAME
-    in_place = Path(__file__).resolve().parents[5] / "contracts" / _NAME
+    return _read("plans.json")
+
+
+def read_webhook_events() -> Any:
+    """That of ``webhook_events.json``. Raises CatalogError if it is missing or no JSON."""
+    return _read("webhook_events.json")
+
+
+def _read(name: str) -> Any:
+    packed = resources.files("shimmy_store") / "contracts" / name
+    in_place = Path(__file__).resolve().parents[5] / "contracts" / name
     try:
         text = packed.read_text() if packed.is_file() else in_place.read_text()
         return json.loads(text)
     except (OSError, ValueError) as error:
         raise CatalogError(
             "catalog-unreadable",
-            f"The catalog of plans cannot be read: {error}",
+            f"contracts/{name} cannot be read: {error}",
             hint="Reinstall shimmy-store.",
         ) from error

@@ -7,32 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-# The events that can change which licence a customer should have, or how to reach the customer.
-HANDLED = frozenset(
-    {
-        "checkout.session.completed",
-        "checkout.session.async_payment_succeeded",
-        "checkout.session.async_payment_failed",
-        "checkout.session.expired",
-        "customer.subscription.created",
-        "customer.subscription.updated",
-        "customer.subscription.paused",
-        "customer.subscription.resumed",
-        "customer.subscription.deleted",
-        "invoice.paid",
-        "invoice.payment_failed",
-        "invoice.payment_action_required",
-        "charge.refunded",
-        "refund.created",
-        "refund.updated",
-        "refund.failed",
-        "charge.dispute.created",
-        "charge.dispute.updated",
-        "charge.dispute.closed",
-        "customer.updated",
-        "customer.deleted",
-    }
-)
+from shimmy_store.errors import CatalogError
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +21,24 @@ class WebhookEvent:
     customer: str
     payment: str
 
-    @property
-    def handled(self) -> bool:
-        """Whether this type concerns a licence."""
-        return self.type in HANDLED
+
+def parse_handled(data: Any) -> frozenset[str]:
+    """The types that can change which licence a customer should have, or how to reach them.
+
+    From ``contracts/webhook_events.json``; the operator's tools subscribe to the same ones. Raises
+    CatalogError for anything else.
+    """
+    listed = data.get("events") if isinstance(data, dict) else None
+    if (
+        not isinstance(listed, list)
+        or not listed
+        or not all(isinstance(one, str) for one in listed)
+    ):
+        raise CatalogError(
+            "events-invalid",
+            "contracts/webhook_events.json lists no events: reinstall shimmy-store.",
+        )
+    return frozenset(listed)
 
 
 def read_event(body: bytes) -> WebhookEvent | None:

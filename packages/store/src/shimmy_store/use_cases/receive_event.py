@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeAlias
@@ -24,10 +24,11 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Ours at Stripe: its secrets, two while they are rotated, and its mode."""
+    """Ours at Stripe: its secrets, two while they are rotated, its mode, what it subscribes to."""
 
     secrets: Sequence[str]
     livemode: bool
+    handled: Set[str]
 
 
 async def receive_event(
@@ -53,7 +54,8 @@ async def receive_event(
     heard = HeardEvent(
         event.id, event.type, event.customer, event.created, now, text, event.payment
     )
-    new = await ledger.add_event(heard, "pending" if event.handled else "unknown")
+    handled = event.type in endpoint.handled
+    new = await ledger.add_event(heard, "pending" if handled else "unknown")
     if not new:
         return "heard-before"
-    return "new" if event.handled else "unknown-type"
+    return "new" if handled else "unknown-type"

@@ -13,17 +13,26 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from typing import IO, Any, TypeAlias
 
-from shimmy_vision.adapters.worker_frames import Frame, PipeBrokenError, read_frame, write_frame
+from shimmy_vision.adapters.worker_frames import (
+    Frame,
+    Packed,
+    PipeBrokenError,
+    pack_frame,
+    read_frame,
+    write_packed,
+)
 from shimmy_vision.adapters.worker_messages import error_of, event_of, status_of
 from shimmy_vision.errors import LibraryError, ShimmyError
 from shimmy_vision.ports.analyst import EngineStatus, JobEvent
 from shimmy_vision.ports.cancellation import Reason
 
 _LAST_WORDS = 2000
+# One answer may be late on a machine that is busy.
+_STATUS_TRIES = 2
 _KILL_SECONDS = 5.0
 
 
@@ -73,22 +82,23 @@ class EngineChild:
         self,
         command: Sequence[str],
         environment: Mapping[str, str] | None,
-        born: float,
         on_gone: Callable[[EngineChild], None],
     ) -> None:
-        self.born, self._on_gone = born, on_gone
-        # What it last said of itself, and how it ended.
+        self._on_gone = on_gone
+        # What it last said of itself, whether it ever said anything, and how it ended.
         self.known: EngineStatus | None = None
+        self.spoke = False
         self.words = ""
-        # Whoever was waiting when it went, and whether it was sent away.
+        # Whoever was under way when it went; whether it was sent away, and for no fault of theirs.
         self.left: frozenset[Line] = frozenset()
-        self.dismissed = False
+        self.dismissed = self.excused = False
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._lines: dict[int, Line] = {}
+        self._abandoned: set[int] = set()
         self._asked: dict[int, Line] = {}
         self._gone = self._ending = False
-        self._outbox: SimpleQueue[Frame | None] = SimpleQueue()
+        self._outbox: SimpleQueue[Packed | None] = SimpleQueue()
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in _bury
         self._process = self._start(command, environment)
         self._writer = threading.Thread(target=self._write, name="engine-write", daemon=True)
@@ -119,26 +129,38 @@ class EngineChild:
         return not self.dismissed and not self._gone and self._process.poll() is None
 
     def begin(self, line: Line, frame: Frame) -> None:
-        """Send a job whose events are then heard on ``line``."""
+        """Send a job whose events are then heard on ``line``. Raises UnsayableError."""
         self._ask(line, frame, self._lines)
 
     def _ask(self, line: Line, frame: Frame, lines: dict[int, Line]) -> None:
+        line.number = next(self._numbers)
+        # Here, where somebody hears that it cannot be said.
+        packed = pack_frame(Frame({**frame.head, "id": line.number}, frame.body))
         with self._lock:
-            line.number = next(self._numbers)
             if self._gone:
                 line.heard.put(Gone())
                 return
             lines[line.number] = line
-        self._outbox.put(Frame({**frame.head, "id": line.number}, frame.body))
+        self._outbox.put(packed)
 
     def stop(self, line: Line, reason: Reason) -> None:
         """Ask for the job to be stopped. Never waits, so that any thread may call it."""
-        self._outbox.put(Frame({"do": "stop", "id": line.number, "reason": reason}))
+        self._outbox.put(pack_frame(Frame({"do": "stop", "id": line.number, "reason": reason})))
 
-    def forget(self, line: Line) -> None:
-        """Nobody waits for this job any more."""
+    def abandon(self, line: Line) -> int:
+        """Nobody waits for this job any more, which goes on until it ends; how many such there
+
+        are.
+        """
         with self._lock:
-            self._lines.pop(line.number, None)
+            if line.number in self._lines:
+                self._abandoned.add(line.number)
+            return len(self._abandoned)
+
+    def is_busy_with(self, line: Line) -> bool:
+        """Whether the job has not ended."""
+        with self._lock:
+            return not self._gone and line.number in self._lines
 
     def ask_status(self, seconds: float) -> EngineStatus | None:
         """How it is; None where it does not say so within ``seconds``."""
@@ -149,16 +171,19 @@ class EngineChild:
             self._asked.pop(line.number, None)
         return said if isinstance(said, EngineStatus) else None
 
-    def dismiss(self) -> None:
-        """Kill it: it does not do what it is told."""
-        self.dismissed = True
+    def answers(self, seconds: float) -> bool:
+        """Whether it still says how it is, within ``seconds`` a try."""
+        return any(self.ask_status(seconds) is not None for _ in range(_STATUS_TRIES))
+
+    def kill(self) -> None:
+        """End it where it stands."""
         self._process.kill()
         # Only a kernel that is stuck itself keeps it longer.
         self._reader.join(_KILL_SECONDS)
 
     def end(self, seconds: float) -> None:
         """The end of its input tells it to go; it is killed where it has not after ``seconds``."""
-        self.dismissed = self._ending = True
+        self.dismissed = self.excused = self._ending = True
         self._outbox.put(None)
         try:
             self._process.wait(seconds)
@@ -170,15 +195,16 @@ class EngineChild:
         assert self._process.stdin is not None  # noqa: S101 - it was asked for above
         # A pipe that breaks here breaks for the reader too.
         with suppress(PipeBrokenError):
-            while (frame := self._outbox.get()) is not None:
-                write_frame(self._process.stdin, frame)
+            while (packed := self._outbox.get()) is not None:
+                write_packed(self._process.stdin, packed)
         with suppress(OSError):
             self._process.stdin.close()
 
     def _read(self) -> None:
         assert self._process.stdout is not None  # noqa: S101 - it was asked for above
-        # A frame that makes no sense is as good as none: both ends are this program.
-        with suppress(PipeBrokenError, LookupError, TypeError, ValueError):
+        # A frame that makes no sense is as good as none: both ends are this program. Whatever goes
+        # wrong here, those who wait are told below.
+        with suppress(Exception):
             while (frame := read_frame(self._process.stdout)) is not None:
                 self._pass_on(frame.head)
         # From here on nobody new can have been the cause.
@@ -193,12 +219,19 @@ class EngineChild:
 
     def _pass_on(self, head: Mapping[str, Any]) -> None:
         number = head["id"]
+        self.spoke = True
+        if "hello" in head:
+            return
         heard = _heard(head)
         if isinstance(heard, EngineStatus):
-            self.known = heard
+            self.known = _later(self.known, heard)
         with self._lock:
             lines = self._asked if isinstance(heard, EngineStatus) else self._lines
-            line = lines.pop(number, None) if isinstance(heard, Answer) else lines.get(number)
+            if isinstance(heard, Answer):
+                line = lines.pop(number, None)
+                self._abandoned.discard(number)
+            else:
+                line = lines.get(number)
         # What nobody waits for any more is not missed.
         if line is not None:
             line.heard.put(heard)
@@ -238,3 +271,11 @@ def _heard(head: Mapping[str, Any]) -> Heard:
             return status_of(status)
         case _:
             return event_of(head)
+
+
+def _later(known: EngineStatus | None, heard: EngineStatus) -> EngineStatus:
+    """Two that are asked for at once may be told in the other order."""
+    before = {} if known is None else known.counters
+    counters = {**before, **heard.counters}
+    grown = {name: max(value, before.get(name, value)) for name, value in counters.items()}
+    return replace(heard, counters=grown)

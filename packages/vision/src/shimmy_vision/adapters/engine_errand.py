@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from dataclasses import dataclass, field, replace
 
 from shimmy_vision.adapters.engine_child import Line
@@ -26,17 +27,29 @@ from shimmy_vision.ports.progress import PageProgress, PageWritten, Progress, St
 _SHORTEST = 0.02
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long is waited for what, in seconds.
+
+    ``stop`` for the answer to a stop; ``grace`` for the end of a job whose caller had to be told
+    before that, and of a page that does not heed its time. After ``silence`` in a job the process
+    is asked how it is, which it is to say within ``answer``, or at the second try.
+    """
+
+    stop: float = 5.0
+    grace: float = 30.0
+    silence: float = 20.0
+    answer: float = 3.0
+
+
 @dataclass(eq=False, slots=True)
 class Errand:
-    """``job`` None only prepares. ``stop_seconds`` is how long a stop may go unanswered, and a page
-
-    may take beyond its time. ``verdict`` is set where the job killed its process.
-    """
+    """``job`` None only prepares. ``verdict`` is set where the job killed its process."""
 
     job: Job | None
     cancellation: Cancellation
     listener: JobListener
-    stop_seconds: float
+    patience: Patience
     line: Line = field(default_factory=Line)
     verdict: LibraryError | None = None
     _begun: bool = False
@@ -44,14 +57,21 @@ class Errand:
     _page: int | None = None
     _told: set[int] = field(default_factory=set)
     _pages: int | None = None
+    # When the page began, and when anything was heard last.
     _since: float = 0.0
+    _heard: float = 0.0
     _stopped: float | None = None
     _failure: BaseException | None = None
+
+    def __post_init__(self) -> None:
+        if self.job is not None and not self.job.key:
+            # However often it is done, its pages are the same.
+            self.job = replace(self.job, key=uuid.uuid4().hex)
 
     def begin(self) -> Frame:
         """What to send to a new child, whose answers come on a new ``line``."""
         self.line, self._stage, self._page = Line(), None, None
-        self._since = time.monotonic()
+        self._since = self._heard = time.monotonic()
         if self._begun:
             self._tell(Restarted())
         self._begun = True
@@ -93,18 +113,31 @@ class Errand:
         if self._stopped is None:
             self._stopped = time.monotonic()
 
-    def patience(self) -> float | None:
-        """For how many seconds from now the child may be silent; None for ever."""
-        ends = []
+    def wait(self) -> float:
+        """For how many seconds from now the child may be silent."""
+        ends = [self._heard + self.patience.silence]
         if self._stopped is not None:
-            ends.append(self._stopped + self.stop_seconds)
-        if isinstance(self.job, DocumentJob | UrlJob) and self.job.page_seconds is not None:
-            ends.append(self._since + self.job.page_seconds + self.stop_seconds)
-        return max(_SHORTEST, min(ends) - time.monotonic()) if ends else None
+            ends.append(self._stopped + self.patience.stop)
+        if (due := self._due()) is not None:
+            ends.append(due + self.patience.grace)
+        return max(_SHORTEST, min(ends) - time.monotonic())
 
-    def wait_on(self) -> None:
-        """Begin to count anew."""
-        self._since = time.monotonic()
+    def is_late(self, by: float = 0.0) -> bool:
+        """Whether the page should have been given up ``by`` seconds ago, or more."""
+        due = self._due()
+        return due is not None and time.monotonic() >= due + by
+
+    def _due(self) -> float | None:
+        if isinstance(self.job, DocumentJob | UrlJob) and self.job.page_seconds is not None:
+            return self._since + self.job.page_seconds + self.patience.stop
+        return None
+
+    def note_life(self) -> None:
+        """The child is well, although it says nothing of this job."""
+        self._heard = time.monotonic()
+        if self.deaf and self.is_late():
+            # All is well but for what cannot be stopped, which others may be waiting for too.
+            self._since = self._heard
 
     def check_listener(self) -> None:
         """Raise what its listener raised, if it did."""
@@ -118,6 +151,17 @@ class Errand:
 
     def hear(self, event: JobEvent) -> None:
         """Note where the job is, and tell its listener."""
+        self._note(event)
+        self._tell(event)
+
+    def catch_up(self) -> None:
+        """Note where the job is that nobody listens to any more."""
+        while (heard := self.line.next(0.0)) is not None:
+            if isinstance(heard, Progress | PageProgress):
+                self._note(heard)
+
+    def _note(self, event: JobEvent) -> None:
+        self._heard = time.monotonic()
         match event:
             case Progress(stage=stage):
                 self._stage = stage
@@ -130,7 +174,6 @@ class Errand:
                 self._since = time.monotonic()
             case Written() | PageWritten() | Restarted():
                 pass
-        self._tell(event)
 
     def give_page_up(self) -> None:
         """Tell that the page ran out of its time. Raises DeadlineError where no page had begun."""

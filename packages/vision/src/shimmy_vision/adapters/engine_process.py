@@ -3,12 +3,16 @@
 llama.cpp aborts its process on a failed assertion. Here that process is a child which is started
 when it is needed and does several jobs at once. Where it dies with one job, that job is to blame.
 Where it dies with several nobody knows which it was: each is done again alone, and only one that
-kills its process again is blamed. A child that does not stop when it is told is killed; those who
-only stood beside are done again in the same way.
+kills its process again is blamed.
+
+A child that answers is left alone, however slow it is: whoever stops a job that does not end is let
+go, and the job goes on for nobody. A child that does not answer is killed, and so is one in which
+such a job has not ended for long; those who only stood beside are done again in the same way.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,18 +20,21 @@ from contextlib import contextmanager
 from typing import Any
 
 from shimmy_vision.adapters.engine_child import Answer, EngineChild, Gone, Line, Stopped
-from shimmy_vision.adapters.engine_errand import Errand
-from shimmy_vision.errors import LibraryError, ShimmyError, StoppedError
+from shimmy_vision.adapters.engine_errand import Errand, Patience
+from shimmy_vision.adapters.worker_frames import UnsayableError
+from shimmy_vision.errors import LibraryError, SchemaError, ShimmyError, StoppedError
 from shimmy_vision.ports.analyst import EngineStatus, Job, JobEvent, JobListener, PageOutcome
 from shimmy_vision.ports.cancellation import Cancellation
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
-# A process that lived so long did not die of its start.
-_SETTLED_SECONDS = 60.0
-_STOP_SECONDS = 5.0
+# A pause that is shorter is waited for.
+_REST_SECONDS = 5.0
+_DYING_SECONDS = 5.0
 # Jobs are stopped, then pages are reported once more: see wiring.
 _FAREWELL_SECONDS = 20.0
 _STATUS_SECONDS = 0.5
+# So many jobs that nobody waits for any more may go on, for each that somebody does.
+_ABANDONED_A_JOB = 2
 
 
 class _LostError(Exception):
@@ -37,8 +44,9 @@ class _LostError(Exception):
 class EngineProcess:
     """The ``Analyst`` port. ``command`` starts the child; ``jobs`` are done at once, others wait.
 
-    A stop that is not answered within ``stop_seconds`` ends the child, as does its being there
-    ``farewell_seconds`` after ``close``.
+    A child that keeps dying at its start is given rest, which whoever comes waits for where it is
+    over within ``rest_seconds``. It is killed where it is there ``farewell_seconds`` after
+    ``close``.
     """
 
     def __init__(
@@ -47,15 +55,18 @@ class EngineProcess:
         environment: Mapping[str, str] | None = None,
         *,
         jobs: int = 1,
-        stop_seconds: float = _STOP_SECONDS,
+        patience: Patience = Patience(),  # noqa: B008 - it is frozen
+        rest_seconds: float = _REST_SECONDS,
         farewell_seconds: float = _FAREWELL_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._command, self._environment = tuple(command), environment
-        self._jobs, self._clock = jobs, clock
-        self._stop_seconds, self._farewell_seconds = stop_seconds, farewell_seconds
+        self._jobs, self._clock, self._patience = jobs, clock, patience
+        self._rest_seconds, self._farewell_seconds = rest_seconds, farewell_seconds
         self._changed = threading.Condition()
         self._child: EngineChild | None = None
+        # What they did is not in ``_counts`` yet.
+        self._unmourned: set[EngineChild] = set()
         self._running: set[Errand] = set()
         # Who may have killed a child. While there are any, each of them runs alone.
         self._suspects: set[Errand] = set()
@@ -73,11 +84,11 @@ class EngineProcess:
         self, job: Job, cancellation: Cancellation, listener: JobListener
     ) -> dict[str, Any] | None:
         """As the port says; ``listener`` is called on this thread."""
-        return self._run(Errand(job, cancellation, listener, self._stop_seconds))
+        return self._run(Errand(job, cancellation, listener, self._patience))
 
     def prepare(self, cancellation: Cancellation) -> None:
         """As the port says."""
-        self._run(Errand(None, cancellation, _ignore, self._stop_seconds))
+        self._run(Errand(None, cancellation, _ignore, self._patience))
 
     def status(self) -> EngineStatus:
         """As the port says. What a child did since it was last asked is not known once it is gone;
@@ -88,11 +99,17 @@ class EngineProcess:
         if child is not None and child.alive:
             child.ask_status(_STATUS_SECONDS)
         with self._changed:
-            child, counts = self._child, dict(self._counts)
-        known = None if child is None else child.known
-        if child is None or known is None or not child.alive:
-            return EngineStatus(child is not None and child.alive, None, counts, {})
-        return EngineStatus(True, known.model, _sum(counts, known.counters), known.gauges)
+            counts: Mapping[str, float] = self._counts
+            for one in self._unmourned:
+                if one.known is not None:
+                    counts = _sum(counts, one.known.counters)
+            child = self._child
+        if child is None or not child.alive:
+            return EngineStatus(False, None, dict(counts), {})
+        known = child.known
+        if known is None:
+            return EngineStatus(True, None, dict(counts), {})
+        return EngineStatus(True, known.model, dict(counts), known.gauges)
 
     def close(self) -> None:
         """As the port says."""
@@ -110,11 +127,13 @@ class EngineProcess:
                     try:
                         return self._try(errand)
                     except _LostError:
+                        errand.check_listener()
+                        # Nothing is lost where only the end was left to be told.
+                        if errand.all_told:
+                            return None
                         errand.check()
                         if errand.verdict is not None:
                             raise errand.verdict from None
-                if errand.all_told:
-                    return None
         finally:
             with self._changed:
                 self._suspects.discard(errand)
@@ -156,7 +175,10 @@ class EngineProcess:
         child = self._ready(errand)
         frame, line = errand.begin(), errand.line
         errand.check_listener()
-        child.begin(line, frame)
+        try:
+            child.begin(line, frame)
+        except UnsayableError as error:
+            raise _unsayable() from error
 
         def stop() -> None:
             child.stop(line, errand.cancellation.reason or "interrupted")
@@ -169,20 +191,23 @@ class EngineProcess:
             if not isinstance(error, ShimmyError | _LostError):
                 # Like Ctrl-C: the child does not know of it.
                 child.stop(line, "interrupted")
-            child.forget(line)
+            if child.is_busy_with(line):
+                self._abandon(child, errand)
             raise
 
     def _attend(self, child: EngineChild, errand: Errand, line: Line) -> dict[str, Any] | None:
         while True:
-            match line.next(errand.patience()):
+            match line.next(errand.wait()):
                 case None:
-                    self._lose_patience(child, errand)
+                    self._look_after(child, errand)
                 case Answer(result, error):
                     errand.check_listener()
                     if error is not None:
                         raise self._blame(errand, error)
                     return result
                 case Gone():
+                    if child.dismissed and errand.is_late() and not errand.deaf:
+                        errand.give_page_up()
                     raise _LostError
                 case Stopped():
                     errand.note_stop()
@@ -205,26 +230,46 @@ class EngineProcess:
             self._suspects.discard(errand)
             self._changed.notify_all()
 
-    def _lose_patience(self, child: EngineChild, errand: Errand) -> None:
-        """The child should have said something by now."""
-        if errand.deaf and child.ask_status(_STATUS_SECONDS) is not None:
-            # All is well but for what cannot be stopped, which the others may be waiting for too.
-            if errand.stopped:
-                errand.check()
-            errand.wait_on()
-            return
-        child.forget(errand.line)
-        with self._changed:
-            if not child.dismissed:
-                self._counts["engine_kills"] += 1
-            if not errand.stopped:
-                # Only its page is over; the next ones begin alone.
-                self._suspects.add(errand)
-        child.dismiss()
+    def _look_after(self, child: EngineChild, errand: Errand) -> None:
+        """The child should have said something by now. Raises what stopped the job."""
+        silent = not child.answers(self._patience.answer)
+        if not errand.line.heard.empty():
+            return  # It has, meanwhile.
+        overdue = not errand.deaf and errand.is_late(by=self._patience.grace)
+        if silent or (overdue and not errand.stopped):
+            # Whoever is stopped, or late, only happens to be the first to ask.
+            self._kill(child, excused=errand.stopped or errand.is_late())
+            if child.is_busy_with(errand.line) and not errand.stopped:
+                raise _LostError  # Not even killed it goes.
         if errand.stopped:
             errand.check()
-        errand.give_page_up()
-        raise _LostError
+        errand.note_life()
+
+    def _abandon(self, child: EngineChild, errand: Errand) -> None:
+        """Its caller goes; the job stays until it ends."""
+        if child.abandon(errand.line) > _ABANDONED_A_JOB * self._jobs:
+            self._kill(child, excused=True)
+            return
+        grace = threading.Timer(self._patience.grace, self._end_abandoned, (child, errand))
+        grace.daemon = True
+        grace.start()
+
+    def _end_abandoned(self, child: EngineChild, errand: Errand) -> None:
+        """It holds what others may need: it must end, and those beside it can be done again."""
+        if not child.is_busy_with(errand.line):
+            return
+        errand.catch_up()
+        if errand.deaf:
+            self._abandon(child, errand)
+        else:
+            self._kill(child, excused=True)
+
+    def _kill(self, child: EngineChild, *, excused: bool) -> None:
+        with self._changed:
+            if child.alive:
+                child.dismissed, child.excused = True, excused
+                self._counts["engine_kills"] += 1
+        child.kill()
 
     def _blame(self, errand: Errand, error: Exception) -> Exception:
         # What stopped it is known better here: a deadline, somebody's wish, or the end of all.
@@ -235,63 +280,94 @@ class EngineProcess:
         return error
 
     def _ready(self, errand: Errand) -> EngineChild:
-        with self._changed:
+        with errand.cancellation.when_cancelled(self._notify), self._changed:
             # One that is dying is waited for, but not for ever.
-            self._changed.wait_for(
-                lambda: self._closed or self._child is None or self._child.alive, _STOP_SECONDS
-            )
+            self._changed.wait_for(lambda: self._child is None or self._is_up(), _DYING_SECONDS)
+            self._rest(errand)
             if self._closed:
                 raise _closed()
             if self._child is not None and self._child.alive:
                 return self._child
-            wait = self._not_before - self._clock()
-            # A suspect is one of few, and may well be innocent.
-            if wait > 0 and errand not in self._suspects:
-                raise LibraryError(
-                    "engine-resting",
-                    f"The engine has crashed {self._deaths} times; it starts again in "
-                    f"{wait:.0f} s.",
-                    hint="Try again then. If it goes on: shimmy doctor",
-                    retryable=True,
-                )
-            self._child = EngineChild(self._command, self._environment, self._clock(), self._mourn)
+            self._child = EngineChild(self._command, self._environment, self._mourn)
+            self._unmourned.add(self._child)
             self._counts["engine_starts"] += 1
             return self._child
+
+    def _is_up(self) -> bool:
+        """Whether there is nothing to wait for, or no use in it."""
+        return self._closed or (self._child is not None and self._child.alive)
+
+    def _rest(self, errand: Errand) -> None:
+        """Until a child may be started. Raises StoppedError, or LibraryError engine-resting."""
+        latest = self._clock() + self._rest_seconds
+        # A suspect is one of few, and may well be innocent.
+        while not self._is_up() and errand not in self._suspects:
+            errand.cancellation.check()
+            wait = self._not_before - self._clock()
+            if wait <= 0:
+                return
+            if self._not_before > latest:
+                raise _resting(self._deaths, wait)
+            self._changed.wait(wait)
 
     def _mourn(self, child: EngineChild) -> None:
         """Decide who may have done it, before anybody hears of it."""
         with self._changed:
             if self._child is child:
                 self._child = None
+            self._unmourned.discard(child)
             if child.known is not None:
                 self._counts = _sum(self._counts, child.known.counters)
             lost = {one for one in self._running if one.line in child.left}
             self._running -= lost
             if not child.dismissed:
                 self._counts["engine_crashes"] += 1
-            if child.dismissed or len(lost) > 1:
+            # It may have been one that nobody waits for any more, too.
+            if child.excused or len(child.left) > 1:
                 self._suspects |= lost
             else:
-                self._count_death(child)
                 for one in lost:
                     one.verdict = _crashed(child)
+            self._count_death(child)
             self._changed.notify_all()
 
     def _count_death(self, child: EngineChild) -> None:
-        now = self._clock()
-        self._deaths = 1 if now - child.born > _SETTLED_SECONDS else self._deaths + 1
-        # The first time it may have been the image: nobody else has to wait for it.
+        """Only those at the start: what a child dies of later is somebody's job, and no other's."""
+        if child.spoke:
+            self._deaths = 0
+        elif not child.excused:
+            self._deaths += 1
+        # The first time may have been anything: nobody has to wait for it.
         pause = _FIRST_PAUSE * 2 ** min(self._deaths - 2, 10) if self._deaths > 1 else 0.0
-        self._not_before = now + min(pause, _LONGEST_PAUSE)
+        self._not_before = self._clock() + min(pause, _LONGEST_PAUSE)
 
 
 def _crashed(child: EngineChild) -> LibraryError:
+    how = "did not answer any more and was ended" if child.dismissed else "ended"
     return LibraryError(
         "engine-crashed",
-        f"The engine's process ended while it worked on this{child.words}.",
+        f"The engine's process {how} while it worked on this{child.words}.",
         hint="Try again; the engine has been started anew. If this image does it every time, "
         "please report it.",
         retryable=True,
+    )
+
+
+def _resting(deaths: int, seconds: float) -> LibraryError:
+    return LibraryError(
+        "engine-resting",
+        f"The engine's process ended {deaths} times at its start; it starts again in "
+        f"{math.ceil(seconds)} s.",
+        hint="Try again then. If it goes on: shimmy doctor",
+        retryable=True,
+        retry_after=seconds,
+    )
+
+
+def _unsayable() -> SchemaError:
+    return SchemaError(
+        "schema-invalid",
+        "The JSON Schema cannot be passed on: it is nested too deeply, or holds what is no JSON.",
     )
 
 

@@ -8,11 +8,17 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, TypeAlias
 
-from shimmy_vision.adapters.worker_frames import Frame, PipeBrokenError, read_frame, write_frame
+from shimmy_vision.adapters.worker_frames import (
+    Frame,
+    PipeBrokenError,
+    UnsayableError,
+    pack_frame,
+    read_frame,
+    write_packed,
+)
 from shimmy_vision.adapters.worker_messages import (
     error_fields,
     event_fields,
@@ -27,6 +33,9 @@ from shimmy_vision.ports.progress import PageProgress, Progress
 # More often nobody can see how the words grow in number; each costs a write.
 _COUNT_EVERY_SECONDS = 0.05
 _STOP_SECONDS = 5.0
+_NOBODY = -1
+
+_Work: TypeAlias = Callable[[Cancellation], dict[str, Any] | None]
 
 
 class JobRunner(Protocol):
@@ -47,14 +56,16 @@ class JobRunner(Protocol):
         ...
 
 
-def serve_jobs(runner: JobRunner, into: IO[bytes], out: IO[bytes], jobs: int = 1) -> None:
-    """Do what comes in, ``jobs`` at once, until ``into`` ends.
+def serve_jobs(runner: JobRunner, into: IO[bytes], out: IO[bytes]) -> None:
+    """Do what comes in, each job on a thread of its own, until ``into`` ends.
 
-    What is under way then is stopped, for nobody waits for it. What does not stop in time ends
-    with the process, here: nothing of the engine may be freed under its feet.
+    How many come at once is the parent's to bound. What is under way at the end is stopped, for
+    nobody waits for it. What does not stop in time ends with the process, here: nothing of the
+    engine may be freed under its feet.
     """
-    desk = _Desk(runner, out, jobs)
+    desk = _Desk(runner, out)
     try:
+        desk.greet()
         while (frame := read_frame(into)) is not None:
             desk.take(frame)
     except PipeBrokenError:
@@ -66,12 +77,15 @@ def serve_jobs(runner: JobRunner, into: IO[bytes], out: IO[bytes], jobs: int = 1
 class _Desk:
     """Every job under way with its switch, and the pipe that they all write to."""
 
-    def __init__(self, runner: JobRunner, out: IO[bytes], jobs: int) -> None:
+    def __init__(self, runner: JobRunner, out: IO[bytes]) -> None:
         self._runner, self._out = runner, out
         self._writing = threading.Lock()
-        self._threads = ThreadPoolExecutor(jobs, thread_name_prefix="job")
-        self._lock = threading.Lock()
-        self._under_way: dict[int, tuple[Cancellation, Future[None]]] = {}
+        self._changed = threading.Condition()
+        self._under_way: dict[int, Cancellation] = {}
+
+    def greet(self) -> None:
+        """Say that the program is up: whatever kills it from now on was none of its start."""
+        self._tell(_NOBODY, {"hello": True})
 
     def take(self, frame: Frame) -> None:
         """Begin or stop what ``frame`` says. Raises PipeBrokenError."""
@@ -81,10 +95,10 @@ class _Desk:
             case {"do": "prepare", "id": int(number)}:
                 self._begin(number, self._prepare)
             case {"do": "stop", "id": int(number), "reason": reason}:
-                with self._lock:
-                    found = self._under_way.get(number)
-                if found is not None:
-                    found[0].cancel("deadline" if reason == "deadline" else "interrupted")
+                with self._changed:
+                    switch = self._under_way.get(number)
+                if switch is not None:
+                    switch.cancel("deadline" if reason == "deadline" else "interrupted")
             case {"do": "status", "id": int(number)}:
                 # On a thread of its own: whatever it waits for, stops are heard.
                 threading.Thread(target=self._tell_status, args=(number,), daemon=True).start()
@@ -93,39 +107,51 @@ class _Desk:
 
     def clear(self, seconds: float) -> bool:
         """Stop everything; False where something has not ended after so many ``seconds``."""
-        with self._lock:
+        with self._changed:
             left = tuple(self._under_way.values())
-        for switch, _ in left:
+        for switch in left:
             switch.cancel("interrupted")
-        _, busy = wait([future for _, future in left], seconds)
-        self._threads.shutdown(wait=not busy)
-        return not busy
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._under_way, seconds)
 
-    def _begin(self, number: int, work: Callable[[Cancellation], dict[str, Any] | None]) -> None:
+    def _begin(self, number: int, work: _Work) -> None:
         switch = Cancellation()
-        with self._lock:
-            future = self._threads.submit(self._answer, number, work, switch)
-            self._under_way[number] = switch, future
+        with self._changed:
+            self._under_way[number] = switch
+        # A thread each, and none of a pool: one that nothing can stop takes no other's place.
+        threading.Thread(
+            target=self._do, args=(number, work, switch), name=f"job-{number}", daemon=True
+        ).start()
 
-    def _answer(
-        self,
-        number: int,
-        work: Callable[[Cancellation], dict[str, Any] | None],
-        switch: Cancellation,
-    ) -> None:
+    def _do(self, number: int, work: _Work, switch: Cancellation) -> None:
+        try:
+            self._answer(number, work, switch)
+        except PipeBrokenError:
+            pass  # Nobody is there to be answered.
+        finally:
+            with self._changed:
+                del self._under_way[number]
+                self._changed.notify_all()
+
+    def _answer(self, number: int, work: _Work, switch: Cancellation) -> None:
+        """Whatever happens, somebody waits for an answer."""
         try:
             switch.check()
-            said: dict[str, Any] = {"result": work(switch)}
-        except ShimmyError as error:
-            said = {"error": error_fields(error)}
+            self._tell(number, {"result": work(switch)})
         except PipeBrokenError:
-            return  # Nobody is there to be answered.
-        except Exception as error:  # noqa: BLE001 - one job's failure is not the others'
-            said = {"error": error_fields(_failed(error))}
-        finally:
-            with self._lock:
-                del self._under_way[number]
-        self._tell(number, said)
+            raise
+        except ShimmyError as error:
+            self._tell_failure(number, error)
+        except BaseException as error:  # noqa: BLE001 - one job's failure is not the others'
+            self._tell_failure(number, _failed(error))
+
+    def _tell_failure(self, number: int, error: ShimmyError) -> None:
+        try:
+            self._tell(number, {"error": error_fields(error)})
+        except PipeBrokenError:
+            raise
+        except Exception as worse:  # noqa: BLE001 - in words that can always be said
+            self._tell(number, {"error": error_fields(_failed(worse))})
 
     def _analyse(self, number: int, frame: Frame, switch: Cancellation) -> dict[str, Any] | None:
         def tell(event: JobEvent) -> None:
@@ -139,12 +165,13 @@ class _Desk:
     def _tell_status(self, number: int) -> None:
         try:
             self._tell(number, {"status": status_fields(self._runner.status())})
-        except PipeBrokenError:
+        except (PipeBrokenError, UnsayableError):
             return
 
     def _tell(self, number: int, said: dict[str, Any]) -> None:
+        packed = pack_frame(Frame({"id": number, **said}))
         with self._writing:
-            write_frame(self._out, Frame({"id": number, **said}))
+            write_packed(self._out, packed)
 
 
 class _Thinned:
@@ -164,7 +191,7 @@ class _Thinned:
         self._tell(event)
 
 
-def _failed(error: Exception) -> LibraryError:
+def _failed(error: BaseException) -> LibraryError:
     """A mistake of ours, noted where the parent may look; its words may be an image's."""
     traceback.print_tb(error.__traceback__, file=sys.stderr)
     return LibraryError(

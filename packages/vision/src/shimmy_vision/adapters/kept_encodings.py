@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 
 from shimmy_vision.adapters.bounded_lru import BoundedLru
-from shimmy_vision.adapters.fair_pool import FairPool
+from shimmy_vision.adapters.named_turns import NamedTurns
 from shimmy_vision.domain.image.pixels import RgbPixels
 from shimmy_vision.domain.image.slice_grid import EncoderGrid
 from shimmy_vision.ports.cancellation import Cancellation
@@ -26,18 +23,19 @@ _TOKEN_BYTES = 8
 
 
 class KeptEncodings:
-    """Keeps what ``encoder`` makes in ``kept``, by the tile's pixels and its projector's digest.
+    """Keeps what ``encoder`` makes in ``kept``, by the tile's pixels and both ``models``' digests:
+
+    rows come from the projector, the tokens around them from the main model's vocabulary.
 
     Who asks for a tile that another is just having encoded waits for it, and takes over if the
     other gives up.
     """
 
     def __init__(
-        self, encoder: ImageEncoder, projector_sha256: str, kept: BoundedLru[EncodedTile]
+        self, encoder: ImageEncoder, models: tuple[str, str], kept: BoundedLru[EncodedTile]
     ) -> None:
-        self._encoder, self._projector, self._kept = encoder, projector_sha256, kept
-        self._under_way: dict[str, tuple[FairPool, int]] = {}
-        self._lock = threading.Lock()
+        self._encoder, self._models, self._kept = encoder, models, kept
+        self.turns = NamedTurns()
 
     @property
     def grid(self) -> EncoderGrid:
@@ -50,7 +48,7 @@ class KeptEncodings:
         if self._kept.limit == 0:
             fresh = self._encoder.encode(tile, on_slice=on_slice, cancellation=cancellation)
             return EncodedTile(fresh.parts, digest)
-        with self._alone(digest, cancellation):
+        with self.turns.alone(digest, cancellation):
             kept = self._kept.find(digest)
             if kept is not None:
                 slices = sum(isinstance(part, EmbeddingRows) for part in kept.parts)
@@ -61,24 +59,9 @@ class KeptEncodings:
         return EncodedTile(fresh.parts, digest)
 
     def _digest(self, tile: RgbPixels) -> str:
-        digest = hashlib.sha256(f"{self._projector} {tile.shape} ".encode())
+        digest = hashlib.sha256(f"{' '.join(self._models)} {tile.shape} ".encode())
         digest.update(np.ascontiguousarray(tile).data)
         return digest.hexdigest()
-
-    @contextmanager
-    def _alone(self, digest: str, cancellation: Cancellation) -> Iterator[None]:
-        """One caller at a time for each tile."""
-        with self._lock:
-            turn, callers = self._under_way.get(digest, (FairPool(1), 0))
-            self._under_way[digest] = (turn, callers + 1)
-        try:
-            with turn.lend(cancellation):
-                yield
-        finally:
-            with self._lock:
-                turn, callers = self._under_way.pop(digest)
-                if callers > 1:
-                    self._under_way[digest] = (turn, callers - 1)
 
 
 def _size(tile: EncodedTile) -> int:

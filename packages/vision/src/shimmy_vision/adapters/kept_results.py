@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager
 from typing import Any
 
 from shimmy_vision.adapters.bounded_lru import BoundedLru
+from shimmy_vision.adapters.named_turns import NamedTurns
+from shimmy_vision.ports.cancellation import Cancellation
 
 
 class MemoryResults:
@@ -13,10 +16,14 @@ class MemoryResults:
 
     def __init__(self, limit: int) -> None:
         self.kept: BoundedLru[bytes] = BoundedLru(limit)
+        self.turns = NamedTurns()
 
     @property
     def keeps(self) -> bool:
         return self.kept.limit > 0
+
+    def alone(self, key: str, cancellation: Cancellation) -> AbstractContextManager[None]:
+        return self.turns.alone(key, cancellation)
 
     def find(self, key: str) -> dict[str, Any] | None:
         data = self.kept.find(key)

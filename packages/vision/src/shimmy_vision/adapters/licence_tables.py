@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from shimmy_vision.adapters.kept_values import (
+    EPOCH,
+    MICROSECOND,
+    moment_of,
+    read_denial,
+    stamp,
+    write_denial,
+)
 from shimmy_vision.adapters.process_owner import is_dead, this_owner
-from shimmy_vision.domain.licence.licence_facts import Denial, Machine, read_moment
 from shimmy_vision.domain.licence.metering import Batch
 from shimmy_vision.domain.licence.seal import holds, seal, seal_key
 from shimmy_vision.errors import LicenceStateError
 from shimmy_vision.ports.licence_state import LicenceRecord, Pages
 
-VERSION = 1
+# 2 has the table of counted ids.
+VERSION = 2
 SCHEMA = (
     "CREATE TABLE IF NOT EXISTS machine (slot INTEGER PRIMARY KEY CHECK (slot = 1), id TEXT)",
     "CREATE TABLE IF NOT EXISTS licences (name TEXT PRIMARY KEY, key TEXT, certificate TEXT,"
@@ -28,12 +35,14 @@ SCHEMA = (
     "CREATE INDEX IF NOT EXISTS pages_in_order ON pages (licence, at)",
     "CREATE TABLE IF NOT EXISTS batches (licence TEXT PRIMARY KEY, id TEXT, pages INTEGER,"
     " uses_before INTEGER, period_start INTEGER, read_at INTEGER, doubted INTEGER, seal TEXT)",
+    "CREATE TABLE IF NOT EXISTS counted (id TEXT PRIMARY KEY, licence TEXT, at INTEGER, seal TEXT)",
+    "CREATE INDEX IF NOT EXISTS counted_in_order ON counted (at)",
 )
 # Of a process that cannot be looked at from here: longer than any analysis takes.
 ORPHAN_AFTER = timedelta(hours=6)
+# Who died between counting pages and telling of them comes again within one analysis.
+COUNTED_FOR = timedelta(days=1)
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _RECORD = (
     "certificate, denial, latest_seen, tried, trouble, counted, waiting, reserved, uncounted,"
     " total, sync_failed, place"
@@ -79,7 +88,7 @@ class SqliteLicenceSession:
                 other.flush()
             except LicenceStateError:  # Sealed on another machine: it holds nothing here.
                 self._db.execute("DELETE FROM licences WHERE name = ?", (name,))
-                for table in ("pages", "batches"):
+                for table in ("pages", "batches", "counted"):
                     self._db.execute(f"DELETE FROM {table} WHERE licence = ?", (name,))
         self._kept, self._changed = self._licence_key, True
 
@@ -113,31 +122,56 @@ class SqliteLicenceSession:
     # Pages
 
     def waiting_since(self, moment: datetime) -> int:
-        return sum(row[1] for row in self._pages("at >= ?", _stamp(moment)))
+        return sum(row[1] for row in self._pages("at >= ?", stamp(moment)))
 
     def oldest_waiting(self) -> datetime | None:
         rows = self._pages("owner = ''")
-        return _moment(rows[0][2]) if rows else None
+        return moment_of(rows[0][2]) if rows else None
 
     def reserve(self, pages: Pages) -> None:
-        self._put(pages.id, pages.count, _stamp(pages.at), this_owner(), "")
+        self._put(pages.id, pages.count, stamp(pages.at), this_owner(), "")
         self._shift(reserved=pages.count)
 
     def commit(self, pages: Pages) -> None:
-        if any(not row[3] for row in self._pages("id = ?", pages.id)):
-            return  # They are waiting already, perhaps as part of a batch.
         self.release(pages.id)
-        self._put(pages.id, pages.count, _stamp(pages.at), "", "")
+        if self.is_counted(pages.id):
+            return
+        self._put(pages.id, pages.count, stamp(pages.at), "", "")
         self._shift(waiting=pages.count)
+        self._remember(pages)
+
+    def tally(self, pages: Pages) -> None:
+        if not self.is_counted(pages.id):
+            self._remember(pages)
+
+    def is_counted(self, pages: str) -> bool:
+        # Those that wait, perhaps in a batch, may have waited for longer than is remembered.
+        if any(not row[3] for row in self._pages("id = ?", pages)):
+            return True
+        row = self._db.execute(
+            "SELECT id, at, seal FROM counted WHERE licence = ? AND id = ?", (self._name, pages)
+        ).fetchone()
+        if row is not None:
+            self._check("counted", row)
+        return row is not None
+
+    def _remember(self, pages: Pages) -> None:
         self.update(total=self._record.total + pages.count)
+        fields = (pages.id, stamp(pages.at))
+        self._db.execute("DELETE FROM counted WHERE at < ?", (stamp(pages.at - COUNTED_FOR),))
+        self._db.execute(
+            "INSERT OR REPLACE INTO counted (licence, id, at, seal) VALUES (?, ?, ?, ?)",
+            (self._name, *fields, self._seal("counted", fields)),
+        )
 
     def release(self, pages: str) -> int:
         freed = self._drop([row for row in self._pages("id = ?", pages) if row[3]])
-        self._shift(reserved=-freed)
+        if freed:
+            self._shift(reserved=-freed)
         return freed
 
     def release_orphans(self, now: datetime) -> int:
-        old = _stamp(now - ORPHAN_AFTER)
+        old = stamp(now - ORPHAN_AFTER)
         reserved = self._pages("owner != ''")
         freed = self._drop([row for row in reserved if is_dead(row[3]) or row[2] < old])
         self._shift(reserved=-freed)
@@ -150,11 +184,11 @@ class SqliteLicenceSession:
             if chosen and count > room:
                 break
             room -= count
-            chosen.append(Pages(identifier, count, _EPOCH + at * _MICROSECOND))
+            chosen.append(Pages(identifier, count, EPOCH + at * MICROSECOND))
         return chosen
 
     def drop_before(self, moment: datetime) -> int:
-        old = _stamp(moment)
+        old = stamp(moment)
         late = [row for row in self._pages("owner = '' AND batch = ''") if row[2] < old]
         dropped = self._drop(late)
         self._shift(waiting=-dropped)
@@ -168,6 +202,19 @@ class SqliteLicenceSession:
         given_up = self._record.uncounted + self._record.waiting
         if self._record.waiting or self._record.reserved:
             self.update(waiting=0, reserved=0, uncounted=given_up)
+
+    def everything(self) -> tuple[list[tuple[Pages, bool]], list[tuple[Any, ...]]]:
+        """All pages, each with whether it is only reserved, and the ids that were counted."""
+        counted = "SELECT id, licence, at, seal FROM counted WHERE licence = ?"
+        pages = [
+            (Pages(identifier, count, EPOCH + at * MICROSECOND), bool(owner))
+            for identifier, count, at, owner, _batch in self._pages("1")
+        ]
+        return pages, self._db.execute(counted, (self._name,)).fetchall()
+
+    def know_counted(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Take ``rows`` of ``everything`` from another file of the same licence."""
+        self._db.executemany("INSERT OR IGNORE INTO counted VALUES (?, ?, ?, ?)", rows)
 
     def settle_in(self, place: str) -> None:
         """Note where the file is; disown its pages if it was somewhere else before.
@@ -188,14 +235,14 @@ class SqliteLicenceSession:
             return None
         self._check("batch", row)
         identifier, pages, uses_before, period_start, read_at, doubted, _ = row
-        read = _EPOCH + read_at * _MICROSECOND
-        start, missed = _moment(period_start), _moment(doubted)
+        read = EPOCH + read_at * MICROSECOND
+        start, missed = moment_of(period_start), moment_of(doubted)
         return Batch(identifier, pages, uses_before, start, read, missed)
 
     def open_batch(self, batch: Batch, pages: Sequence[Pages]) -> None:
         self._write_batch(batch)
         for one in pages:
-            self._put(one.id, one.count, _stamp(one.at), "", batch.id)
+            self._put(one.id, one.count, stamp(one.at), "", batch.id)
 
     def doubt_batch(self, moment: datetime) -> None:
         batch = self.batch()
@@ -203,9 +250,9 @@ class SqliteLicenceSession:
             self._write_batch(replace(batch, doubted=moment))
 
     def _write_batch(self, batch: Batch) -> None:
-        start = None if batch.period_start is None else _stamp(batch.period_start)
-        missed = None if batch.doubted is None else _stamp(batch.doubted)
-        read = _stamp(batch.read_at)
+        start = None if batch.period_start is None else stamp(batch.period_start)
+        missed = None if batch.doubted is None else stamp(batch.doubted)
+        read = stamp(batch.read_at)
         fields = [batch.id, batch.pages, batch.uses_before, start, read, missed]
         self._db.execute(
             f"INSERT OR REPLACE INTO batches (licence, {_BATCH}, seal)"
@@ -289,16 +336,16 @@ def damaged() -> LicenceStateError:
 def _record_fields(record: LicenceRecord) -> list[object]:
     return [
         record.certificate,
-        None if record.denial is None else _write_denial(record.denial),
-        None if record.latest_seen is None else _stamp(record.latest_seen),
-        None if record.tried is None else _stamp(record.tried),
+        None if record.denial is None else write_denial(record.denial),
+        None if record.latest_seen is None else stamp(record.latest_seen),
+        None if record.tried is None else stamp(record.tried),
         record.trouble,
         record.counted,
         record.waiting,
         record.reserved,
         record.uncounted,
         record.total,
-        None if record.sync_failed is None else _stamp(record.sync_failed),
+        None if record.sync_failed is None else stamp(record.sync_failed),
         record.place,
     ]
 
@@ -309,62 +356,15 @@ def _read_record(name: str, row: Sequence[Any]) -> LicenceRecord:
     return LicenceRecord(
         name=name,
         certificate=certificate,
-        denial=None if denial is None else _read_denial(denial),
-        latest_seen=_moment(latest_seen),
-        tried=_moment(tried),
+        denial=None if denial is None else read_denial(denial),
+        latest_seen=moment_of(latest_seen),
+        tried=moment_of(tried),
         trouble=trouble,
         counted=counted,
         waiting=waiting,
         reserved=reserved,
         uncounted=uncounted,
         total=total,
-        sync_failed=_moment(sync_failed),
+        sync_failed=moment_of(sync_failed),
         place=place,
     )
-
-
-def _write_denial(denial: Denial) -> str:
-    machines = [
-        [one.id, one.fingerprint, one.name, one.platform, one.since and one.since.isoformat()]
-        for one in denial.machines
-    ]
-    expiry = denial.expiry and denial.expiry.isoformat()
-    return json.dumps(
-        [
-            denial.code,
-            denial.detail,
-            _stamp(denial.at),
-            denial.licence,
-            expiry,
-            denial.max_machines,
-            machines,
-        ]
-    )
-
-
-def _read_denial(text: str) -> Denial:
-    code, detail, at, licence, expiry, limit, machines = json.loads(text)
-    return Denial(
-        code,
-        detail,
-        _EPOCH + at * _MICROSECOND,
-        licence,
-        read_moment(expiry),
-        limit,
-        tuple(_read_machine(*fields) for fields in machines),
-    )
-
-
-def _read_machine(
-    identifier: str, fingerprint: str, name: str, platform: str, since: str | None
-) -> Machine:
-    return Machine(identifier, fingerprint, name, platform, read_moment(since))
-
-
-def _stamp(moment: datetime) -> int:
-    """Microseconds since 1970."""
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def _moment(stamp: int | None) -> datetime | None:
-    return None if stamp is None else _EPOCH + stamp * _MICROSECOND

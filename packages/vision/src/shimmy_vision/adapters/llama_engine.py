@@ -56,7 +56,8 @@ class LlamaEngine:
         self._encoder = MtmdEncoder(parts, files.projector, encoder_grid(files.family), compute)
         self._keeping: ImageEncoder = self._encoder
         if caches.name_tiles:
-            self._keeping = KeptEncodings(self._encoder, files.projector_sha256, caches.encodings)
+            models = files.main_sha256, files.projector_sha256
+            self._keeping = KeptEncodings(self._encoder, models, caches.encodings)
         self._grammars = LlguidanceCompiler(self._weights)
         self._description = EngineDescription(
             family=files.family,

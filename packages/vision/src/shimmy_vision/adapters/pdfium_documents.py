@@ -10,8 +10,9 @@ import ctypes
 import math
 import threading
 import weakref
+from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, NamedTuple, TypeAlias
 
@@ -30,6 +31,9 @@ _Handle: TypeAlias = Any
 
 # Re-entrant: a forgotten document may be collected, and closed, while this thread holds the lock.
 _PDFIUM = threading.RLock()
+# Documents that nobody needs any more, with their bytes, and could not be closed at once.
+_LEFT: deque[tuple[Any, _Handle, bytes]] = deque()
+_PATIENCE = 0.05  # seconds between two looks at the switch
 
 # A newspaper page of small print has thirty thousand. What comes after this many is left to the
 # model: a hostile page could hold millions.
@@ -46,7 +50,9 @@ _SAVE_AGAIN = "Download it again, or open and save it in a PDF viewer."
 class PdfiumDocuments:
     """The ``DocumentIntake`` port."""
 
-    def open(self, data: bytes, limits: DocumentLimits) -> PdfiumDocument:
+    def open(
+        self, data: bytes, limits: DocumentLimits, cancellation: Cancellation | None = None
+    ) -> PdfiumDocument:
         if not data:
             raise ImageError("document-empty", "The document is empty: 0 bytes.")
         if len(data) > limits.max_bytes:
@@ -55,7 +61,7 @@ class PdfiumDocuments:
                 f"The document is larger than {limits.max_bytes / 1e6:g} MB.",
                 hint="Raise the limit with --max-pdf-mb, or split the document.",
             )
-        document = PdfiumDocument(data)
+        document = PdfiumDocument(data, cancellation)
         try:
             _check_count(document.page_count, limits)
         except ImageError:
@@ -67,8 +73,8 @@ class PdfiumDocuments:
 class PdfiumDocument:
     """The ``OpenDocument`` port: one handle, closed once, whose bytes stay as long as it does."""
 
-    def __init__(self, data: bytes) -> None:
-        with _PDFIUM:
+    def __init__(self, data: bytes, cancellation: Cancellation | None = None) -> None:
+        with _alone(cancellation or Cancellation()):
             pdfium = _pdfium()
             self._handle = pdfium.FPDF_LoadMemDocument64(data, len(data), None)
             if not self._handle:
@@ -78,8 +84,8 @@ class PdfiumDocument:
             self._finalizer.atexit = False
             self.page_count = int(pdfium.FPDF_GetPageCount(self._handle))
 
-    def page_size(self, page: int) -> PageSize:
-        with _PDFIUM:
+    def page_size(self, page: int, cancellation: Cancellation | None = None) -> PageSize:
+        with _alone(cancellation or Cancellation()):
             pdfium = _pdfium()
             size = pdfium.FS_SIZEF()
             if not pdfium.FPDF_GetPageSizeByIndexF(self._handle, page - 1, size):
@@ -89,9 +95,9 @@ class PdfiumDocument:
         return PageSize(size.width, size.height)
 
     def render(self, page: int, dpi: int, cancellation: Cancellation) -> DecodedImage:
-        width, height = size_in_pixels(self.page_size(page), dpi)
+        width, height = size_in_pixels(self.page_size(page, cancellation), dpi)
         pixels = np.full((height, width, 3), 255, dtype=np.uint8)
-        with _PDFIUM, self._loaded(page) as handle, _bitmap_over(pixels) as bitmap:
+        with _alone(cancellation), self._loaded(page) as handle, _bitmap_over(pixels) as bitmap:
             _draw(handle, bitmap, (width, height), page, cancellation)
         cancellation.check()
         info = ImageInfo("PDF", width, height, (f"page rendered at {dpi} dpi",))
@@ -100,8 +106,8 @@ class PdfiumDocument:
     def characters(
         self, page: int, dpi: int, cancellation: Cancellation
     ) -> tuple[LayerCharacter, ...]:
-        size = size_in_pixels(self.page_size(page), dpi)
-        with _PDFIUM, self._loaded(page) as handle, _text_of(handle, page) as text:
+        size = size_in_pixels(self.page_size(page, cancellation), dpi)
+        with _alone(cancellation), self._loaded(page) as handle, _text_of(handle, page) as text:
             reader = _CharacterReader(text, _to_pixels(handle, size))
             return tuple(reader.read(cancellation))
 
@@ -133,6 +139,19 @@ class PdfiumDocument:
             pdfium.FPDF_ClosePage(handle)
 
 
+@contextmanager
+def _alone(cancellation: Cancellation) -> Iterator[None]:
+    """PDFium for oneself: another's page may take as long as it likes, and who waits may leave."""
+    cancellation.check()
+    while not _PDFIUM.acquire(timeout=_PATIENCE):
+        cancellation.check()
+    try:
+        yield
+    finally:
+        _close_left()
+        _PDFIUM.release()
+
+
 def _pdfium() -> Any:
     """The bindings; importing them loads 8 MB of library, so only who opens a PDF does."""
     from pypdfium2 import raw
@@ -140,9 +159,21 @@ def _pdfium() -> Any:
     return raw
 
 
-def _close(pdfium: Any, handle: _Handle, _data: bytes) -> None:
-    with _PDFIUM:
-        pdfium.FPDF_CloseDocument(handle)
+def _close(pdfium: Any, handle: _Handle, data: bytes) -> None:
+    """At once or, so that nobody waits for another's page only to leave, by who is done next."""
+    _LEFT.append((pdfium, handle, data))
+    if _PDFIUM.acquire(timeout=_PATIENCE):
+        try:
+            _close_left()
+        finally:
+            _PDFIUM.release()
+
+
+def _close_left() -> None:
+    with suppress(IndexError):
+        while True:
+            pdfium, handle, _data = _LEFT.popleft()
+            pdfium.FPDF_CloseDocument(handle)
 
 
 def _check_count(count: int, limits: DocumentLimits) -> None:

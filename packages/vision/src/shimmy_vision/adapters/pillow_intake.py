@@ -14,39 +14,70 @@ from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
 
 from shimmy_vision.domain.image.file_end import ends_early
 from shimmy_vision.domain.image.file_kind import FileKind, recognise_file
+from shimmy_vision.domain.image.jpeg_scans import count_scans, may_have_more_scans
 from shimmy_vision.domain.image.pixels import RgbPixels
 from shimmy_vision.errors import ImageError
+from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.image_intake import DecodedImage, ImageInfo, IntakeLimits
 
 _ORIENTATION = 0x0112
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 _MANAGED = ("RGB", "CMYK", "L")  # what colour profiles are applied to as they are
 _PLAIN = ("RGB", "L", "P", "1", "RGBA", "LA", "PA")
+_COUNTED_BY_READING = ("GIF", "TIFF")  # the others tell in their header
+_FRAME_READS = 200_000
 _DEEP = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
 
 
 class PillowIntake:
     """The ``ImageIntake`` port."""
 
-    def decode(self, data: bytes, limits: IntakeLimits) -> DecodedImage:
+    def decode(
+        self, data: bytes, limits: IntakeLimits, cancellation: Cancellation | None = None
+    ) -> DecodedImage:
         _check_bytes(data, limits)
+        stop = cancellation or Cancellation()
         kind = recognise_file(data)
         if not kind.pillow:
             raise ImageError(
                 "image-unsupported", f"Unsupported image type: found {kind.name}.", hint=kind.hint
             )
+        _check_scans(data, kind, limits)
         with (
             _pillow_errors(kind, data),
-            Image.open(io.BytesIO(data), formats=[kind.pillow]) as file,
+            Image.open(_WatchedBytes(data, stop), formats=[kind.pillow]) as file,
         ):
             _check_size(file.size, limits)
-            notes = _frames(file)
+            notes = _frames(data, kind, file, stop)
             file.load()
+            stop.check()
             image, turned = _upright(file)
+            stop.check()
             pixels, conversions = _plain_pixels(image)
+        stop.check()
         height, width, _ = pixels.shape
         info = ImageInfo(kind.name, width, height, (*notes, *turned, *conversions))
         return DecodedImage(pixels, info)
+
+
+class _WatchedBytes(io.BytesIO):
+    """Pillow reads in pieces: between two of them it can be stopped, or has read often enough."""
+
+    def __init__(self, data: bytes, cancellation: Cancellation, most: int | None = None) -> None:
+        super().__init__(data)
+        self._cancellation, self._left = cancellation, most
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._cancellation.check()
+        if self._left is not None:
+            self._left -= 1
+            if self._left < 0:
+                raise _ReadTooOftenError
+        return super().read(size)
+
+
+class _ReadTooOftenError(Exception):
+    """No error of a file: somebody only wanted to know how many frames there are."""
 
 
 def _check_bytes(data: bytes, limits: IntakeLimits) -> None:
@@ -75,6 +106,19 @@ def _check_size(size: tuple[int, int], limits: IntakeLimits) -> None:
             f"The image has {width * height / 1e6:.0f} megapixels; at most "
             f"{limits.max_pixels / 1e6:.0f} are decoded.",
             hint="Cut or shrink it first.",
+        )
+
+
+def _check_scans(data: bytes, kind: FileKind, limits: IntakeLimits) -> None:
+    most = limits.max_scans
+    if kind.pillow != "JPEG" or not may_have_more_scans(data, most):
+        return
+    scans = count_scans(data)
+    if scans > most:
+        raise ImageError(
+            "image-too-many-scans",
+            f"The JPEG file goes over its picture {scans:,} times; at most {most} are decoded.",
+            hint="Open and save it again in an image editor.",
         )
 
 
@@ -121,8 +165,20 @@ def _corrupt(kind: str, error: BaseException) -> ImageError:
     )
 
 
-def _frames(file: Image.Image) -> tuple[str, ...]:
-    frames = getattr(file, "n_frames", 1)
+def _frames(
+    data: bytes, kind: FileKind, file: Image.Image, cancellation: Cancellation
+) -> tuple[str, ...]:
+    """A note on the frames that are not shown; only the first is ever decoded."""
+    if kind.pillow not in _COUNTED_BY_READING:
+        frames = getattr(file, "n_frames", 1)
+        return (f"first of {frames} frames",) if frames > 1 else ()
+    # On a file of its own, which may be left anywhere.
+    try:
+        watched = _WatchedBytes(data, cancellation, _FRAME_READS)
+        with Image.open(watched, formats=[kind.pillow]) as counted:
+            frames = getattr(counted, "n_frames", 1)
+    except _ReadTooOftenError:
+        return ("first of very many frames",)
     return (f"first of {frames} frames",) if frames > 1 else ()
 
 

@@ -25,19 +25,19 @@ from shimmy_vision.adapters.kept_machine_id import (
     keep_machine_id,
     new_machine_id,
 )
+from shimmy_vision.adapters.left_disk import LeftDisk
+from shimmy_vision.adapters.licence_state_errors import UNUSABLE, kind_of, translated
 from shimmy_vision.adapters.licence_tables import (
     SCHEMA,
     VERSION,
     SqliteLicenceSession,
     damaged,
 )
+from shimmy_vision.adapters.private_files import file_identity, keep_private
 from shimmy_vision.domain.licence.seal import licence_name
 from shimmy_vision.errors import LicenceStateError
-from shimmy_vision.ports.licence_state import LicenceSession
 
 _BUSY_SECONDS = 30.0
-_BUSY = frozenset({"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL"})
-_UNUSABLE = frozenset({"SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH"})
 _READ_ONLY = frozenset(
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
 )
@@ -60,6 +60,8 @@ class SqliteLicenceState:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._durable = True
+        self._left: LeftDisk | None = None
+        self._sharing = 0
         self._checked: set[str] = set()
         self._fingerprint = ""
         self._file: tuple[int, int] | None = None
@@ -98,7 +100,7 @@ class SqliteLicenceState:
                 with self._transaction() as connection:
                     self._machine_id = keep_machine_id(connection, self._machine_id)
             except (sqlite3.Error, UnicodeError, LicenceStateError) as error:
-                if self._translated(error).code != "licence-state-damaged":
+                if translated(error, self._busy_seconds).code != "licence-state-damaged":
                     raise
                 self._refused = True
                 self._machine_id = self._machine_id or self._salvaged_machine_id()
@@ -113,8 +115,43 @@ class SqliteLicenceState:
     def leave_disk(self) -> None:
         with self._lock, self._errors():
             self.close()
-            self._durable = False
+            self._durable, self._left = False, LeftDisk()
             self._connection = self._open_memory()
+
+    @property
+    def left_disk(self) -> bool:
+        return self._left is not None
+
+    def try_disk_again(self, key: str) -> None:
+        with self._lock, self._errors():
+            if self._left is not None and self._left.is_due() and not self._sharing:
+                self._return_to_disk(key, self._left)
+
+    def _return_to_disk(self, key: str, left: LeftDisk) -> None:
+        """All of it or nothing: until the file has taken it, memory stays as it is."""
+        memory, name = self._connection, self._name_of(key)
+        if memory is None:
+            return
+        moved = SqliteLicenceSession(memory, name, key, self._fingerprint)
+        others = "SELECT 1 FROM pages WHERE licence != ? LIMIT 1"
+        # An increment in doubt is settled where it was begun.
+        if moved.batch() is not None or memory.execute(others, (name,)).fetchone() is not None:
+            return
+        checked, self._connection, self._left = self._checked, None, None
+        self._durable, self._checked = True, set()
+        returned = False
+        try:
+            with suppress(LicenceStateError):
+                with self.session(key, durable=True) as session:
+                    left.carry_over(moved, session)
+                returned = self._durable
+        finally:
+            if not returned:
+                self.close()
+                self._durable, self._left = False, left
+                self._connection, self._checked = memory, checked
+        if returned:
+            memory.close()
 
     def _kept_keys(self) -> list[tuple[str, bool]]:
         """Keys, each with whether it was activated on this machine."""
@@ -138,7 +175,7 @@ class SqliteLicenceState:
         return licence_name(key, self._account, self._fingerprint)
 
     @contextmanager
-    def session(self, key: str, *, durable: bool = False) -> Iterator[LicenceSession]:
+    def session(self, key: str, *, durable: bool = False) -> Iterator[SqliteLicenceSession]:
         name = self._name_of(key)
         with self._lock, self._errors(), self._transaction(durable=durable) as connection:
             session = SqliteLicenceSession(connection, name, key, self._fingerprint)
@@ -149,6 +186,8 @@ class SqliteLicenceState:
                 else:
                     # Every process that reads this file would report them again.
                     session.disown_pages()
+                    if self._left is not None:
+                        self._left.totals.setdefault(name, session.record.total)
                 self._checked.add(name)
             yield session
             session.flush()
@@ -156,7 +195,12 @@ class SqliteLicenceState:
     @contextmanager
     def alone(self, wait: float) -> Iterator[bool]:
         if not self.durable:
-            yield True
+            # Who reports pages from memory must not find itself on the disk, without its lock.
+            self._sharing += 1
+            try:
+                yield True
+            finally:
+                self._sharing -= 1
             return
         lock = FileLock(self._beside(".lock"), mode=0o600)
         with self._errors(), suppress(Timeout):
@@ -174,7 +218,7 @@ class SqliteLicenceState:
                 self._ignore_file = True
                 return
             with self._opening():
-                if self._file != _identity(self._path):
+                if self._file != file_identity(self._path):
                     return  # Another process has done it, and what is there now is sound.
                 mark = uuid.uuid4().hex[:8]
                 for place in self._files():
@@ -203,7 +247,11 @@ class SqliteLicenceState:
     def _open(self) -> sqlite3.Connection:
         if self._refused:
             raise damaged()
-        if self._connection is not None and self._durable and self._file != _identity(self._path):
+        if (
+            self._connection is not None
+            and self._durable
+            and self._file != file_identity(self._path)
+        ):
             self.close()  # Another process has set this file aside, or somebody removed it.
         if self._connection is not None:
             return self._connection
@@ -214,7 +262,7 @@ class SqliteLicenceState:
             if error.errno not in _READ_ONLY:
                 raise
         except sqlite3.OperationalError as error:
-            if _kind(error) not in _UNUSABLE:
+            if kind_of(error) not in UNUSABLE:
                 raise
         if self._connection is None:
             self._durable = False
@@ -226,7 +274,7 @@ class SqliteLicenceState:
         with self._opening():
             with suppress(FileExistsError):
                 self._path.touch(mode=0o600, exist_ok=False)
-            self._keep_private()
+            keep_private(self._files(), (self._beside(".lock"), self._beside(".opening")))
             connection = self._connect(str(self._path))
             try:
                 connection.execute("PRAGMA journal_mode=WAL")
@@ -236,20 +284,8 @@ class SqliteLicenceState:
                 raise
             finally:
                 # Only now: layered file systems copy a file when it is first opened to be written.
-                self._file = _identity(self._path)
+                self._file = file_identity(self._path)
             return connection
-
-    def _keep_private(self) -> None:
-        locks = (self._beside(".lock"), self._beside(".opening"))
-        for place in (*self._files(), *locks):
-            with suppress(FileNotFoundError):
-                if place.stat().st_mode & 0o077:
-                    place.chmod(0o600)
-        # SQLite would open a file that it may only read, and fail at the first write. To open it
-        # here would drop the locks that this process may hold on it elsewhere.
-        for place in (self._path, *locks):
-            if place.exists() and not os.access(place, os.R_OK | os.W_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     def _open_memory(self) -> sqlite3.Connection:
         """Read-only disks, as containers have: what is there is read, what is new is not kept."""
@@ -353,38 +389,4 @@ class SqliteLicenceState:
             yield
         except (sqlite3.Error, OSError, UnicodeError) as error:
             # The last where SQLite quotes in its message what is no text any more.
-            raise self._translated(error) from error
-
-    def _translated(self, error: Exception) -> LicenceStateError:
-        if isinstance(error, LicenceStateError):
-            return error
-        kind = _kind(error)
-        if kind in _BUSY or isinstance(error, Timeout):
-            return LicenceStateError(
-                "licence-state-busy",
-                "Another program has kept the licence record locked for "
-                f"{self._busy_seconds:g} seconds.",
-                hint="Try again; if it persists, end the other shimmy processes.",
-                retryable=True,
-            )
-        if kind in ("SQLITE_FULL", "SQLITE_IOERR", *_UNUSABLE) or isinstance(error, OSError):
-            return LicenceStateError(
-                "licence-state-not-written",
-                f"The licence record cannot be used: {getattr(error, 'strerror', None) or error}.",
-                hint="Free disk space, or name a folder of your own: SHIMMY_STATE_DIR.",
-            )
-        return damaged()
-
-
-def _kind(error: Exception) -> str:
-    """SQLite's error code without its details; empty for what Python's module raises itself."""
-    name = getattr(error, "sqlite_errorname", None) or ""
-    return "_".join(name.split("_")[:2])
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+            raise translated(error, self._busy_seconds) from error

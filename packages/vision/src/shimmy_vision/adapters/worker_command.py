@@ -9,10 +9,10 @@ from shimmy_vision.adapters.child_probe import command_of_this_program
 from shimmy_vision.ports.vision_order import VisionOrder
 
 
-def worker_command(order: VisionOrder, jobs: int) -> tuple[str, ...]:
-    """The command for ``order``, except its licence, and ``jobs`` at once.
+def worker_command(order: VisionOrder) -> tuple[str, ...]:
+    """The command for ``order``, except its licence. Of its request only the longest answer is
 
-    Of its request only the longest answer is passed on.
+    passed on.
     """
     values = {
         "--model": order.model,
@@ -23,7 +23,6 @@ def worker_command(order: VisionOrder, jobs: int) -> tuple[str, ...]:
         "--max-dim": order.max_dimension,
         "--max-tokens": order.request.limits.max_tokens,
         "--parallel": order.sequences,
-        "--jobs": jobs,
         "--idle-seconds": order.idle_seconds,
         "--encodings-bytes": order.caches.encodings_bytes,
         "--states-bytes": order.caches.states_bytes,

@@ -26,15 +26,41 @@ class PipeBrokenError(Exception):
     """The other end is gone, or speaks nothing that we know."""
 
 
-def write_frame(pipe: IO[bytes], frame: Frame) -> None:
-    """Raises PipeBrokenError."""
-    head = json.dumps(frame.head).encode()
+class UnsayableError(Exception):
+    """This one message cannot be put into a frame; the pipe is as good as before."""
+
+
+class Packed(NamedTuple):
+    """A frame as it goes through the pipe, in two parts: its body may be large."""
+
+    head: bytes
+    body: bytes
+
+
+def pack_frame(frame: Frame) -> Packed:
+    """Raises UnsayableError where ``frame`` holds what JSON has no words for, or is too deep."""
     try:
-        pipe.write(_HEAD.pack(len(head), len(frame.body)) + head)
-        pipe.write(frame.body)
+        head = json.dumps(frame.head, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UnsayableError(type(error).__name__) from error
+    if max(len(head), len(frame.body)) > _LONGEST:
+        raise UnsayableError("frame-too-long")
+    return Packed(_HEAD.pack(len(head), len(frame.body)) + head, frame.body)
+
+
+def write_packed(pipe: IO[bytes], packed: Packed) -> None:
+    """Raises PipeBrokenError."""
+    try:
+        for part in packed:
+            pipe.write(part)
         pipe.flush()
     except (OSError, ValueError) as error:
         raise PipeBrokenError("pipe-closed") from error
+
+
+def write_frame(pipe: IO[bytes], frame: Frame) -> None:
+    """Raises PipeBrokenError, or UnsayableError with nothing written."""
+    write_packed(pipe, pack_frame(frame))
 
 
 def read_frame(pipe: IO[bytes]) -> Frame | None:
@@ -48,7 +74,7 @@ def read_frame(pipe: IO[bytes]) -> Frame | None:
     head, body = (_exactly(pipe, size) for size in sizes)
     try:
         read = json.loads(head)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PipeBrokenError("frame-not-json") from error
     if not isinstance(read, dict):
         raise PipeBrokenError("frame-not-object")

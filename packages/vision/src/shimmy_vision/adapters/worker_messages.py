@@ -22,15 +22,9 @@ from shimmy_vision.domain.answer.page_ranges import PageRange
 from shimmy_vision.errors import (
     DeadlineError,
     ImageError,
-    LibraryError,
-    LicenceError,
-    LicenceServerError,
-    LicenceStateError,
-    ModelError,
-    SchemaError,
     ShimmyError,
-    StoppedError,
-    UsageError,
+    error_of_kind,
+    kind_of,
 )
 from shimmy_vision.ports.analyst import (
     DocumentJob,
@@ -45,28 +39,12 @@ from shimmy_vision.ports.analyst import (
 from shimmy_vision.ports.engine import EngineDescription
 from shimmy_vision.ports.progress import PageProgress, PageWritten, Progress, Written
 
-_KINDS: Mapping[str, type[ShimmyError]] = {
-    kind.__name__: kind
-    for kind in (
-        DeadlineError,
-        ImageError,
-        LibraryError,
-        LicenceError,
-        LicenceServerError,
-        LicenceStateError,
-        ModelError,
-        SchemaError,
-        StoppedError,
-        UsageError,
-    )
-}
-
 
 def job_frame(job: Job) -> Frame:
     """A job as a frame without its number."""
     match job:
         case ImageJob():
-            told = {"image": request_fields(job.request)}
+            told = {"image": {"request": request_fields(job.request), "key": job.key}}
             return Frame({"do": "analyse", "job": told}, job.data)
         case DocumentJob():
             return Frame({"do": "analyse", "job": {"document": _paged_fields(job)}}, job.data)
@@ -81,12 +59,12 @@ def job_of(frame: Frame) -> Job:
     """The job that ``job_frame`` wrote. Raises PipeBrokenError."""
     match frame.head.get("job"):
         case {"image": fields}:
-            return ImageJob(frame.body, request_of(fields))
+            return ImageJob(frame.body, request_of(fields["request"]), fields["key"])
         case {"document": fields}:
             return DocumentJob(frame.body, *_paged_of(fields))
         case {"url": fields}:
-            request, seconds, told = _paged_of(fields)
-            return UrlJob(fields["url"], request, PageView(**fields["view"]), seconds, told)
+            request, seconds, told, key = _paged_of(fields)
+            return UrlJob(fields["url"], request, PageView(**fields["view"]), seconds, told, key)
         case _:
             raise PipeBrokenError("frame-job-unknown")
 
@@ -98,19 +76,35 @@ def _paged_fields(job: DocumentJob | UrlJob) -> dict[str, Any]:
         "dpi": job.request.dpi,
         "seconds": job.page_seconds,
         "told": sorted(job.told),
+        "key": job.key,
     }
 
 
-def _paged_of(fields: Mapping[str, Any]) -> tuple[DocumentRequest, float | None, frozenset[int]]:
+def _paged_of(
+    fields: Mapping[str, Any],
+) -> tuple[DocumentRequest, float | None, frozenset[int], str]:
     pages = tuple(PageRange(first, last) for first, last in fields["pages"])
     request = DocumentRequest(request_of(fields["request"]), pages, fields["dpi"])
-    return request, fields["seconds"], frozenset(fields["told"])
+    return request, fields["seconds"], frozenset(fields["told"]), fields["key"]
 
 
 def request_fields(request: AnalysisRequest) -> dict[str, Any]:
     """A request as JSON."""
     flags = {"raw": request.raw, "cache": request.cache}
-    return {**asdict(request.question), "limits": asdict(request.limits), **flags}
+    return {**_question_fields(request.question), "limits": asdict(request.limits), **flags}
+
+
+def _question_fields(question: Question) -> dict[str, Any]:
+    """Not ``asdict``, which copies the schema: level by level, however many there are."""
+    match question:
+        case StandardQuestion(mode):
+            return {"mode": mode}
+        case CustomQuestion(prompt, schema):
+            return {"prompt": prompt, "schema": schema}
+        case ChatQuestion(turns, schema):
+            return {"turns": [asdict(turn) for turn in turns], "schema": schema}
+        case _:
+            assert_never(question)
 
 
 def request_of(fields: Mapping[str, Any]) -> AnalysisRequest:
@@ -200,28 +194,23 @@ def status_of(fields: Mapping[str, Any]) -> EngineStatus:
 
 def error_fields(error: ShimmyError) -> dict[str, Any]:
     """An error as JSON."""
-    known = next(kind for kind in type(error).__mro__ if kind.__name__ in _KINDS)
     return {
-        "kind": known.__name__,
+        "kind": kind_of(error),
         "code": error.code,
         "message": error.message,
         "hint": error.hint,
         "retryable": error.retryable,
+        "retry_after": error.retry_after,
     }
 
 
 def error_of(fields: Mapping[str, Any]) -> ShimmyError:
     """The error that ``error_fields`` wrote, of the same class."""
-    kind = _KINDS[fields["kind"]]
-    raised: ShimmyError = kind.__new__(kind)
-    # Their constructors differ; what all of them keep is this.
-    ShimmyError.__init__(
-        raised,
+    return error_of_kind(
+        fields["kind"],
         fields["code"],
         fields["message"],
         hint=fields["hint"],
         retryable=fields["retryable"],
+        retry_after=fields["retry_after"],
     )
-    if isinstance(raised, LicenceServerError):
-        raised.retry_after, raised.sent = None, True
-    return raised

@@ -26,7 +26,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-dim", type=int, default=30_000)
     add("--max-tokens", type=int, help="the longest answer that any request may ask for")
     add("--parallel", type=positive_integer, default=1, help="answers written at once")
-    add("--jobs", type=positive_integer, default=1, help="jobs under way at once")
     add("--idle-seconds", type=float, help="when an unused model leaves memory; default: never")
     add("--encodings-bytes", type=int, default=0)
     add("--states-bytes", type=int, default=0)
@@ -46,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     # What native code prints must not get between the frames.
     out = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    wiring.serve_engine(read_settings(), read_order(args), sys.stdin.buffer, out, args.jobs)
+    wiring.serve_engine(read_settings(), read_order(args), sys.stdin.buffer, out)
     return OK
 
 

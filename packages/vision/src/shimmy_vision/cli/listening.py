@@ -13,15 +13,15 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import uvicorn
 from starlette.types import ASGIApp
 
 from shimmy_vision.errors import UsageError
+from shimmy_vision.server.http_server import HttpServer
 from shimmy_vision.server.logs import start_logging
-from shimmy_vision.server.socket_protocol import SocketProtocol
 
-# More connections at once than this are told 503: each costs a file descriptor and some memory.
-_MOST_CONNECTIONS = 1000
+if sys.platform != "win32":
+    import fcntl
+
 _BACKLOG = 512
 
 
@@ -43,23 +43,15 @@ def serve_app(
     Raises UsageError not-served where it cannot listen.
     """
     start_logging()
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        # Uvicorn's own lines hold addresses; the app writes its own.
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        limit_concurrency=_MOST_CONNECTIONS,
-        timeout_graceful_shutdown=int(drain_seconds) + 1,
-        ws=SocketProtocol,
-        ws_max_size=longest_message,
-        # What is sent is an image or small, and a packed one could grow.
-        ws_per_message_deflate=False,
-    )
-    # Uvicorn sends itself the signal again once it has stopped in good order: that is no failure.
+    server = HttpServer(app, drain_seconds, longest_message)
+
+    def stop(*_: object) -> None:
+        # Before uvicorn listens to it; and after, when uvicorn has stopped in good order and sends
+        # itself the signal again, which is no failure.
+        server.should_exit = True
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, stop)
     with ExitStack() as listening:
         sockets = [listening.enter_context(_listen(places.host, places.port))]
         port = sockets[0].getsockname()[1]
@@ -67,7 +59,7 @@ def serve_app(
             sockets.extend(listening.enter_context(_listen_locally(places.local)))
         shown = f"[{places.host}]" if ":" in places.host else places.host
         print(f"shimmy: http://{shown}:{port}  (API: /docs)", file=sys.stderr, flush=True)
-        uvicorn.Server(config).run(sockets=sockets)
+        server.run(sockets=sockets)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -92,29 +84,46 @@ def _listen(host: str, port: int) -> socket.socket:
 @contextmanager
 def _listen_locally(path: Path) -> Iterator[list[socket.socket]]:
     """A socket that its owner alone may open; none where another server has it already."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        opened = _bind(listener, path)
+    with ExitStack() as held:
+        listener = held.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        opened = True
+        try:
+            _bind(listener, path, held)
+        except OSError as error:
+            # The HTTP address serves all the same: only `shimmy vision` does without this server.
+            print(f"shimmy: no local socket: {error}", file=sys.stderr)
+            opened = False
         yield [listener] if opened else []
-    finally:
-        listener.close()
-        if opened:
-            path.unlink(missing_ok=True)
 
 
-def _bind(listener: socket.socket, path: Path) -> bool:
+def _bind(listener: socket.socket, path: Path, held: ExitStack) -> None:
+    """``held`` keeps the name ours, and removes it at the end. Raises OSError."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _check_folder(path.parent)
+    _take_name(path, held)
+    _remove_stale(path)
+    listener.bind(str(path))
+    held.callback(_remove_own, path, path.lstat())
+    path.chmod(0o600)
+    listener.listen(_BACKLOG)
+
+
+def _take_name(path: Path, held: ExitStack) -> None:
+    """Between binding and listening a socket looks like one whose server is gone: so whoever
+
+    looks holds a lock. Its file stays, as another may be about to lock it. Raises OSError.
+    """
+    lock = held.enter_context(path.with_name(f"{path.name}.lock").open("ab"))
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _check_folder(path.parent)
-        _remove_stale(path)
-        listener.bind(str(path))
-        path.chmod(0o600)
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        # The HTTP address serves all the same: only `shimmy vision` does without this server.
-        print(f"shimmy: no local socket: {error}", file=sys.stderr)
-        return False
-    return True
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise OSError(errno.EADDRINUSE, "another server has it") from error
+
+
+def _remove_own(path: Path, ours: os.stat_result) -> None:
+    with suppress(OSError):
+        if os.path.samestat(path.lstat(), ours):
+            path.unlink()
 
 
 def _check_folder(folder: Path) -> None:

@@ -52,6 +52,13 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     add("--max-image-mb", metavar="MB", type=positive_integer, default=50, help="default: 50")
     add("--max-pdf-mb", metavar="MB", type=positive_integer, default=200, help="default: 200")
     add("--max-dim", metavar="PX", type=positive_integer, default=30_000, help="default: 30000")
+    add(
+        "--max-seconds",
+        metavar="S",
+        type=positive_integer,
+        default=600,
+        help="that an image, a page or a web page is worked on; default 600",
+    )
     add("--max-tokens", metavar="N", type=positive_integer, default=4096, help="default: 4096")
 
 
@@ -137,6 +144,7 @@ def _options(args: argparse.Namespace, settings: Settings) -> ServerOptions:
         queue=args.queue,
         max_held_bytes=args.max_held_mb * 1_000_000,
         drain_seconds=args.drain_seconds,
+        max_seconds=args.max_seconds,
         preload=args.preload,
         local=LocalOffer(digest_settings(settings), args.model, args.max_dim),
     )

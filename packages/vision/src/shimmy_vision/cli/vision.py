@@ -189,7 +189,7 @@ def _schema(path: Path) -> dict[str, Any]:
         schema = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError("schema-unreadable", f"{path}: {error.strerror or error}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SchemaError("schema-invalid", f"{path} is not JSON: {error}") from error
     if not isinstance(schema, dict):
         raise SchemaError(

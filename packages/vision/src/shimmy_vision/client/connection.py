@@ -20,8 +20,10 @@ DEFAULT_TIMEOUT = 600.0
 DEFAULT_RETRIES = 2
 _CONNECT_SECONDS = 10.0
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
-# Too much at once; stopping, or not yet able to. Nothing was begun, so nothing is done twice.
-_TRY_AGAIN = (429, 503)
+# Too much at once; stopping, or not yet able to; an engine that died and comes back. Nothing that
+# failed has counted, so nothing is done twice.
+_ENGINE_FAILED = 502
+_TRY_AGAIN = (429, _ENGINE_FAILED, 503)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
 
 
@@ -49,6 +51,8 @@ class Connection:
         """Seconds until attempt number ``attempt`` + 1, or None where it would not help."""
         if attempt >= self.retries or error.status not in _TRY_AGAIN or not error.retryable:
             return None
+        if error.status == _ENGINE_FAILED and error.retry_after is None:
+            return None  # A proxy's own 502, or one that waiting does not mend.
         pause = _FIRST_PAUSE * 2**attempt if error.retry_after is None else error.retry_after
         return pause if pause <= _LONGEST_PAUSE else None
 

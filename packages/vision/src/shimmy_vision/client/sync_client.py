@@ -43,8 +43,8 @@ class Client:
     """Safe to share between threads; close it, or use it in a ``with`` block.
 
     ``api_key`` is ``SHIMMY_API_KEY``'s where none is given. ``timeout`` is the longest silence in
-    seconds that is waited through (None: any). Requests that are refused for now, with 429 or 503,
-    are sent again ``retries`` times, after as long as the server asks for.
+    seconds that is waited through (None: any). Requests that are refused for now, with 429, 502 or
+    503, are sent again ``retries`` times, after as long as the server asks for.
 
     Every method raises ApiError for what the server says is wrong, ServerUnreachable where nobody
     answers, TimeoutError after too long a silence, and OSError for a file that cannot be read.

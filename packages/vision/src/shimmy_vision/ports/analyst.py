@@ -18,10 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ImageJob:
-    """One image file."""
+    """One image file.
+
+    ``key``, in this and every job, names its pages where they are counted: a job that is done
+    again under the same key counts none of them twice. Without one every page is a new one.
+    """
 
     data: bytes = field(repr=False)
     request: AnalysisRequest
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,7 @@ class DocumentJob:
     request: DocumentRequest
     page_seconds: float | None = None
     told: frozenset[int] = frozenset()
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,7 @@ class UrlJob:
     view: PageView
     page_seconds: float | None = None
     told: frozenset[int] = frozenset()
+    key: str = ""
 
 
 Job: TypeAlias = ImageJob | DocumentJob | UrlJob

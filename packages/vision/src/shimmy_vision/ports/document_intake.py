@@ -26,8 +26,8 @@ class OpenDocument(Protocol):
     @property
     def page_count(self) -> int: ...
 
-    def page_size(self, page: int) -> PageSize:
-        """As the page is shown. Raises ImageError page-corrupt."""
+    def page_size(self, page: int, cancellation: Cancellation | None = None) -> PageSize:
+        """As the page is shown. Raises ImageError page-corrupt; StoppedError when cancelled."""
         ...
 
     def render(self, page: int, dpi: int, cancellation: Cancellation) -> DecodedImage:
@@ -59,9 +59,11 @@ class OpenDocument(Protocol):
 class DocumentIntake(Protocol):
     """Opens one document."""
 
-    def open(self, data: bytes, limits: DocumentLimits) -> OpenDocument:
+    def open(
+        self, data: bytes, limits: DocumentLimits, cancellation: Cancellation | None = None
+    ) -> OpenDocument:
         """Raises ImageError: document-encrypted, document-corrupt, document-empty or
 
-        document-too-large.
+        document-too-large; StoppedError when cancelled while others read theirs.
         """
         ...

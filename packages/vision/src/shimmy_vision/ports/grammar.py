@@ -7,6 +7,8 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from shimmy_vision.ports.cancellation import Cancellation
+
 JsonSchema: TypeAlias = dict[str, Any]
 
 
@@ -22,7 +24,10 @@ class AnswerGrammar(Protocol):
         ...
 
     def consume(self, tokens: list[int]) -> None:
-        """Advance. Raises OutputError if a token is not allowed."""
+        """Advance. Raises OutputError if a token is not allowed.
+
+        As ``allowed`` and ``forced_tokens`` do, it also raises where the grammar gives up.
+        """
         ...
 
     def is_finished(self) -> bool:
@@ -41,10 +46,16 @@ class GrammarCompiler(Protocol):
 class SchemaGrammar(Protocol):
     """What can be said of a schema without any model."""
 
-    def check(self, schema: JsonSchema) -> None:
-        """Raises SchemaError naming what is not supported or cannot be satisfied."""
+    def check(self, schema: JsonSchema, cancellation: Cancellation) -> None:
+        """Raises SchemaError naming what is not supported or proven to be unsatisfiable.
+
+        Raises StoppedError when cancelled.
+        """
         ...
 
-    def close(self, schema: JsonSchema, prefix: bytes) -> bytes:
-        """``prefix`` (a beginning of an answer under ``schema``) made whole."""
+    def close(self, schema: JsonSchema, prefix: bytes, cancellation: Cancellation) -> bytes:
+        """``prefix`` (a beginning of an answer under ``schema``) made whole, in bounded time.
+
+        Raises SchemaError where no ending was found, StoppedError when cancelled.
+        """
         ...

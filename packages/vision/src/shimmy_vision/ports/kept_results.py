@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
+
+from shimmy_vision.ports.cancellation import Cancellation
 
 
 class KeptResults(Protocol):
@@ -11,6 +14,10 @@ class KeptResults(Protocol):
     @property
     def keeps(self) -> bool:
         """Whether anything is kept at all: making a key means reading every pixel."""
+        ...
+
+    def alone(self, key: str, cancellation: Cancellation) -> AbstractContextManager[None]:
+        """One caller at a time for each key; raises StoppedError when cancelled while waiting."""
         ...
 
     def find(self, key: str) -> dict[str, Any] | None:
@@ -28,6 +35,9 @@ class NothingKept:
     @property
     def keeps(self) -> bool:
         return False
+
+    def alone(self, _key: str, _cancellation: Cancellation) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def find(self, _key: str) -> dict[str, Any] | None:
         return None

@@ -91,7 +91,21 @@ class LicenceSession(Protocol):
         ...
 
     def commit(self, pages: Pages) -> None:
-        """Turn pages into waiting ones, also if their reservation was taken for an orphan's."""
+        """Turn pages into waiting ones, also if their reservation was taken for an orphan's.
+
+        Pages that are counted already only lose their reservation.
+        """
+        ...
+
+    def tally(self, pages: Pages) -> None:
+        """Add pages to the total alone, where they were not counted before: nobody bills them."""
+        ...
+
+    def is_counted(self, pages: str) -> bool:
+        """Whether pages of this id were committed or tallied, as far as that is remembered: for
+
+        longer than any analysis takes.
+        """
         ...
 
     def release(self, pages: str) -> int:
@@ -145,6 +159,18 @@ class LicenceState(Protocol):
 
     def leave_disk(self) -> None:
         """From now on keep everything in memory: the disk takes no more."""
+        ...
+
+    @property
+    def left_disk(self) -> bool:
+        """Whether the disk was left and not gone back to."""
+        ...
+
+    def try_disk_again(self, key: str) -> None:
+        """Where the disk was left, look once a minute whether it takes what waits in memory for
+
+        the licence of ``key``. If not, everything stays as it is.
+        """
         ...
 
     def session(self, key: str, *, durable: bool = False) -> AbstractContextManager[LicenceSession]:

@@ -6,9 +6,11 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from anyio.to_thread import run_sync
 from fastapi import FastAPI, Request
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
@@ -30,7 +32,13 @@ from shimmy_vision.server import (
     socket_routes,
     vision_routes,
 )
-from shimmy_vision.server.app_state import AppState, OpenLicences, ServerOptions, open_state
+from shimmy_vision.server.app_state import (
+    STATE,
+    AppState,
+    OpenLicences,
+    ServerOptions,
+    open_state,
+)
 from shimmy_vision.server.callbacks import Callbacks
 from shimmy_vision.server.docs_routes import describe_api
 from shimmy_vision.server.guard import Guard
@@ -67,10 +75,10 @@ def create_app(
     state = open_state(analyst, options, check_ready, list_models, callbacks, licences)
 
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         warming = asyncio.create_task(_prepare(state)) if options.preload else None
         try:
-            yield
+            yield {STATE: state}
         finally:
             await _drain(state)
             if warming is not None:
@@ -93,13 +101,32 @@ def create_app(
     app.add_middleware(Guard, rules=options.rules, meters=state.meters)
     if options.rules.origins:
         app.add_middleware(
-            CORSMiddleware,
+            _OtherPages,
             allow_origins=list(options.rules.origins),
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "X-API-Key"],
             expose_headers=["Retry-After"],
         )
     return app
+
+
+class _OtherPages(CORSMiddleware):
+    """Refusals in our shape."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """What a browser asks before it lets a page of another origin ask."""
+        response = super().preflight_response(request_headers)
+        if response.status_code < 400:
+            return response
+        refused = error_response(
+            UsageError(
+                "origin-refused",
+                f"{bytes(response.body).decode()}.",
+                hint="Start it with --cors-origin and the page's origin to allow it.",
+            )
+        )
+        refused.headers["Vary"] = "Origin"
+        return refused
 
 
 async def _prepare(state: AppState) -> None:
@@ -112,10 +139,10 @@ async def _prepare(state: AppState) -> None:
 
 
 async def _drain(state: AppState) -> None:
-    """Work under way is finished, for as long as the operator allows."""
-    state.line.stop()
+    """Work under way is finished, for as long as the operator allows, callbacks included."""
+    deadline = state.ending.begin()
     with suppress(TimeoutError):
-        async with asyncio.timeout(state.options.drain_seconds):
+        async with asyncio.timeout_at(deadline):
             await state.line.drained()
             await state.jobs.drained()
     state.runs.close()

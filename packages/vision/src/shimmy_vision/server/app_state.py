@@ -15,12 +15,16 @@ from shimmy_vision.errors import ShimmyError
 from shimmy_vision.ports.analyst import Analyst
 from shimmy_vision.ports.licensing import Licensing
 from shimmy_vision.server.callbacks import Callbacks
+from shimmy_vision.server.ending import Ending
 from shimmy_vision.server.guard import GuardRules
 from shimmy_vision.server.jobs import JobLimits, Jobs
 from shimmy_vision.server.meters import Meters
 from shimmy_vision.server.orders import OrderLimits
 from shimmy_vision.server.runs import Runs
 from shimmy_vision.server.waiting_line import Baggage, WaitingLine
+
+# Under this name the lifespan's state has the app's, for the protocols before it.
+STATE = "shimmy"
 
 OpenLicences: TypeAlias = Callable[[], AbstractContextManager[Licensing]]
 
@@ -29,7 +33,9 @@ OpenLicences: TypeAlias = Callable[[], AbstractContextManager[Licensing]]
 class ServerOptions:
     """``slots`` jobs at once, ``queue`` more may wait, with ``max_held_bytes`` of images together.
 
-    ``drain_seconds`` is what a stop waits for work under way.
+    ``drain_seconds`` is what a stop waits for work under way, ``max_seconds`` the longest time
+
+    that one image, page of a document or web page is worked on.
     """
 
     limits: OrderLimits = field(default_factory=OrderLimits)
@@ -38,6 +44,7 @@ class ServerOptions:
     queue: int = 64
     max_held_bytes: int = 1_000_000_000
     drain_seconds: float = 30.0
+    max_seconds: float = 600.0
     preload: bool = False
     jobs: JobLimits = field(default_factory=JobLimits)
     local: LocalOffer | None = None
@@ -72,6 +79,7 @@ class AppState:
     list_models: Callable[[], Sequence[ServedModel]]
     jobs: Jobs
     licences: OpenLicences | None
+    ending: Ending
     refreshing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
 
@@ -87,7 +95,7 @@ def open_state(
     meters = Meters()
     line = WaitingLine(options.slots, options.queue)
     baggage = Baggage(options.max_held_bytes)
-    runs = Runs(analyst, line, meters)
+    runs = Runs(analyst, line, meters, options.max_seconds)
     meters.watch("line_busy", "Analyses under way.", lambda: line.busy)
     meters.watch("line_waiting", "Analyses that wait for a slot.", lambda: line.waiting)
     meters.watch("held_bytes", "Bytes of images and documents in memory.", lambda: baggage.held)
@@ -106,6 +114,7 @@ def open_state(
         list_models,
         jobs,
         licences,
+        Ending(line, runs, options.drain_seconds),
     )
 
 

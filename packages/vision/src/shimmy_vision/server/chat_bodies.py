@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
 
 from shimmy_vision.server.bodies import MOST_TOKENS
 
 _MOST_MESSAGES = 1000
+_MOST_PARTS = 1000
 _NO_OTHER = "Only what changes nothing is taken."
 _Refused: TypeAlias = Annotated[Any, Field(description=_NO_OTHER)]
 
@@ -33,11 +34,14 @@ class Part(_Sent):
     image_url: ImageUrl | None = None
 
 
+_Parts: TypeAlias = Annotated[list[Part], Field(max_length=_MOST_PARTS)]
+
+
 class Message(_Sent):
     """What one side said."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[Part] | None = None
+    content: str | _Parts | None = None
     tool_calls: _Refused = None
     function_call: _Refused = None
 
@@ -70,7 +74,8 @@ class StreamOptions(_Sent):
 class ChatBody(_Sent):
     """A conversation about one image."""
 
-    messages: Annotated[list[Message], Field(min_length=1, max_length=_MOST_MESSAGES)]
+    # Of many that are wrong the first one says enough.
+    messages: Annotated[list[Message], Field(min_length=1, max_length=_MOST_MESSAGES), FailFast()]
     model: Annotated[
         str, Field(max_length=200, description="As `/v1/models` lists it, or `default`.")
     ] = "default"

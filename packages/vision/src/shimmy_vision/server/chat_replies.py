@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from dataclasses import dataclass, field
@@ -13,7 +12,8 @@ from shimmy_vision.errors import LibraryError
 from shimmy_vision.ports.analyst import Restarted
 from shimmy_vision.ports.progress import Written
 from shimmy_vision.server.chat_bodies import ChatCompletion, Choice, Reply, Usage
-from shimmy_vision.server.runs import Finished, RunEvent
+from shimmy_vision.server.json_text import write_json
+from shimmy_vision.server.told_events import Finished, RunEvent
 
 Json: TypeAlias = dict[str, Any]
 
@@ -21,12 +21,13 @@ Json: TypeAlias = dict[str, Any]
 def content_of(result: Json, *, free: bool) -> str:
     """The reply in ``result``: its text, or compact JSON."""
     answer = result["answer"]
-    return answer if free else json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
+    return answer if free else write_json(answer, compact=True)
 
 
 def finish_reason(result: Json) -> Literal["stop", "length"]:
     """Why the reply ended where it does."""
-    cut = any(one["code"] == "answer-truncated" for one in result["meta"]["warnings"])
+    cuts = ("answer-truncated", "answer-broken-off")
+    cut = any(one["code"] in cuts for one in result["meta"]["warnings"])
     return "length" if cut else "stop"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
@@ -28,9 +27,11 @@ from shimmy_vision.server.chat_orders import pdf_refused, plan_chat
 from shimmy_vision.server.chat_replies import Envelope, SpokenReply, finish_reason
 from shimmy_vision.server.describing import errors, event_schema, json_body
 from shimmy_vision.server.intake import aside, read_json
+from shimmy_vision.server.json_text import JsonResponse, write_json
 from shimmy_vision.server.problems import error_json
-from shimmy_vision.server.runs import Finished, Run, RunEvent
+from shimmy_vision.server.runs import Run
 from shimmy_vision.server.streams import EVENT_STREAM, watch_client, with_pings
+from shimmy_vision.server.told_events import Finished, RunEvent
 
 _DONE = format_sse_event(data_str="[DONE]")
 
@@ -109,7 +110,7 @@ async def complete(request: Request, state: StateOf) -> Response:
         async for event in events:
             if isinstance(event, Finished) and event.result is not None:
                 envelope = await exchange.envelope(event)
-                return JSONResponse(envelope.whole(event.result, free=order.free))
+                return JsonResponse(envelope.whole(event.result, free=order.free))
     raise AssertionError("a run ends with Finished or an error")
 
 
@@ -128,7 +129,7 @@ async def _stream(request: Request, exchange: _Exchange) -> StreamingResponse:
                 async for piece in pieces:
                     yield piece
             except ShimmyError as error:
-                yield format_sse_event(data_str=json.dumps(error_json(error)))
+                yield format_sse_event(data_str=write_json(error_json(error)))
                 yield _DONE
 
     return StreamingResponse(lines(), media_type=EVENT_STREAM, headers={"X-Accel-Buffering": "no"})
@@ -136,7 +137,7 @@ async def _stream(request: Request, exchange: _Exchange) -> StreamingResponse:
 
 async def _pieces(request: Request, exchange: _Exchange) -> AsyncGenerator[bytes]:
     def line(data: object) -> bytes:
-        return format_sse_event(data_str=json.dumps(data))
+        return format_sse_event(data_str=write_json(data))
 
     reply, envelope = SpokenReply(free=exchange.free), None
     async with (

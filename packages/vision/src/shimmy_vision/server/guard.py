@@ -7,19 +7,22 @@ import hashlib
 import hmac
 import logging
 import time
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shimmy_vision.errors import ShimmyError, UsageError
+from shimmy_vision.errors import BusyError, ShimmyError, UsageError
 from shimmy_vision.server.logs import log_event
 from shimmy_vision.server.meters import Meters
+from shimmy_vision.server.pace import Pace
 from shimmy_vision.server.problems import crash_error, error_response
+from shimmy_vision.server.waiting_line import stopping_error
 
 _LOG = logging.getLogger("shimmy_vision.requests")
 # Nobody was there any more to take the answer.
@@ -28,6 +31,7 @@ _LINGER_SECONDS = 2.0
 # Probes carry no key; neither page nor description says anything of this machine.
 _OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/openapi.json"})
 _OPEN_PREFIX = "/docs/"
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "WS"})
 _HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -43,7 +47,9 @@ class GuardRules:
 
     but only under one of ``hosts``: else a web page could, by a name that it points here.
     ``origins`` are those of web pages that may ask; ``max_body`` in bytes, ``patience`` in seconds
-    between two pieces of a body.
+    between two pieces of a body, ``head_seconds`` for a request's head, ``unread_seconds`` for a
+    client to take anything of its answer. ``connections`` may be open, of them ``sockets``
+    WebSockets.
     """
 
     api_keys: tuple[bytes, ...] = field(default=(), repr=False)
@@ -51,6 +57,10 @@ class GuardRules:
     origins: Collection[str] = ()
     max_body: int = 300_000_000
     patience: float = 30.0
+    head_seconds: float = 15.0
+    unread_seconds: float = 30.0
+    connections: int = 500
+    sockets: int = 64
 
 
 class Guard:
@@ -58,6 +68,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, rules: GuardRules, meters: Meters) -> None:
         self._app, self._rules, self._meters = app, rules, meters
+        self._sockets = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -78,6 +89,12 @@ class Guard:
             await answer.instead(error, scope, receive)
         except ClientDisconnect:
             answer.status = _GONE
+        except asyncio.CancelledError:
+            # The server has no time left: who heard nothing yet is told.
+            if answer.started:
+                raise
+            body.hurried = True
+            await answer.instead(stopping_error(), scope, receive)
         except Exception:  # noqa: BLE001 - whatever it is, the client gets an answer
             _LOG.exception("request-failed")
             await answer.instead(crash_error(), scope, receive)
@@ -86,14 +103,30 @@ class Guard:
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
+        told = _SocketAnswer(scope, receive, send)
         try:
             self._admit(scope)
+            with self._one_socket_more():
+                await self._app(scope, receive, told)
         except ShimmyError as error:
-            await _refuse_socket(error, scope, receive, send)
-            self._note(scope, 403, time.perf_counter() - began)
-            return
-        await self._app(scope, receive, send)
-        self._note(scope, 101, time.perf_counter() - began)
+            await told.refuse(error)
+        finally:
+            self._note(scope, told.status, time.perf_counter() - began)
+
+    @contextmanager
+    def _one_socket_more(self) -> Iterator[None]:
+        if self._sockets >= self._rules.sockets:
+            raise BusyError(
+                "sockets-too-many",
+                f"{self._sockets} WebSockets are open.",
+                hint="One takes many analyses: keep it, or ask by HTTP.",
+                retry_after=5.0,
+            )
+        self._sockets += 1
+        try:
+            yield
+        finally:
+            self._sockets -= 1
 
     def _admit(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
@@ -141,13 +174,15 @@ class Guard:
         # The route's name, never the path or query: they may hold what only the client knows.
         route = scope.get("route")
         endpoint = getattr(route, "name", None) or "none"
+        # Anything else is the client's own word, as long as it likes.
+        method = scope.get("method", "WS")
         self._meters.requests.labels(endpoint, status).inc()
         self._meters.request_seconds.labels(endpoint).observe(seconds)
         log_event(
             _LOG,
             "request",
             endpoint=endpoint,
-            method=scope.get("method", "WS"),
+            method=method if method in _METHODS else "other",
             status=status,
             milliseconds=round(seconds * 1000, 1),
         )
@@ -171,12 +206,33 @@ def _name_of(host: str) -> str:
     return host.partition(":")[0].lower()
 
 
-async def _refuse_socket(error: ShimmyError, scope: Scope, receive: Receive, send: Send) -> None:
-    response = error_response(error)
-    if "websocket.http.response" in scope.get("extensions", {}):
-        await response(scope, receive, send)
-    else:
-        await send({"type": "websocket.close", "code": 1008, "reason": error.code})
+class _SocketAnswer:
+    """What goes out through a WebSocket; one that is never opened is told why in our shape."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope, self._receive, self._send = scope, receive, send
+        self.status = _GONE
+
+    async def __call__(self, message: Message) -> None:
+        opened = self.status == HTTPStatus.SWITCHING_PROTOCOLS
+        if message["type"] == "websocket.accept":
+            self.status = int(HTTPStatus.SWITCHING_PROTOCOLS)
+        elif message["type"] == "websocket.close" and not opened:
+            # Only the router closes what nobody accepted: there is no such path.
+            await self.refuse(
+                UsageError("path-unknown", "No WebSocket is at this address.", hint="See /docs.")
+            )
+            return
+        await self._send(message)
+
+    async def refuse(self, error: ShimmyError) -> None:
+        """Instead of opening it."""
+        response = error_response(error)
+        self.status = response.status_code
+        if "websocket.http.response" in self._scope.get("extensions", {}):
+            await response(self._scope, self._receive, self._send)
+        else:
+            await self._send({"type": "websocket.close", "code": 1008, "reason": error.code})
 
 
 class _Answer:
@@ -184,12 +240,12 @@ class _Answer:
 
     def __init__(self, send: Send, body: _Measured) -> None:
         self._send, self._body = send, body
-        self._started = False
+        self.started = False
         self.status = _GONE
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status, self._started = message["status"], True
+            self.status, self.started = message["status"], True
             headers = MutableHeaders(scope=message)
             for name, value in _HEADERS.items():
                 headers.setdefault(name, value)
@@ -201,7 +257,7 @@ class _Answer:
 
     async def instead(self, error: ShimmyError, scope: Scope, receive: Receive) -> None:
         """An error's answer, unless another has begun."""
-        if not self._started:
+        if not self.started:
             await error_response(error)(scope, receive, self)
 
 
@@ -211,7 +267,8 @@ class _Measured:
     def __init__(self, scope: Scope, receive: Receive, rules: GuardRules) -> None:
         self._receive, self._patience = receive, rules.patience
         self._most, self._left = rules.max_body, rules.max_body
-        self._slow = False
+        self._pace: Pace | None = None
+        self.hurried = False
         headers = Headers(scope=scope)
         self.whole = headers.get("content-length", "0") == "0" and (
             "transfer-encoding" not in headers
@@ -220,16 +277,21 @@ class _Measured:
     async def __call__(self) -> Message:
         if self.whole:
             return await self._receive()
+        now = time.monotonic()
+        if self._pace is None:
+            self._pace = Pace(self._patience, now)
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._pace.left(now)):
                 message: dict[str, Any] = dict(await self._receive())
         except TimeoutError as error:
-            self._slow = True
+            self.hurried = True
             raise UsageError(
                 "body-too-slow", "The request's body did not arrive in time.", retryable=True
             ) from error
         if message["type"] == "http.request":
-            self._left -= len(message.get("body", b""))
+            count = len(message.get("body", b""))
+            self._pace.hear(count)
+            self._left -= count
             self.whole = not message.get("more_body", False)
             if self._left < 0:
                 raise UsageError(
@@ -240,7 +302,7 @@ class _Measured:
     async def linger(self) -> None:
         """Throw away what still comes for a moment: who is cut off while sending sees no answer."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(0 if self._slow else _LINGER_SECONDS):
+            async with asyncio.timeout(0 if self.hurried else _LINGER_SECONDS):
                 while not self.whole:
                     message = await self._receive()
                     if message["type"] != "http.request":

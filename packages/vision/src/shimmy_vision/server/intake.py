@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -14,6 +13,7 @@ from starlette.requests import Request
 
 from shimmy_vision.errors import UsageError
 from shimmy_vision.server.bodies import SourceBody, VisionBody
+from shimmy_vision.server.json_bounds import ONE_FILE, JsonBounds, check_fields, read_json_text
 from shimmy_vision.server.orders import Order, OrderLimits, plan_file, plan_order
 from shimmy_vision.server.waiting_line import BaggageAccount
 
@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 _FILE_FIELDS = ("file", "image")
 _MOST_FIELDS, _LONGEST_FIELD = 40, 1_000_000
+_LONGEST_NAME, _DEEPEST_PLACE = 100, 8
 # From this size on, reading a body would keep all others waiting for more than a moment.
 _LARGE = 200_000
 _ACCEPTED = "application/json, multipart/form-data, image/*, application/pdf"
@@ -70,28 +71,40 @@ def unsupported_media(kind: str, accepted: str) -> UsageError:
     )
 
 
-async def read_body(request: Request, account: BaggageAccount) -> bytes:
-    """All of it, on the account of this request. Raises BusyError."""
-    pieces = []
+async def read_body(request: Request, account: BaggageAccount, most: int | None = None) -> bytes:
+    """All of it, on the account of this request; ``most`` bytes where that is less than the
+
+    server takes elsewhere. Raises BusyError, UsageError body-too-large.
+    """
+    pieces, count = [], 0
     async for piece in request.stream():
         account.take(len(piece))
+        count += len(piece)
+        if most is not None and count > most:
+            raise UsageError("body-too-large", f"This takes {most / 1000:g} kB at most.")
         pieces.append(piece)
     return b"".join(pieces)
 
 
-async def read_json(request: Request, account: BaggageAccount, model: type[Model]) -> Model:
-    """The body as ``model``. Raises UsageError json-malformed or fields-invalid."""
+async def read_json(
+    request: Request,
+    account: BaggageAccount,
+    model: type[Model],
+    bounds: JsonBounds = ONE_FILE,
+) -> Model:
+    """The body as ``model``. Raises as ``parse_json``."""
     if media_type(request) != "application/json":
         raise unsupported_media(media_type(request), "application/json")
     data = await read_body(request, account)
-    return await aside(len(data), lambda: parse_json(data, model))
+    return await aside(len(data), lambda: parse_json(data, model, bounds))
 
 
-def parse_json(data: bytes | str, model: type[Model]) -> Model:
-    """``data`` as ``model``. Raises UsageError json-malformed or fields-invalid."""
+def parse_json(data: bytes | str, model: type[Model], bounds: JsonBounds = ONE_FILE) -> Model:
+    """``data`` as ``model``. Raises UsageError as ``read_json_text`` does, and fields-invalid."""
+    read = read_json_text(data, bounds)
     try:
         # Strictly: "true" is no boolean in JSON, whatever it is in a form.
-        return model.model_validate_json(data, strict=True)
+        return model.model_validate(read, strict=True)
     except ValidationError as error:
         raise invalid_fields(error) from error
 
@@ -99,14 +112,16 @@ def parse_json(data: bytes | str, model: type[Model]) -> Model:
 def invalid_fields(error: ValidationError) -> UsageError:
     """What is wrong with the first few fields, without repeating what was sent."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    if found[0]["type"] == "json_invalid":
-        return UsageError("json-malformed", f"The body is not JSON: {found[0]['msg']}.")
-    said = "; ".join(
-        f"{'.'.join(str(part) for part in one['loc']) or 'body'}: {one['msg']}" for one in found[:5]
-    )
+    said = "; ".join(f"{_place(one['loc'])}: {one['msg'][:_LONGEST_NAME]}" for one in found[:5])
     return UsageError(
         "fields-invalid", f"The request's fields are not right: {said}.", hint="See /docs."
     )
+
+
+def _place(parts: tuple[int | str, ...]) -> str:
+    """Where a field stands; its name may be whatever the client likes."""
+    named = ".".join(str(part)[:_LONGEST_NAME] for part in parts[:_DEEPEST_PLACE])
+    return named or "body"
 
 
 async def aside(size: int, work: Callable[[], T]) -> T:
@@ -166,10 +181,13 @@ def _refuse_second(fields: SourceBody) -> None:
 def _of_strings(model: type[Model], fields: Mapping[str, str]) -> Model:
     """Fields of a form or a query, where a schema is JSON in a string."""
     read: dict[str, Any] = dict(fields)
+    check_fields(read)
     if "schema" in read:
         try:
-            read["schema"] = json.loads(read["schema"])
-        except (ValueError, RecursionError) as error:
+            read["schema"] = read_json_text(read["schema"])
+        except UsageError as error:
+            if error.code != "json-malformed":
+                raise
             raise UsageError("fields-invalid", "schema: not JSON.") from error
     try:
         return model.model_validate(read)

@@ -80,7 +80,8 @@ async def start(request: Request, state: StateOf) -> Response:
         account = held.enter_context(state.baggage.account())
         order, asked = await read_asked(request, account, state.options.limits, JobBody)
         delivery = state.jobs.order_callback(asked.callback_url)
-        state.jobs.make_room()
+        # Who finds no place in the line takes no finished job's place either.
+        state.jobs.check_room()
         run = state.runs.start(order.job, order.seconds, held.pop_all().close)
         job = state.jobs.keep(run, delivery)
     url = request.url_for("job", job_id=job.id).path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import logging
 import secrets
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
@@ -21,8 +21,12 @@ from shimmy_vision.errors import (
 from shimmy_vision.ports.analyst import PageOutcome, Restarted
 from shimmy_vision.ports.progress import PageProgress, Progress
 from shimmy_vision.server.callbacks import Callbacks, Delivery, unsigned_callback
-from shimmy_vision.server.problems import error_json
-from shimmy_vision.server.runs import Finished, Run, RunEvent, page_json
+from shimmy_vision.server.json_text import write_json
+from shimmy_vision.server.problems import crash_error, error_json
+from shimmy_vision.server.runs import Run, page_json
+from shimmy_vision.server.told_events import Finished, RunEvent
+
+_LOG = logging.getLogger("shimmy_vision.jobs")
 
 Status: TypeAlias = Literal["waiting", "running", "done", "failed", "cancelled"]
 
@@ -80,12 +84,12 @@ class KeptJob:
             case Restarted():
                 self._progress = None
             case PageOutcome():
-                self._pages.append(json.dumps(page_json(event)).encode())
+                self._pages.append(write_json(page_json(event)).encode())
                 return len(self._pages[-1])
             case Finished(result=None):
                 self._told["pages"] = b""
             case Finished():
-                self._told["result"] = json.dumps(event.result).encode()
+                self._told["result"] = write_json(event.result).encode()
                 return len(self._told["result"])
             case _:
                 pass
@@ -98,7 +102,7 @@ class KeptJob:
         else:
             stopped = isinstance(error, StoppedError) and not isinstance(error, DeadlineError)
             self._end = "cancelled" if stopped else "failed"
-            self._told = {"error": json.dumps(error_json(error)["error"]).encode()}
+            self._told = {"error": write_json(error_json(error)["error"]).encode()}
         self.finished = datetime.now(UTC)
         self.ended.set()
 
@@ -127,7 +131,7 @@ class KeptJob:
         if "pages" in parts:
             parts["pages"] = b"[%b]" % b", ".join(self._pages)
         told = b"".join(b', "%b": %b' % (name.encode(), part) for name, part in parts.items())
-        return json.dumps(head).encode()[:-1] + told + b"}"
+        return write_json(head).encode()[:-1] + told + b"}"
 
 
 class Jobs:
@@ -165,9 +169,10 @@ class Jobs:
             raise unsigned_callback()
         return self._callbacks.order(url)
 
-    def make_room(self) -> None:
+    def check_room(self) -> None:
         """For one more. Raises BusyError jobs-full where none of those kept is finished."""
-        if len(self._kept) >= self._limits.number and not self._drop_oldest():
+        full = len(self._kept) >= self._limits.number
+        if full and not any(job.ended.is_set() for job in self._kept.values()):
             raise BusyError(
                 "jobs-full",
                 f"{len(self._kept)} jobs wait or are worked on.",
@@ -176,7 +181,9 @@ class Jobs:
             )
 
     def keep(self, run: Run, delivery: Delivery | None) -> KeptJob:
-        """``run``, just started, as a job."""
+        """``run``, just started, as a job, for which the oldest finished one may have to go."""
+        if len(self._kept) >= self._limits.number:
+            self._drop_oldest()
         job = KeptJob(run, delivery)
         self._kept[job.id] = job
         self._spawn(self._follow(job))
@@ -215,6 +222,10 @@ class Jobs:
         except ShimmyError as error:
             job.run.abandon()
             failure = error
+        except Exception:  # noqa: BLE001 - whatever it is, the job's client is told of an end
+            _LOG.exception("job-not-kept")
+            job.run.abandon()
+            failure = crash_error()
         job.end(failure)
         loop = asyncio.get_running_loop()
         if job.id in self._kept:

@@ -18,6 +18,7 @@ from shimmy_vision.ports.licensing import Licensing
 from shimmy_vision.server.app_state import AppState, StateOf
 from shimmy_vision.server.describing import errors, record, schema_of
 from shimmy_vision.server.intake import media_type, parse_json, read_body, unsupported_media
+from shimmy_vision.server.json_text import JsonResponse
 from shimmy_vision.use_cases.choose_key import choose_key
 from shimmy_vision.use_cases.describe_usage import describe_usage
 from shimmy_vision.use_cases.read_standing import read_standing
@@ -26,6 +27,8 @@ from shimmy_vision.use_cases.use_sound_state import use_sound_state
 from shimmy_vision.use_cases.validate_licence import validate_licence
 
 router = APIRouter(tags=["licence"])
+
+_LONGEST_QUESTION = 64_000
 
 _TEXT: dict[str, Any] = {"type": ["string", "null"]}
 _MOMENT: dict[str, Any] = {"type": ["string", "null"], "format": "date-time"}
@@ -86,7 +89,7 @@ def _answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
 )
 async def usage(state: StateOf) -> Response:
     """Without asking the licence server; 401 where this machine has no licence."""
-    return JSONResponse(_written(await run_sync(_with_licences, state, _usage)))
+    return JsonResponse(_written(await run_sync(_with_licences, state, _usage)))
 
 
 @router.post(
@@ -110,7 +113,7 @@ async def validate(request: Request, state: StateOf) -> Response:
     and its `code`. Where the licence server cannot be heard, what it said last stands.
     """
     with state.baggage.account() as account:
-        data = await read_body(request, account)
+        data = await read_body(request, account, _LONGEST_QUESTION)
     question = LicenceQuestion()
     if data:
         if media_type(request) != "application/json":
@@ -120,7 +123,7 @@ async def validate(request: Request, state: StateOf) -> Response:
     # server's patience.
     async with state.refreshing if question.refresh else nullcontext():
         work = partial(validate_licence, refresh=question.refresh)
-        return JSONResponse(_written(await run_sync(_with_licences, state, work)))
+        return JsonResponse(_written(await run_sync(_with_licences, state, work)))
 
 
 def _with_licences(state: AppState, work: Callable[[Licensing], dict[str, Any]]) -> dict[str, Any]:

@@ -15,8 +15,9 @@ _TALKATIVE = (
     "uvicorn.access",
     "uvicorn.asgi",
     "uvicorn.error",
-    "python_multipart",
 )
+# It quotes what it was sent where that is no form.
+_SILENT = ("python_multipart",)
 
 
 class JsonFormatter(logging.Formatter):
@@ -50,6 +51,8 @@ def start_logging(stream: TextIO | None = None) -> None:
     root.setLevel(logging.INFO)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in _SILENT:
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def log_event(logger: logging.Logger, event: str, **fields: str | float) -> None:

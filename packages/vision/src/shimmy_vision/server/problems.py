@@ -8,13 +8,8 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
-from shimmy_vision.errors import (
-    BusyError,
-    DownloadError,
-    LicenceServerError,
-    ShimmyError,
-    kind_of,
-)
+from shimmy_vision.errors import ShimmyError, kind_of
+from shimmy_vision.server.json_text import JsonResponse
 from shimmy_vision.server.status_codes import status_of
 
 _RETRY_SECONDS = 5
@@ -39,7 +34,7 @@ def error_json(error: ShimmyError) -> dict[str, Any]:
 
 def error_response(error: ShimmyError) -> JSONResponse:
     """The error with its status, and when to try again where that may help."""
-    return JSONResponse(error_json(error), status_of(error), headers=_headers(error))
+    return JsonResponse(error_json(error), status_of(error), headers=_headers(error))
 
 
 def crash_error() -> ShimmyError:
@@ -61,9 +56,5 @@ def _headers(error: ShimmyError) -> Mapping[str, str]:
 
 
 def _retry_after(error: ShimmyError) -> int:
-    wished = (
-        error.retry_after
-        if isinstance(error, (BusyError, DownloadError, LicenceServerError))
-        else None
-    )
+    wished = error.retry_after
     return _RETRY_SECONDS if wished is None else max(1, math.ceil(wished))

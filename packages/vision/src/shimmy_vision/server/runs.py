@@ -12,8 +12,8 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from dataclasses import replace
+from typing import Any
 
 from shimmy_vision.errors import ShimmyError
 from shimmy_vision.ports.analyst import (
@@ -28,20 +28,10 @@ from shimmy_vision.ports.analyst import (
 from shimmy_vision.ports.cancellation import Cancellation, Reason
 from shimmy_vision.server.meters import Meters
 from shimmy_vision.server.problems import crash_error, error_json
-from shimmy_vision.server.waiting_line import Place, WaitingLine
+from shimmy_vision.server.told_events import Finished, RunEvent, Told, ToldEvents
+from shimmy_vision.server.waiting_line import Place, WaitingLine, stopping_error
 
 _LOG = logging.getLogger("shimmy_vision.runs")
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The end of a run that succeeded; ``result`` is None where its pages were told one by one."""
-
-    result: dict[str, Any] | None
-
-
-RunEvent: TypeAlias = JobEvent | Finished
-_Told: TypeAlias = RunEvent | ShimmyError
 
 
 class Run:
@@ -51,7 +41,7 @@ class Run:
         self.switch = Cancellation()
         self.started = False
         self.place = place
-        self._told: asyncio.Queue[_Told] = asyncio.Queue()
+        self._told = ToldEvents()
 
     async def events(self) -> AsyncIterator[RunEvent]:
         """What happens, to ``Finished``; for one reader. Raises what the job raised."""
@@ -80,13 +70,19 @@ class Run:
         """Nobody wants it any more: it stops waiting at once, and working as soon as it can."""
         self._stop("interrupted")
 
-    def tell(self, told: _Told) -> None:
+    def tell(self, told: Told) -> None:
         """For the run's own work, on the event loop."""
-        self._told.put_nowait(told)
+        if not self._told.put(told):
+            self.abandon()
 
     def expire(self) -> None:
         """Its time is over, as ``abandon``."""
         self._stop("deadline")
+
+    def give_up(self) -> None:
+        """The server stops and waits no longer: whoever reads is told at once, as ``abandon``."""
+        self.tell(stopping_error())
+        self._stop("interrupted")
 
     def _stop(self, reason: Reason) -> None:
         self.switch.cancel(reason)
@@ -94,10 +90,16 @@ class Run:
 
 
 class Runs:
-    """Starts runs; for one event loop."""
+    """Starts runs; for one event loop. None works for longer than ``most_seconds``, of a document
 
-    def __init__(self, analyst: Analyst, line: WaitingLine, meters: Meters) -> None:
+    none of its pages.
+    """
+
+    def __init__(
+        self, analyst: Analyst, line: WaitingLine, meters: Meters, most_seconds: float
+    ) -> None:
         self._analyst, self.line, self._meters = analyst, line, meters
+        self._most_seconds = most_seconds
         self._threads = ThreadPoolExecutor(line.slots, thread_name_prefix="analyse")
         self._under_way: dict[asyncio.Task[None], Run] = {}
 
@@ -123,10 +125,14 @@ class Runs:
             task.add_done_callback(lambda _task: end())
         return run
 
+    def give_up(self) -> None:
+        """At a stop, when there is no more time for those under way and in the line."""
+        for run in tuple(self._under_way.values()):
+            run.give_up()
+
     def close(self) -> None:
         """After the line is drained, or when there is no more time for it."""
-        for run in tuple(self._under_way.values()):
-            run.abandon()
+        self.give_up()
         self._threads.shutdown(wait=False)
 
     async def _work(self, job: Job, run: Run) -> None:
@@ -149,6 +155,18 @@ class Runs:
         self._meters.jobs.labels(_KINDS[type(job)], outcome).inc()
 
     async def _analyse(self, job: Job, run: Run) -> dict[str, Any] | None:
+        if isinstance(job, ImageJob):
+            # Of its work alone: how long others keep it waiting is not its fault.
+            timer = asyncio.get_running_loop().call_later(self._most_seconds, run.expire)
+            try:
+                return await self._on_a_thread(job, run)
+            finally:
+                timer.cancel()
+        most = self._most_seconds
+        seconds = most if job.page_seconds is None else min(job.page_seconds, most)
+        return await self._on_a_thread(replace(job, page_seconds=seconds), run)
+
+    async def _on_a_thread(self, job: Job, run: Run) -> dict[str, Any] | None:
         loop = asyncio.get_running_loop()
 
         def hear(event: JobEvent) -> None:

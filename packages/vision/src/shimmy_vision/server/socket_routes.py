@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -12,13 +11,14 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import from_json
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from shimmy_vision.errors import BusyError, ShimmyError, UsageError
 from shimmy_vision.server.app_state import AppState
 from shimmy_vision.server.bodies import VisionBody
 from shimmy_vision.server.intake import aside, invalid_fields
+from shimmy_vision.server.json_bounds import read_json_text
+from shimmy_vision.server.json_text import write_json
 from shimmy_vision.server.orders import Order, plan_file, plan_order
 from shimmy_vision.server.problems import crash_error, error_json
 from shimmy_vision.server.runs import Run
@@ -194,14 +194,11 @@ class _Conversation:
         await self._send(named, "error", error_json(error))
 
     async def _send(self, named: str | None, event: str, data: dict[str, Any]) -> None:
-        await self._socket.send_text(json.dumps({"id": named, "event": event, "data": data}))
+        await self._socket.send_text(write_json({"id": named, "event": event, "data": data}))
 
 
 def _read_object(text: str | bytes) -> dict[str, Any]:
-    try:
-        read = from_json(text)
-    except ValueError as error:
-        raise UsageError("json-malformed", f"The message is not JSON: {error}.") from error
+    read = read_json_text(text)
     if not isinstance(read, dict):
         raise UsageError("fields-invalid", "A message is a JSON object.")
     return read

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,8 +14,10 @@ from starlette.responses import StreamingResponse
 from shimmy_vision.errors import ShimmyError
 from shimmy_vision.ports.analyst import PageOutcome, Restarted
 from shimmy_vision.ports.progress import PageProgress, PageWritten, Progress, Written
+from shimmy_vision.server.json_text import write_json
 from shimmy_vision.server.problems import error_json
-from shimmy_vision.server.runs import Finished, Run, RunEvent, page_json
+from shimmy_vision.server.runs import Run, page_json
+from shimmy_vision.server.told_events import Finished, RunEvent
 
 _PING_SECONDS = 15.0
 EVENT_STREAM = "text/event-stream"
@@ -71,7 +72,7 @@ def stream_run(request: Request, run: Run) -> StreamingResponse:
     async def lines() -> AsyncGenerator[bytes]:
         async with watch_client(request, run.abandon):
             async for name, data in named_events(run):
-                yield format_sse_event(event=name, data_str=json.dumps(data))
+                yield format_sse_event(event=name, data_str=write_json(data))
 
     return StreamingResponse(
         with_pings(lines()), media_type=EVENT_STREAM, headers={"X-Accel-Buffering": "no"}

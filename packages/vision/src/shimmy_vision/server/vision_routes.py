@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack
 from typing import Annotated, Any
@@ -11,9 +11,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request
 from fastapi.sse import format_sse_event
 from pydantic import Field
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from shimmy_vision.errors import ShimmyError
+from shimmy_vision.ports.cancellation import stop_error
 from shimmy_vision.server.app_state import AppState, StateOf
 from shimmy_vision.server.bodies import VisionBody, VisionOptions
 from shimmy_vision.server.describing import (
@@ -23,14 +25,19 @@ from shimmy_vision.server.describing import (
     result_response,
     vision_body,
 )
-from shimmy_vision.server.intake import read_json, read_order
+from shimmy_vision.server.intake import aside, read_json, read_order
+from shimmy_vision.server.json_bounds import JsonBounds
+from shimmy_vision.server.json_text import JsonResponse, write_json
 from shimmy_vision.server.orders import plan_order
-from shimmy_vision.server.problems import error_json
+from shimmy_vision.server.problems import crash_error, error_json
 from shimmy_vision.server.runs import Run
 from shimmy_vision.server.status_codes import status_of
 from shimmy_vision.server.streams import EVENT_STREAM, stream_run, watch_client, with_pings
 
+_LOG = logging.getLogger("shimmy_vision.server")
 _MOST_ITEMS = 64
+# A prompt of the longest in each item, escaped letter by letter.
+_BOUNDS = JsonBounds(_MOST_ITEMS, 10_000_000, 200_000)
 
 router = APIRouter(tags=["vision"])
 
@@ -73,7 +80,7 @@ async def analyse(request: Request, state: StateOf) -> Response:
     if streamed:
         return stream_run(request, run)
     async with watch_client(request, run.abandon):
-        return JSONResponse(await run.answer())
+        return JsonResponse(await run.answer())
 
 
 @router.post(
@@ -105,20 +112,23 @@ async def analyse_batch(request: Request, state: StateOf) -> Response:
     """
     with ExitStack() as held:
         account = held.enter_context(state.baggage.account())
-        body = await read_json(request, account, BatchBody)
+        body = await read_json(request, account, BatchBody, _BOUNDS)
         batch = _Batch(body, state)
         if body.stream:
             lines = with_pings(_batch_lines(request, batch, held.pop_all()))
             return StreamingResponse(lines, media_type=EVENT_STREAM)
         async with watch_client(request, batch.abandon):
-            return JSONResponse({"items": [await one for one in batch.start()]})
+            answers = await asyncio.gather(*batch.start())
+            if batch.gone:
+                raise ClientDisconnect
+            return JsonResponse({"items": answers})
 
 
 async def _batch_lines(request: Request, batch: _Batch, held: ExitStack) -> AsyncGenerator[bytes]:
     with held:
         async with watch_client(request, batch.abandon):
             for done in asyncio.as_completed(batch.start()):
-                yield format_sse_event(event="item", data_str=json.dumps(await done))
+                yield format_sse_event(event="item", data_str=write_json(await done))
     yield format_sse_event(event="done", data_str="{}")
 
 
@@ -131,7 +141,7 @@ class _Batch:
     def __init__(self, body: BatchBody, state: AppState) -> None:
         self._body, self._service = body, state
         self._runs: set[Run] = set()
-        self._gone = False
+        self.gone = False
         self._turn = asyncio.Semaphore(state.options.slots)
 
     def start(self) -> list[asyncio.Task[dict[str, Any]]]:
@@ -141,7 +151,7 @@ class _Batch:
 
     def abandon(self) -> None:
         """Nobody wants it any more."""
-        self._gone = True
+        self.gone = True
         for run in tuple(self._runs):
             run.abandon()
 
@@ -151,19 +161,31 @@ class _Batch:
             try:
                 answer = await self._analyse(item)
             except ShimmyError as error:
-                return {**entry, "status": status_of(error), **error_json(error)}
+                return _failed(entry, error)
+            except Exception:  # noqa: BLE001 - whatever it is, it is this entry's alone
+                _LOG.exception("batch-item-failed")
+                return _failed(entry, crash_error())
         return {**entry, **(answer if "pages" in answer else {"result": answer})}
 
     async def _analyse(self, item: BatchItem) -> dict[str, Any]:
-        order = plan_order(_with_defaults(item, self._body), self._service.options.limits)
+        self._check_wanted()
+        whole, limits = _with_defaults(item, self._body), self._service.options.limits
+        order = await aside(len(item.image or ""), lambda: plan_order(whole, limits))
+        self._check_wanted()
         run = self._service.runs.start(order.job, order.seconds)
         self._runs.add(run)
-        if self._gone:
-            run.abandon()
         try:
             return await run.answer()
         finally:
             self._runs.discard(run)
+
+    def _check_wanted(self) -> None:
+        if self.gone:
+            raise stop_error("interrupted")
+
+
+def _failed(entry: dict[str, Any], error: ShimmyError) -> dict[str, Any]:
+    return {**entry, "status": status_of(error), **error_json(error)}
 
 
 def _with_defaults(item: BatchItem, body: BatchBody) -> VisionBody:

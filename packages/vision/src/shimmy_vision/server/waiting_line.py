@@ -16,6 +16,16 @@ _LONGEST_PROMISE_SECONDS = 120.0
 _WEIGHT_OF_THE_LAST = 0.2
 
 
+def stopping_error() -> UsageError:
+    """For whom the server has no time any more."""
+    return UsageError(
+        "server-stopping",
+        "The server is about to stop.",
+        hint="Try again when it is back.",
+        retryable=True,
+    )
+
+
 class WaitingLine:
     """``slots`` jobs at once, ``length`` more may wait; for one event loop only."""
 
@@ -76,12 +86,7 @@ class WaitingLine:
 
     def _check(self) -> None:
         if self._stopping:
-            raise UsageError(
-                "server-stopping",
-                "The server is about to stop and takes no more.",
-                hint="Try again when it is back.",
-                retryable=True,
-            )
+            raise stopping_error()
         if self._busy >= self.slots and self.waiting >= self.length:
             raise BusyError(
                 "server-busy",
@@ -167,3 +172,11 @@ class BaggageAccount:
         """Raises BusyError where it does not fit."""
         self._baggage.take(count)
         self.held += count
+
+    def set(self, count: int) -> None:
+        """Hold ``count`` from now on. Raises BusyError where that is more and does not fit."""
+        if count > self.held:
+            self.take(count - self.held)
+        else:
+            self._baggage.held -= self.held - count
+            self.held = count

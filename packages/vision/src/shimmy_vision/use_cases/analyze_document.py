@@ -30,12 +30,11 @@ from shimmy_vision.ports.progress import (
     Written,
 )
 from shimmy_vision.use_cases.analyze_image import Collaborators
-from shimmy_vision.use_cases.analyze_pixels import AnalysisRun, analyze_pixels
+from shimmy_vision.use_cases.analyze_once import analyze_once
+from shimmy_vision.use_cases.analyze_pixels import AnalysisRun
 from shimmy_vision.use_cases.compose_meta import DocumentPage
 from shimmy_vision.use_cases.count_page import Analysed, count_page
-from shimmy_vision.use_cases.keep_result import keep_result
 from shimmy_vision.use_cases.pass_gate import pass_gate
-from shimmy_vision.use_cases.recall_result import recall_result
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +58,24 @@ def analyze_document(
     *,
     told: Collection[int] = (),
     fetched: float = 0.0,
+    key: str = "",
 ) -> Generator[PageOutcome, None, None]:
     """Analyse the chosen pages of the document in ``data``, one each time the next is asked for.
 
     Pages in ``told`` were done before: they are left out, and count as done in what is reported.
-    ``switches`` gives the switch of the page about to begin: a fresh one where each page has its
-    own deadline, always the same to stop them all. A page that cannot be read, or ran out of time,
-    is an outcome and the next follows. Everything else ends the iteration: UsageError where a page
-    is not there; ImageError where the document cannot be opened; LicenceError, also when a cap is
-    reached between two pages; SchemaError, ModelError, LibraryError and StoppedError. What was
-    yielded before stands and is counted. ``fetched`` are seconds that went into fetching the
-    document before; they are told with the first page.
+    ``switches`` gives the switch of the opening, then of each page about to begin: a fresh one
+    where each has its own deadline, always the same to stop them all. A page that cannot be read,
+    or ran out of time, is an outcome and the next follows. Everything else ends the iteration:
+    UsageError where a page is not there; ImageError where the document cannot be opened;
+    LicenceError, also when a cap is reached between two pages; SchemaError, ModelError,
+    LibraryError and StoppedError. What was yielded before stands and is counted. ``fetched`` are
+    seconds that went into fetching the document before; they are told with the first page. ``key``
+    with its number names each page to ``count_page``.
     """
     # How many pages it has is known only afterwards.
     pass_gate(collaborators.analysis.licensing)
-    with collaborators.documents.open(data, collaborators.limits) as document:
+    switch = switches()
+    with collaborators.documents.open(data, collaborators.limits, switch) as document:
         pages = choose_pages(request.pages, document.page_count)
         left = [page for page in pages if page not in told]
         for done, page in enumerate(left, len(pages) - len(left)):
@@ -84,7 +86,7 @@ def analyze_document(
             run = AnalysisRun(collaborators.analysis.schemas, request.analysis, switch, hear)
             run.begin_earlier("fetch", fetched if page == left[0] else 0.0)
             reader = _PageReader(document, page, request, collaborators.analysis, run)
-            yield _outcome(reader)
+            yield _outcome(reader, f"{key}/{page}" if key else "")
 
 
 def _tell(
@@ -117,16 +119,12 @@ class _PageReader:
                 engine = lease.enter_context(opening)
             with run.stage("decode"):
                 facts, image = self._render(engine)
-            kept = recall_result(results, image, engine.description, granted, run, facts)
-            if kept is not None:
-                return Analysed(kept, fresh=False)
-            result = analyze_pixels(image, engine, granted, run, facts)
-            keep_result(results, image, engine.description, run, result, facts)
-        return Analysed(result, fresh=True)
+            return analyze_once(results, image, engine, granted, run, facts)
 
     def _render(self, engine: Engine) -> tuple[DocumentPage, DecodedImage]:
         document, page, cancellation = self.document, self.page, self.run.cancellation
-        size, limits = document.page_size(page), self.collaborators.intake_limits
+        limits = self.collaborators.intake_limits
+        size = document.page_size(page, cancellation)
         within = PixelLimits(limits.max_dimension, limits.max_pixels)
         dpi = choose_dpi(size, engine.encoder.grid, within, self.request.dpi)
         if dpi < LEAST_READABLE and self.request.dpi is None:
@@ -136,12 +134,14 @@ class _PageReader:
         if reads_text(self.request.analysis.question):
             characters = document.characters(page, dpi, cancellation)
             layer = read_layer(characters, image.info.width, image.info.height)
-        return DocumentPage(page, document.page_count, dpi, layer), image
+        wished = self.request.dpi is not None
+        return DocumentPage(page, document.page_count, dpi, layer, wished), image
 
 
-def _outcome(reader: _PageReader) -> PageOutcome:
+def _outcome(reader: _PageReader, key: str) -> PageOutcome:
+    licensing = reader.collaborators.licensing
     try:
-        result = count_page(reader.collaborators.licensing, reader.run.cancellation, reader.read)
+        result = count_page(licensing, reader.run.cancellation, reader.read, key)
     except (ImageError, DeadlineError) as error:
         return PageOutcome(reader.page, None, error)
     return PageOutcome(reader.page, result, None)

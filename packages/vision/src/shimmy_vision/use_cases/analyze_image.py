@@ -19,9 +19,9 @@ from shimmy_vision.ports.image_intake import ImageIntake, IntakeLimits
 from shimmy_vision.ports.kept_results import KeptResults, NothingKept
 from shimmy_vision.ports.licensing import Licensing
 from shimmy_vision.ports.progress import ProgressListener
-from shimmy_vision.use_cases.analyze_pixels import AnalysisRun, analyze_pixels
+from shimmy_vision.use_cases.analyze_once import analyze_once
+from shimmy_vision.use_cases.analyze_pixels import AnalysisRun
 from shimmy_vision.use_cases.count_page import Analysed, count_page
-from shimmy_vision.use_cases.keep_result import keep_result
 from shimmy_vision.use_cases.recall_result import recall_result
 
 
@@ -44,10 +44,12 @@ def analyze_image(
     cancellation: Cancellation,
     listener: ProgressListener,
     fetched: float = 0.0,
+    *,
+    key: str = "",
 ) -> dict[str, Any]:
     """Analyse the image file in ``data``; the result follows ``result_schema``.
 
-    ``fetched`` are seconds that went into fetching it before.
+    ``fetched`` are seconds that went into fetching it before; ``key`` is as in ``count_page``.
     Raises LicenceError, SchemaError, ImageError, ModelError, LibraryError or
     StoppedError; whatever the model writes is never an error.
     """
@@ -57,7 +59,8 @@ def analyze_image(
     def analyse(granted: Granted) -> Analysed:
         run.begin(granted)
         with run.stage("decode"):
-            image = collaborators.intake.decode(data, collaborators.intake_limits)
+            limits = collaborators.intake_limits
+            image = collaborators.intake.decode(data, limits, cancellation)
         engines, results = collaborators.engines, collaborators.results
         # What is known without a model in memory need not wait for one.
         kept = recall_result(results, image, engines.known(), granted, run)
@@ -66,9 +69,7 @@ def analyze_image(
         with ExitStack() as lease:
             with run.stage("load"):
                 engine = lease.enter_context(engines.use(granted, cancellation))
-            result = analyze_pixels(image, engine, granted, run)
-            keep_result(results, image, engine.description, run, result)
-        return Analysed(result, fresh=True)
+            return analyze_once(results, image, engine, granted, run)
 
     # One image is one page, whatever its tiles.
-    return count_page(collaborators.licensing, cancellation, analyse)
+    return count_page(collaborators.licensing, cancellation, analyse, key)

@@ -67,7 +67,7 @@ class AnalysisRun:
         self.warnings.extend(self.notices)
         schema = callers_schema(self.request.question)
         if schema is not None:
-            self.schemas.check(schema)
+            self.schemas.check(schema, self.cancellation)
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:
@@ -109,7 +109,7 @@ def analyze_pixels(
     StoppedError; whatever the model writes is never an error.
     """
     with run.stage("measure"):
-        measured = measure_image(image.pixels)
+        measured = measure_image(image.pixels, run.cancellation.check)
         plan = _plan(image, engine)
     answered = _answer_all(run, engine, image, plan)
     texts = _settle(run, answered, page)
@@ -241,14 +241,30 @@ class _Teller:
 def _read(run: AnalysisRun, one: AnswerPass, answer: GeneratedAnswer, teller: _Teller) -> Answered:
     data = bytes(answer.data)
     if answer.truncated:
-        data = run.schemas.close(one.schema, data)
-        run.warnings.append(
-            Warning_(
-                "answer-truncated",
-                f"The {one.kind} answer reached its bound of {answer.tokens} tokens and was "
-                "closed there. Raise --max-tokens for more.",
-            )
-        )
+        data = run.schemas.close(one.schema, data, run.cancellation)
+        run.warnings.append(_cut(one.kind, answer))
     teller.end(data)
     read = read_answer(data, answer.spans)
+    if read.adapted:
+        run.warnings.append(
+            Warning_(
+                "answer-adapted",
+                f"The {one.kind} answer held numbers beyond what JSON readers take, or nested too "
+                "deep: they stand in the result as the nearest number, or as text.",
+            )
+        )
     return Answered(one.kind, one.tile, read.value, read.confidences)
+
+
+def _cut(kind: str, answer: GeneratedAnswer) -> Warning_:
+    if answer.broken_off:
+        return Warning_(
+            "answer-broken-off",
+            f"After {answer.tokens} tokens the {kind} answer could go on in more ways than can be "
+            "followed, and was closed there. Simplify the schema's anyOf.",
+        )
+    return Warning_(
+        "answer-truncated",
+        f"The {kind} answer reached its bound of {answer.tokens} tokens and was closed there. "
+        "Raise --max-tokens for more.",
+    )

@@ -49,12 +49,14 @@ def analyze_url(
     listener: JobListener,
     *,
     told: Collection[int] = (),
+    key: str = "",
 ) -> Generator[dict[str, Any] | PageOutcome, None, None]:
     """Fetch ``url`` and analyse what its bytes are: the one result of an image or a web page, or
 
     the outcome of each page of a document when the next is asked for. ``switches`` gives the
-    switch of what is about to begin: the fetch with the image or web page, then each page of a
-    document, of whose pages those in ``told`` were done before. Raises UsageError
+    switch of what is about to begin: the fetch with the image or web page, then a document's
+    opening and each of its pages, of which those in ``told`` were done before. ``key`` names what
+    is counted, as in ``analyze_document`` and ``analyze_image``. Raises UsageError
     viewport-refused, and as ``WebFetch``, ``analyze_image``, ``analyze_document`` and
     ``analyze_web_page``; without a licence nothing is fetched.
     """
@@ -69,13 +71,15 @@ def analyze_url(
     fetched = _fetch(url, collaborators, switch)
     data, seconds = fetched.data, fetched.seconds
     if data is None:
-        yield _see(url, request, view, collaborators, switch, listener, fetched)
+        yield _see(url, request, view, collaborators, switch, listener, fetched, key)
     elif recognise_file(data) is PDF:
         yield from analyze_document(
-            data, request, documents, switches, listener, told=told, fetched=seconds
+            data, request, documents, switches, listener, told=told, fetched=seconds, key=key
         )
     else:
-        yield analyze_image(data, request.analysis, documents.analysis, switch, listener, seconds)
+        yield analyze_image(
+            data, request.analysis, documents.analysis, switch, listener, seconds, key=key
+        )
 
 
 def _fetch(url: str, collaborators: WebCollaborators, switch: Cancellation) -> _Fetched:
@@ -115,10 +119,11 @@ def _see(
     switch: Cancellation,
     listener: JobListener,
     fetched: _Fetched,
+    key: str,
 ) -> dict[str, Any]:
     try:
         return analyze_web_page(
-            url, request.analysis, view, collaborators, switch, listener, fetched.seconds
+            url, request.analysis, view, collaborators, switch, listener, fetched.seconds, key=key
         )
     except LibraryError as missing:
         # Without a browser nobody knows that it would have been a page.

@@ -19,9 +19,9 @@ from shimmy_vision.ports.page_capture import PageCamera, PageLimits, PageOrder
 from shimmy_vision.ports.progress import ProgressListener
 from shimmy_vision.ports.web_fetch import WebFetch
 from shimmy_vision.use_cases.analyze_document import DocumentCollaborators
-from shimmy_vision.use_cases.analyze_pixels import AnalysisRun, analyze_pixels
+from shimmy_vision.use_cases.analyze_once import analyze_once
+from shimmy_vision.use_cases.analyze_pixels import AnalysisRun
 from shimmy_vision.use_cases.count_page import Analysed, count_page
-from shimmy_vision.use_cases.keep_result import keep_result
 from shimmy_vision.use_cases.recall_result import recall_result
 
 
@@ -46,12 +46,14 @@ def analyze_web_page(
     cancellation: Cancellation,
     listener: ProgressListener,
     fetched: float = 0.0,
+    *,
+    key: str = "",
 ) -> dict[str, Any]:
     """Visit the page at ``url``, see it as ``view`` says, and analyse what is seen as one page.
 
-    ``fetched`` are seconds that went into fetching it before. The result follows
-    ``result_schema``. Raises as ``PageCamera`` and ``analyze_image`` do; without a licence
-    nothing is visited.
+    ``fetched`` are seconds that went into fetching it before; ``key`` is as in ``count_page``. The
+    result follows ``result_schema``. Raises as ``PageCamera`` and ``analyze_image`` do; without a
+    licence nothing is visited.
     """
     analysis = collaborators.documents.analysis
     run = AnalysisRun(analysis.schemas, request, cancellation, listener)
@@ -63,19 +65,17 @@ def analyze_web_page(
         with run.stage("fetch"):
             page, png = _visit(url, view, collaborators, cancellation)
         with run.stage("decode"):
-            image = _decode(png, collaborators)
+            image = _decode(png, collaborators, cancellation)
         kept = recall_result(results, image, engines.known(), granted, run, page)
         if kept is not None:
             return Analysed(kept, fresh=False)
         with ExitStack() as lease:
             with run.stage("load"):
                 engine = lease.enter_context(engines.use(granted, cancellation))
-            result = analyze_pixels(image, engine, granted, run, page)
-            keep_result(results, image, engine.description, run, result, page)
-        return Analysed(result, fresh=True)
+            return analyze_once(results, image, engine, granted, run, page)
 
     # One page is one page, however long it is.
-    return count_page(analysis.licensing, cancellation, analyse)
+    return count_page(analysis.licensing, cancellation, analyse, key)
 
 
 def _visit(
@@ -112,7 +112,10 @@ def _visit(
     return page, capture.png
 
 
-def _decode(png: bytes, collaborators: WebCollaborators) -> DecodedImage:
+def _decode(
+    png: bytes, collaborators: WebCollaborators, cancellation: Cancellation
+) -> DecodedImage:
     """How many bytes a picture of our own takes is not the caller's doing."""
     analysis = collaborators.documents.analysis
-    return analysis.intake.decode(png, replace(analysis.intake_limits, max_bytes=len(png)))
+    limits = replace(analysis.intake_limits, max_bytes=len(png))
+    return analysis.intake.decode(png, limits, cancellation)

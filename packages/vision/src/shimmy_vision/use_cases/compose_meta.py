@@ -24,12 +24,16 @@ _SYNTHETIC = Warning_(
 
 @dataclass(frozen=True, slots=True)
 class DocumentPage:
-    """Which page of a document was rendered how; ``layer`` is None where no text is asked for."""
+    """Which page of a document was rendered how; ``layer`` is None where no text is asked for.
+
+    ``wished`` where the caller named the ``dpi``: who did is not warned of it.
+    """
 
     page: int
     pages: int
     dpi: int
     layer: TextLayer | None
+    wished: bool = False
 
 
 PageFacts: TypeAlias = DocumentPage | WebPage

@@ -27,13 +27,15 @@ def count_page(
     licensing: Licensing,
     cancellation: Cancellation,
     analyse: Callable[[Granted], Analysed],
+    key: str = "",
 ) -> dict[str, Any]:
     """The result of ``analyse``, once one page is admitted; raises what it does, or LicenceError.
 
-    The page is committed with a fresh result and released otherwise, whatever happens.
+    The page is committed with a fresh result and released otherwise, whatever happens. However
+    often a page comes under one ``key``, it is counted once; without a key it is always a new one.
     """
     try:
-        admission = admit_pages(1, licensing)
+        admission = admit_pages(1, licensing, key)
     except LicenceError:
         cancellation.check()  # Who ran out of patience is not told of the licence.
         raise

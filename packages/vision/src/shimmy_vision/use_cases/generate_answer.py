@@ -12,7 +12,7 @@ from shimmy_vision.domain.answer.answer_reading import Span
 from shimmy_vision.domain.answer.prompts import Prompt, Segment
 from shimmy_vision.domain.answer.sampling import SamplingRule, choose_token
 from shimmy_vision.domain.answer.state_key import state_key
-from shimmy_vision.errors import UsageError
+from shimmy_vision.errors import OutputError, UsageError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.grammar import AnswerGrammar
 from shimmy_vision.ports.image_encoder import EmbeddingRows, EncodedTile, MarkupTokens
@@ -37,12 +37,14 @@ class AnswerOrder:
 class GeneratedAnswer:
     """The answer's bytes and how they came about; ``truncated`` if it did not end by itself,
 
-    ``state_kept`` if its image need not be read again.
+    ``broken_off`` if that was because its grammar gave up, ``state_kept`` if its image need not be
+    read again.
     """
 
     data: bytearray = field(default_factory=bytearray)
     spans: list[Span] = field(default_factory=list)
     truncated: bool = False
+    broken_off: bool = False
     state_kept: bool = False
     prompt_tokens: int = 0
     image_rows: int = 0
@@ -73,7 +75,11 @@ def generate_answer(
     answer.prompt_seconds = time.perf_counter() - started
     before = model.forward_passes
     started = time.perf_counter()
-    _write(model, order, answer, pending, cancellation, on_token)
+    try:
+        _write(model, order, answer, pending, cancellation, on_token)
+    except OutputError:
+        # The grammar's own limits: what is written so far is good, and can be closed.
+        answer.truncated = answer.broken_off = True
     answer.generate_seconds = time.perf_counter() - started
     answer.answer_passes = model.forward_passes - before
     return answer

@@ -33,18 +33,20 @@ def run_job(
     """
     documents = collaborators.documents
     match job:
-        case ImageJob(data, request):
-            return analyze_image(data, request, documents.analysis, cancellation, listener)
-        case DocumentJob(data, request, seconds, told):
+        case ImageJob(data, request, key):
+            return analyze_image(data, request, documents.analysis, cancellation, listener, key=key)
+        case DocumentJob(data, request, seconds, told, key):
             # Opening may take long too: whoever waits is told that it has begun.
             listener(Progress("decode", 0, 0))
             with _each_bounded(cancellation, seconds) as switches:
-                found = analyze_document(data, request, documents, switches, listener, told=told)
+                found = analyze_document(
+                    data, request, documents, switches, listener, told=told, key=key
+                )
                 return _pass_on(found, listener)
-        case UrlJob(url, request, view, seconds, told):
+        case UrlJob(url, request, view, seconds, told, key):
             with _each_bounded(cancellation, seconds) as switches:
                 found_there = analyze_url(
-                    url, request, view, collaborators, switches, listener, told=told
+                    url, request, view, collaborators, switches, listener, told=told, key=key
                 )
                 return _pass_on(found_there, listener)
         case _:

@@ -12,7 +12,7 @@ def settle_pages(admission: Admission, licensing: Licensing, *, done: bool) -> N
         return
     with licensing.state.session(admission.key) as session:
         if not admission.metered:
-            session.update(total=session.record.total + admission.pages.count)
+            session.tally(admission.pages)
         elif done:
             session.commit(admission.pages)
         else:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 from shimmy_vision.domain.answer.page_ranges import EVERY_PAGE, PageRange
+from shimmy_vision.domain.answer.schema_depth import check_depth
 
 Mode: TypeAlias = Literal["full", "ocr", "layout", "brief"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -20,10 +21,16 @@ class StandardQuestion:
 
 @dataclass(frozen=True, slots=True)
 class CustomQuestion:
-    """The caller's own prompt, schema or both; the answer stands under ``answer``."""
+    """The caller's own prompt, schema or both; the answer stands under ``answer``.
+
+    Raises SchemaError for a schema that nests too deep, before anything copies or sends it.
+    """
 
     prompt: str | None = None
     schema: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        check_depth(self.schema)
 
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
@@ -42,7 +49,8 @@ class ChatTurn:
 class ChatQuestion:
     """A conversation about the image, which stands in exactly one of its ``turns``.
 
-    The reply to the last turn stands under ``answer``: a text, or what follows ``schema``.
+    The reply to the last turn stands under ``answer``: a text, or what follows ``schema``, which
+    must not nest too deep, as in ``CustomQuestion``.
     """
 
     turns: tuple[ChatTurn, ...]
@@ -51,6 +59,7 @@ class ChatQuestion:
     def __post_init__(self) -> None:
         if sum(turn.after_image is not None for turn in self.turns) != 1:
             raise ValueError("a conversation is about one image")
+        check_depth(self.schema)
 
 
 Question: TypeAlias = StandardQuestion | CustomQuestion | ChatQuestion

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from shimmy_vision.domain.answer.json_strings import locate_strings
 
+# Readers of JSON bound how deep it nests, some at 128.
+MOST_LEVELS = 100
 _FLOOR = 1e-6
+_LARGEST = int(sys.float_info.max)
+_MOST_DIGITS = len(str(-_LARGEST))
+_MARKS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 
 class Span(NamedTuple):
@@ -21,10 +28,15 @@ class Span(NamedTuple):
 
 
 class ReadAnswer(NamedTuple):
-    """``value`` is the parsed answer; ``confidences`` belong to ``text_blocks`` in order."""
+    """``value`` is the parsed answer; ``confidences`` belong to ``text_blocks`` in order.
+
+    ``adapted`` is True where the value is not what was written, but the nearest that every reader
+    of JSON takes.
+    """
 
     value: Any
     confidences: tuple[float, ...]
+    adapted: bool = False
 
 
 def read_answer(data: bytes, spans: Sequence[Span]) -> ReadAnswer:
@@ -34,14 +46,57 @@ def read_answer(data: bytes, spans: Sequence[Span]) -> ReadAnswer:
     before the grammar's mask; 0 where no token was chosen by the model.
     Raises ValueError if ``data`` is not JSON, which the grammar rules out.
     """
-    text = data.decode("utf-8", errors="replace")
-    value = json.loads(text)
+    written = data.decode("utf-8", errors="replace")
+    text = bound_depth(written)
+    numbers = _Numbers()
+    value = json.loads(text, parse_int=numbers.whole, parse_float=numbers.decimal)
     confidences = tuple(
         _confidence(string.start, string.end, spans)
         for string in locate_strings(text)
         if len(string.path) == 3 and string.path[0] == "text_blocks" and string.path[2] == "text"
     )
-    return ReadAnswer(_without_lone_surrogates(value), confidences)
+    adapted = numbers.adapted or text != written
+    return ReadAnswer(_without_lone_surrogates(value), confidences, adapted)
+
+
+class _Numbers:
+    """JSON bounds no number; Python bounds the digits it reads, and floats end in infinity."""
+
+    def __init__(self) -> None:
+        self.adapted = False
+
+    def whole(self, digits: str) -> int:
+        # Within what is a finite float to those who have nothing else.
+        value = int(digits) if len(digits) <= _MOST_DIGITS else _LARGEST * 2
+        if abs(value) <= _LARGEST:
+            return value
+        self.adapted = True
+        return -_LARGEST if digits.startswith("-") else _LARGEST
+
+    def decimal(self, digits: str) -> float:
+        value = float(digits)
+        if math.isfinite(value):
+            return value
+        self.adapted = True
+        return math.copysign(sys.float_info.max, value)
+
+
+def bound_depth(text: str) -> str:
+    """JSON with everything below ``MOST_LEVELS`` levels as a string of its own text."""
+    pieces, taken, level, start = list[str](), 0, 0, 0
+    for mark in _MARKS.finditer(text):
+        match mark[0]:
+            case "[" | "{":
+                level += 1
+                start = mark.start() if level == MOST_LEVELS + 1 else start
+            case "]" | "}":
+                if level == MOST_LEVELS + 1:
+                    pieces += text[taken:start], json.dumps(text[start : mark.end()])
+                    taken = mark.end()
+                level -= 1
+            case _:  # a string, whatever brackets it holds
+                pass
+    return "".join((*pieces, text[taken:]))
 
 
 def _confidence(start: int, end: int, spans: Sequence[Span]) -> float:

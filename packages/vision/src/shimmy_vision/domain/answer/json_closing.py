@@ -1,23 +1,28 @@
 """Finish a JSON answer that was cut anywhere, so that it is valid under its schema.
 
-The grammar is asked byte by byte what may come next and the byte that leads out
-soonest is taken. Because every byte is one the grammar allows, the result is
-valid by construction; the search only has to end. It ends quickly for ordinary
-schemas; where a pattern has no short way out from the cut, earlier cuts are
-tried, down to the empty answer.
+The grammar is asked byte by byte what may come next. Because every byte is one the grammar allows,
+the result is valid by construction; the search only has to end. From each cut it tries a walk that
+takes the byte which leads out soonest, then all short endings (``short_endings``), then walks that
+guess. Where nothing leads out of the cut, earlier cuts are tried, down to the empty answer.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol
 
-_QUOTE, _BACKSLASH = ord('"'), ord("\\")
+from shimmy_vision.domain.answer.short_endings import find_ending
+from shimmy_vision.domain.answer.string_place import QUOTE, StringPlace, place_after
+
+_BACKSLASH = ord("\\")
 # Outside strings: leave, then move on, then the shortest values, then deeper nesting.
 _WAYS_OUT = b'}],:"nft0123456789-.eE[{'
-_STEPS = 20_000
-_ATTEMPTS = 6
+# The longest ending that is written; ``schema_bounds`` refuses schemas that need a longer answer.
+LONGEST_ENDING = 20_000
+_SHORT = 400
+_SHARES_OF_WORDS, _SHARE_OF_LETTERS = (0.7, 1.0), 0.8
+_SIGNS = b"@:/.-"
 
 
 class ByteGrammar(Protocol):
@@ -40,20 +45,30 @@ class ByteGrammar(Protocol):
         ...
 
 
-def close_json(prefix: bytes, grammar: ByteGrammar) -> bytes | None:
+class Closing(NamedTuple):
+    """``whole`` is None where no way out was found; only if ``proven`` there is none at all."""
+
+    whole: bytes | None
+    proven: bool = False
+
+
+def close_json(
+    prefix: bytes,
+    grammar: ByteGrammar,
+    may_go_on: Callable[[], bool],
+    words: Sequence[bytes] = (),
+) -> Closing:
     """The shortest way found from ``prefix`` (a fresh ``grammar``) to a whole answer.
 
-    None if the schema has no finite answer that the search could find.
+    Ends soon after ``may_go_on`` says no, which may also raise. ``words`` are guesses of what has
+    to stand in strings.
     """
     prefix = trim_partial_character(prefix)
     kept = grammar.push(prefix)
     while True:
-        for attempt in range(_ATTEMPTS):
-            closed = _walk_out(prefix[:kept], grammar, random.Random(attempt))  # noqa: S311 - no secret
-            if closed is not None:
-                return closed
-        if kept == 0:
-            return None
+        closing = _close_here(prefix[:kept], grammar, words, may_go_on)
+        if closing.whole is not None or kept == 0 or not may_go_on():
+            return closing if kept == 0 else Closing(closing.whole)
         earlier = kept // 2
         grammar.pop(kept - earlier)
         kept = earlier
@@ -75,51 +90,123 @@ def trim_partial_character(prefix: bytes) -> bytes:
     return text if whole else text[:start]
 
 
-def _walk_out(prefix: bytes, grammar: ByteGrammar, rng: random.Random) -> bytes | None:
-    """Walk from ``prefix`` to completion; on failure the grammar is back at ``prefix``."""
+def _close_here(
+    prefix: bytes, grammar: ByteGrammar, words: Sequence[bytes], may_go_on: Callable[[], bool]
+) -> Closing:
+    """Every way to search from ``prefix``, where the grammar stands before and after."""
+    place = place_after(prefix)
+    proven = False
+    for number, (longest, chooser) in enumerate(_walks(words)):
+        ending = _walk(grammar, place, chooser, longest, may_go_on)
+        if ending is None and number == 0:
+            ending, proven = find_ending(grammar, place, may_go_on)
+        if ending is not None:
+            return Closing(prefix + ending)
+        if proven or not may_go_on():
+            break
+    return Closing(None, proven)
+
+
+def _walks(words: Sequence[bytes]) -> Iterator[tuple[int, _Chooser]]:
+    """Each with the longest way it may go: none has the time of those after it."""
+    yield _SHORT, _Leaving()
+    yield from ((_SHORT, _Guessing(random.Random(seed), words)) for seed in range(6))  # noqa: S311
+    yield LONGEST_ENDING, _Leaving()
+    yield from ((LONGEST_ENDING, _Guessing(random.Random(seed), words)) for seed in (6, 7))  # noqa: S311
+
+
+class _Chooser(Protocol):
+    """What to write next, of which at least the first byte is one of ``choices``."""
+
+    def in_string(self, choices: Sequence[int]) -> bytes: ...
+
+    def outside(self, choices: Sequence[int]) -> bytes: ...
+
+
+def _walk(
+    grammar: ByteGrammar,
+    place: StringPlace,
+    chooser: _Chooser,
+    longest: int,
+    may_go_on: Callable[[], bool],
+) -> bytes | None:
+    """Bytes to completion, or None; the grammar is back where it was."""
     added = bytearray()
-    inside, escaped = _string_state(prefix)
-    while not grammar.is_complete():
+    while not (complete := grammar.is_complete()):
         choices = grammar.allowed()
-        if not choices or len(added) >= _STEPS:
-            grammar.pop(len(added))
-            return None
-        byte = _in_string(choices, rng) if inside else _outside(choices, rng)
-        if grammar.push(bytes([byte])) != 1:
-            grammar.pop(len(added))
-            return None
-        added.append(byte)
-        inside, escaped = _advance(byte, inside=inside, escaped=escaped)
-    return prefix + bytes(added)
+        if not choices or len(added) >= longest or not may_go_on():
+            break
+        chosen = chooser.in_string(choices) if place.inside else chooser.outside(choices)
+        taken = chosen[: grammar.push(chosen)]
+        if not taken:
+            break
+        added += taken
+        place = place_after(taken, place)
+    grammar.pop(len(added))
+    return bytes(added) if complete else None
 
 
-def _in_string(choices: Sequence[int], rng: random.Random) -> int:
-    if _QUOTE in choices:
-        return _QUOTE
-    plain = [byte for byte in choices if byte != _BACKSLASH]
-    letters = [byte for byte in plain if chr(byte).isalnum() and byte < 0x80]
-    return rng.choice(letters or plain or list(choices))
+class _Leaving:
+    """Takes what was not allowed a step before, and then what it took least often.
+
+    A pattern's next part shows itself by a byte that was not allowed until now: the ``@`` after a
+    name, the ``:`` after a scheme. Taking turns gets through those that only count.
+    """
+
+    def __init__(self) -> None:
+        self._before: frozenset[int] = frozenset()
+        self._taken = dict[int, int]()
+
+    def in_string(self, choices: Sequence[int]) -> bytes:
+        if QUOTE in choices:
+            return b'"'
+        plain = [byte for byte in choices if byte != _BACKSLASH] or list(choices)
+        new = [byte for byte in plain if byte not in self._before] if self._before else []
+        times = self._taken
+        # A sign begins the next part sooner than a letter does; each has its turn.
+        sign = 1 if new or len(times) % 2 else 0
+        byte = min(
+            new or plain,
+            key=lambda one: (times.get(one, 0), abs(_strangeness(one) - sign), one not in _SIGNS),
+        )
+        self._before = frozenset(choices)
+        times[byte] = times.get(byte, 0) + 1
+        return bytes([byte])
+
+    def outside(self, choices: Sequence[int]) -> bytes:
+        self._before, self._taken = frozenset(), {}
+        return bytes([next((byte for byte in _WAYS_OUT if byte in choices), choices[0])])
 
 
-def _outside(choices: Sequence[int], rng: random.Random) -> int:
-    best = [byte for byte in _WAYS_OUT if byte in choices]
-    if not best:
-        return rng.choice(list(choices))
-    digits = [byte for byte in best if chr(byte).isdigit()]
-    # Any digit may be the one a numeric bound needs, so they take turns.
-    return rng.choice(digits) if best[0] in digits else best[0]
+class _Guessing:
+    """Any letter will do, or any digit, until one does; ``words`` may have to stand there."""
+
+    def __init__(self, rng: random.Random, words: Sequence[bytes]) -> None:
+        self._rng, self._words = rng, words
+        self._share_of_words = rng.choice(_SHARES_OF_WORDS)
+
+    def in_string(self, choices: Sequence[int]) -> bytes:
+        if QUOTE in choices:
+            return b'"'
+        words = [word for word in self._words if word[0] in choices]
+        if words and self._rng.random() < self._share_of_words:
+            return self._rng.choice(words)
+        plain = [byte for byte in choices if byte != _BACKSLASH]
+        letters = [byte for byte in plain if _strangeness(byte) == 0]
+        # Now and then anything at all: what leads out may be no letter.
+        pool = letters if letters and self._rng.random() < _SHARE_OF_LETTERS else plain
+        return bytes([self._rng.choice(pool or list(choices))])
+
+    def outside(self, choices: Sequence[int]) -> bytes:
+        best = [byte for byte in _WAYS_OUT if byte in choices]
+        if not best:
+            return bytes([self._rng.choice(list(choices))])
+        digits = [byte for byte in best if chr(byte).isdigit()]
+        return bytes([self._rng.choice(digits) if best[0] in digits else best[0]])
 
 
-def _string_state(data: bytes) -> tuple[bool, bool]:
-    inside = escaped = False
-    for byte in data:
-        inside, escaped = _advance(byte, inside=inside, escaped=escaped)
-    return inside, escaped
-
-
-def _advance(byte: int, *, inside: bool, escaped: bool) -> tuple[bool, bool]:
-    if escaped:
-        return inside, False
-    if byte == _QUOTE:
-        return not inside, False
-    return inside, inside and byte == _BACKSLASH
+def _strangeness(byte: int) -> int:
+    """Letters and digits first, then signs, and only then bytes that begin longer characters."""
+    if byte >= 0x80:
+        return 2
+    return 0 if chr(byte).isalnum() else 1

@@ -9,7 +9,7 @@ be lower than the designed one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,9 +72,14 @@ class _TextArea:
     required: float
 
 
-def measure_contrast(pixels: RgbPixels, palette: Palette) -> Contrast:
-    """Contrast of every text-like area; issues worst first, at most twenty."""
-    areas = list(_text_areas(pixels))
+def measure_contrast(
+    pixels: RgbPixels, palette: Palette, check: Callable[[], None] = lambda: None
+) -> Contrast:
+    """Contrast of every text-like area; issues worst first, at most twenty.
+
+    ``check`` is called between areas, and may raise to end it.
+    """
+    areas = list(_text_areas(pixels, check))
     if not areas:
         return Contrast(_boldest(palette), True, ())
     failing = sorted((a for a in areas if a.ratio < a.required), key=lambda a: a.ratio)
@@ -97,11 +102,14 @@ def _boldest(palette: Palette) -> float:
     return max(ratios, default=1.0)
 
 
-def _text_areas(pixels: RgbPixels) -> Iterator[_TextArea]:
+def _text_areas(pixels: RgbPixels, check: Callable[[], None]) -> Iterator[_TextArea]:
     activity = measure_activity(pixels)
+    check()
     grid = _text_cells(activity)
+    check()
     regions = sorted(connected_regions(grid), key=lambda region: -region.cells)
     for region in regions[:_MOST_REGIONS]:
+        check()
         area = _text_area(pixels, activity, region)
         if area is not None:
             yield area

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from shimmy_vision.domain.image.pixels import RgbPixels
@@ -19,7 +20,13 @@ class Measurements:
     contrast: Contrast
 
 
-def measure_image(pixels: RgbPixels) -> Measurements:
-    """All measurements; under 2 s for 33 megapixels."""
+def measure_image(pixels: RgbPixels, check: Callable[[], None] = lambda: None) -> Measurements:
+    """All measurements; under 2 s for 33 megapixels. ``check`` is called between steps, and may
+
+    raise to end it.
+    """
     palette = measure_palette(pixels)
-    return Measurements(palette, measure_theme(pixels, palette), measure_contrast(pixels, palette))
+    check()
+    theme = measure_theme(pixels, palette)
+    check()
+    return Measurements(palette, theme, measure_contrast(pixels, palette, check))

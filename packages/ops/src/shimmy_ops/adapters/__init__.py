@@ -1,0 +1,1 @@
+"""The ports on git, archives, folders and the network."""

@@ -1,0 +1,177 @@
+"""Which accounts and addresses one set-up of the store has: a table of ``shimmy-ops.toml``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeAlias, get_args
+from urllib.parse import urlsplit
+
+from shimmy_ops.domain.credentials import looks_secret
+from shimmy_ops.errors import ProfileError
+
+ProfileName: TypeAlias = Literal["sandbox", "test", "live"]
+Keeping: TypeAlias = Literal["file", "keyring"]
+PROFILES: tuple[ProfileName, ...] = get_args(ProfileName)
+KEYGEN = "https://api.keygen.sh"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_WEBHOOK_PATH, _RETURN_PATH = "/stripe-webhook", "/view-license"
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Nothing in here is secret.
+
+    ``webhook_url``         where Stripe delivers events; the store's own address for them
+    ``keygen_product``      the id of a product that exists already; empty: found by its code
+    ``keygen_permissions``  the store's token is given single permissions (Keygen Enterprise)
+    ``keep``                where made secrets are kept: files in ``secrets_folder``, or the keyring
+    """
+
+    name: ProfileName
+    store_url: str
+    keygen_account: str
+    mail_from: str
+    webhook_url: str
+    stripe_url: str = ""
+    keygen_url: str = KEYGEN
+    keygen_product: str = ""
+    keygen_permissions: bool = False
+    portal_headline: str = ""
+    privacy_url: str = ""
+    terms_url: str = ""
+    keep: Keeping = "file"
+    secrets_folder: str = ""
+
+    @property
+    def livemode(self) -> bool:
+        """Whether real money moves."""
+        return self.name == "live"
+
+    @property
+    def return_url(self) -> str:
+        """Where customers come back to from the portal."""
+        return f"{self.store_url}{_RETURN_PATH}"
+
+
+_FLAGS = ("keygen_permissions",)
+_ADDRESSES = ("store_url", "webhook_url", "stripe_url", "keygen_url", "privacy_url", "terms_url")
+_FORMS: Mapping[str, tuple[str, str]] = {
+    "keygen_account": (r"[\w-]+", "the account's id or slug"),
+    "keygen_product": (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a product's id"),
+    "mail_from": (r"[^\r\n]+@[^\r\n]+", "Name <address@example.com>"),
+    "portal_headline": (r"[^\r\n]{1,60}", "one line of at most 60 letters"),
+    "keep": (r"file|keyring", "file or keyring"),
+    "secrets_folder": (r"[^\0]+", "a folder"),
+    **dict.fromkeys(
+        ("store_url", "stripe_url", "keygen_url"), (r"https?://[^/?#\s]+", "an origin")
+    ),
+    **dict.fromkeys(("webhook_url", "privacy_url", "terms_url"), (r"https?://\S+", "an address")),
+}
+_REQUIRED = ("store_url", "keygen_account", "mail_from")
+
+
+def parse_profile(data: Mapping[str, Any], name: ProfileName) -> Profile:
+    """The table ``name`` of the file. Raises ProfileError that lists all that is wrong.
+
+    A secret anywhere in the file is refused, whatever profile is asked for, and never repeated.
+    """
+    _refuse_secrets(data, "")
+    _refuse_shared_account(data)
+    table = data.get(name)
+    if not isinstance(table, dict):
+        raise ProfileError(
+            "profile-missing",
+            f"The file has no table [{name}].",
+            hint="docs/ops.md shows one for each of sandbox, test and live.",
+        )
+    given = {"webhook_url": _webhook(table), "secrets_folder": f"shimmy-secrets/{name}", **table}
+    problems = [*_unknown(data, table), *_malformed(given), *_misplaced(name, given)]
+    if problems:
+        raise ProfileError(
+            "profile-invalid", f"Profile {name} is not complete:\n  " + "\n  ".join(problems)
+        )
+    return Profile(name=name, **given)
+
+
+def _webhook(table: Mapping[str, Any]) -> str:
+    return f"{table.get('store_url', '')}{_WEBHOOK_PATH}"
+
+
+def _refuse_secrets(data: Mapping[str, Any], place: str) -> None:
+    for name, value in data.items():
+        here = f"{place}{name}"
+        if isinstance(value, dict):
+            _refuse_secrets(value, f"{here}.")
+            continue
+        values = value if isinstance(value, list) else [value]
+        if any(looks_secret(name, one) for one in values):
+            raise ProfileError(
+                "secret-in-profile",
+                f"{here} is, or looks like, a secret: secrets never stand in this file.",
+                hint="Give it by environment, file or keyring (docs/ops.md), and replace it at "
+                "whoever issued it if this file was ever shared.",
+            )
+
+
+def _refuse_shared_account(data: Mapping[str, Any]) -> None:
+    tables = (data.get("test"), data.get("live"))
+    accounts = [one.get("keygen_account") for one in tables if isinstance(one, dict)]
+    if len(accounts) == len(tables) and accounts[0] == accounts[1] is not None:
+        raise ProfileError(
+            "keygen-account-shared",
+            "Profiles test and live have one Keygen account: a licence paid with a test card would "
+            "be as good as a real one.",
+            hint="Make a second account at Keygen for the test profile.",
+        )
+
+
+def _unknown(data: Mapping[str, Any], table: Mapping[str, Any]) -> list[str]:
+    known = {one.name for one in fields(Profile)} - {"name"}
+    tables = [f"[{one}] is no profile" for one in data if one not in PROFILES]
+    return tables + [f"{one} is no setting" for one in table if one not in known]
+
+
+def _malformed(given: Mapping[str, Any]) -> list[str]:
+    problems = [f"{name} is missing" for name in _REQUIRED if not given.get(name)]
+    for name, value in given.items():
+        if name in _FLAGS and not isinstance(value, bool):
+            problems.append(f"{name} must be true or false")
+        if name not in _FORMS or name not in given or (name in _REQUIRED and not value):
+            continue
+        form, example = _FORMS[name]
+        if name == "webhook_url" and not given.get("store_url"):
+            continue
+        if not isinstance(value, str) or not re.fullmatch(form, value):
+            problems.append(f"{name} is not of the right form ({example})")
+    return problems
+
+
+def _misplaced(profile: ProfileName, given: Mapping[str, Any]) -> list[str]:
+    """Addresses that are not where this profile may reach."""
+    problems = []
+    for name in _ADDRESSES:
+        value = given.get(name)
+        if not isinstance(value, str) or not value.startswith("http"):
+            continue
+        inside = _host(value) in _LOOPBACK
+        if profile == "sandbox" and not inside:
+            problems.append(f"{name} must be on loopback: a sandbox talks to nobody else")
+        if profile != "sandbox" and name in ("stripe_url", "keygen_url"):
+            problems.append(f"{name} is for the sandbox only")
+        elif profile != "sandbox" and (inside or not value.startswith("https://")):
+            problems.append(f"{name} must be https and not on loopback")
+    if profile == "sandbox":
+        missing = [one for one in ("stripe_url", "keygen_url") if not given.get(one)]
+        problems += [f"{one} is missing: where the sandbox is" for one in missing]
+    return problems
+
+
+def _host(address: str) -> str | None:
+    """None where what it names cannot be."""
+    try:
+        place = urlsplit(address)
+        return place.hostname if place.port != 0 and place.username is None else None
+    except ValueError:
+        return None

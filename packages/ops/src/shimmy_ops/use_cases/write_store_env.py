@@ -1,0 +1,25 @@
+"""The store's environment file: what provisioning knows, and by reference what is secret."""
+
+from __future__ import annotations
+
+import shlex
+
+from shimmy_ops.domain.steps import Found
+from shimmy_ops.domain.store_env import LEFT, store_environment
+from shimmy_ops.domain.wanted import Desired
+from shimmy_ops.ports.environment_file import EnvironmentFile
+from shimmy_ops.ports.safe import Safe
+
+
+def write_store_env(desired: Desired, found: Found, safe: Safe, file: EnvironmentFile) -> None:
+    """Lines for a shell. Raises ProvisionError where something is missing, KeepingError."""
+    known = store_environment(desired, found)
+    left = ", ".join(f"SHIMMY_STORE_{name}" for name in LEFT)
+    file.write(
+        [
+            f"# Written by shimmy-ops provision --profile {desired.profile.name}.",
+            f"# Still to be given: {left}.",
+            *(f"export {name}={shlex.quote(value)}" for name, value in known.plain.items()),
+            *(safe.assignment(variable, name) for variable, name in known.kept.items()),
+        ]
+    )
