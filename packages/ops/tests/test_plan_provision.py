@@ -196,6 +196,15 @@ def test_of_two_marked_portals_the_default_stays() -> None:
     model.lists["portal"].insert(0, other)
     steps = plan_provision(desired(), model.found()).steps
     assert [(one.action, one.kind, one.id) for one in steps] == [("retire", "portal", "bpc_2")]
+    assert plan_provision(desired(), applied(desired(), model.found()).found()).steps == ()
+
+
+def test_an_endpoint_of_another_api_version_is_replaced() -> None:
+    model = Model(FINAL)
+    model.lists["endpoint"][0]["api_version"] = "2020-08-27"
+    plan = plan_provision(desired(), model.found())
+    assert said(plan.steps) == [("create", "endpoint", "store"), ("retire", "endpoint", "store")]
+    assert "API version" in plan.notes[0]
 
 
 def test_without_its_secret_an_endpoint_or_token_is_replaced_and_said_so() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -325,3 +326,9 @@ def test_a_file_that_is_wrong_ends_with_2(
 
 def test_every_error_is_one_of_ours() -> None:
     assert all(issubclass(one, OpsError) for one in (ProfileError, KeepingError))
+
+
+def test_the_file_that_the_documentation_shows_is_fine() -> None:
+    text = (Path(__file__).resolve().parents[3] / "docs" / "ops.md").read_text()
+    shown = tomllib.loads(text.split("```toml\n")[1].split("```")[0])
+    assert [parse_profile(shown, name).name for name in PROFILES] == list(PROFILES)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +209,19 @@ def test_an_interrupted_run_says_so(
 )
 def test_exit_codes(error: OpsError, code: int) -> None:
     assert exit_code(error) == code
+
+
+def test_a_reader_who_leaves_is_no_traceback(town: ProvisioningTown) -> None:
+    command = "import sys; from shimmy_ops.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    where = ["--profile", "sandbox", "--config", str(town.config)]
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = subprocess.run(
+        [sys.executable, "-c", command, "profile", "show", *where],
+        stdout=writer, stderr=subprocess.PIPE, check=False,
+    )  # fmt: skip
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (1, b"")
 
 
 def test_a_profile_must_be_named(capsys: Capture, tmp_path: Path) -> None:

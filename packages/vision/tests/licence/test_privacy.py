@@ -45,7 +45,9 @@ def heard() -> Iterator[Everything]:
     root, handler = logging.getLogger(), Everything()
     level = root.level
     for name in ("httpx", "httpcore", "PIL"):
-        logging.getLogger(name).propagate = True  # Another test in this process may have hushed it.
+        # Another test in this process may have hushed it, and so does a server's own log.
+        logging.getLogger(name).propagate = True
+        logging.getLogger(name).setLevel(logging.NOTSET)
     root.addHandler(handler)
     root.setLevel(logging.NOTSET)
     yield handler

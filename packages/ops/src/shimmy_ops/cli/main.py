@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from pathlib import Path
 
 from shimmy_ops import __version__
-from shimmy_ops.cli.exit_codes import INTERRUPTED, exit_code
+from shimmy_ops.cli.exit_codes import INTERRUPTED, REFUSED, exit_code
 from shimmy_ops.domain.lock_files import check_lock_text
 from shimmy_ops.errors import OpsError
 
@@ -41,12 +42,18 @@ def main(argv: list[str] | None = None) -> int:
     if args.command == "locks":
         return check_locks(args.folder)
     try:
-        return int(importlib.import_module(COMMANDS[args.command][0]).run(args))
+        code = int(importlib.import_module(COMMANDS[args.command][0]).run(args))
+        sys.stdout.flush()
+        return code
     except OpsError as error:
         print(f"shimmy-ops: {error.message} [{error.code}]", file=sys.stderr)
         if error.hint:
             print(f"shimmy-ops: {error.hint}", file=sys.stderr)
         return exit_code(error)
+    except BrokenPipeError:
+        # Whoever reads has read enough (`| head`); Python would complain again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return REFUSED
     except KeyboardInterrupt:
         print("shimmy-ops: stopped; the next run goes on where this one was.", file=sys.stderr)
         return INTERRUPTED

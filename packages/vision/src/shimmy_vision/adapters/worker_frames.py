@@ -42,9 +42,9 @@ def pack_frame(frame: Frame) -> Packed:
     try:
         head = json.dumps(frame.head, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise UnsayableError(type(error).__name__) from error
+        raise UnsayableError("frame-unsayable") from error
     if max(len(head), len(frame.body)) > _LONGEST:
-        raise UnsayableError("frame-too-long")
+        raise UnsayableError("frame-too-large")
     return Packed(_HEAD.pack(len(head), len(frame.body)) + head, frame.body)
 
 
