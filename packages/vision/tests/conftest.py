@@ -9,8 +9,8 @@ import pytest
 from licence_world import Shop, open_shop
 
 from shimmy_sandbox.synthetic_model import SyntheticPair, write_synthetic_pair
-from shimmy_vision.adapters.engine_caches import EngineCaches
-from shimmy_vision.adapters.llama_engine import LlamaEngine
+from shimmy_vision.adapters.engine.engine_caches import EngineCaches
+from shimmy_vision.adapters.engine.llama_engine import LlamaEngine
 from shimmy_vision.domain.model.model_family import ModelFamily
 from shimmy_vision.ports.engine_probe import EngineFiles, EngineOptions
 from shimmy_vision.settings import read_settings

@@ -11,33 +11,33 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from shimmy_vision.adapters.background_sync import BackgroundSync
-from shimmy_vision.adapters.child_probe import (
+from shimmy_vision.adapters.engine.child_probe import (
     ChildProbe,
     command_of_this_program,
     report_library,
     report_probe_error,
 )
-from shimmy_vision.adapters.engine_caches import EngineCaches
-from shimmy_vision.adapters.engine_process import EngineProcess
-from shimmy_vision.adapters.engine_serving import serve_jobs
-from shimmy_vision.adapters.folder_model_store import FolderModelStore, names_in
-from shimmy_vision.adapters.guarded_web import guarded_web
-from shimmy_vision.adapters.hashed_model_files import HashedModelFiles
-from shimmy_vision.adapters.http_model_source import HttpModelSource
-from shimmy_vision.adapters.keygen_licences import KeygenLicences
-from shimmy_vision.adapters.lazy_engine import LazyEngine
-from shimmy_vision.adapters.llama_engine import LlamaEngine, LlamaEngineOpener
-from shimmy_vision.adapters.llama_library import has_gpu_backend, open_native_library
-from shimmy_vision.adapters.llguidance_grammar import LlguidanceSchemas
-from shimmy_vision.adapters.pdfium_documents import PdfiumDocuments
-from shimmy_vision.adapters.pillow_intake import PillowIntake
+from shimmy_vision.adapters.engine.engine_caches import EngineCaches
+from shimmy_vision.adapters.engine.lazy_engine import LazyEngine
+from shimmy_vision.adapters.engine.llama_engine import LlamaEngine, LlamaEngineOpener
+from shimmy_vision.adapters.engine.llama_library import has_gpu_backend, open_native_library
+from shimmy_vision.adapters.engine.llguidance_grammar import LlguidanceSchemas
+from shimmy_vision.adapters.files.folder_model_store import FolderModelStore, names_in
+from shimmy_vision.adapters.files.hashed_model_files import HashedModelFiles
+from shimmy_vision.adapters.files.http_model_source import HttpModelSource
+from shimmy_vision.adapters.files.pdfium_documents import PdfiumDocuments
+from shimmy_vision.adapters.files.pillow_intake import PillowIntake
+from shimmy_vision.adapters.licence.background_sync import BackgroundSync
+from shimmy_vision.adapters.licence.keygen_licences import KeygenLicences
+from shimmy_vision.adapters.licence.signed_exchange import SignedExchange
+from shimmy_vision.adapters.licence.sqlite_licence_state import SqliteLicenceState
+from shimmy_vision.adapters.licence.system_machine_id import find_machine_id, in_container
 from shimmy_vision.adapters.psutil_machine import read_machine_facts
 from shimmy_vision.adapters.quiet_libraries import quiet_libraries
-from shimmy_vision.adapters.signed_exchange import SignedExchange
-from shimmy_vision.adapters.sqlite_licence_state import SqliteLicenceState
-from shimmy_vision.adapters.system_machine_id import find_machine_id, in_container
-from shimmy_vision.adapters.worker_command import worker_command
+from shimmy_vision.adapters.web.guarded_web import guarded_web
+from shimmy_vision.adapters.worker.engine_process import EngineProcess
+from shimmy_vision.adapters.worker.engine_serving import serve_jobs
+from shimmy_vision.adapters.worker.worker_command import worker_command
 from shimmy_vision.domain.answer.analysis_plan import context_size
 from shimmy_vision.domain.answer.analysis_request import AnalysisRequest, DocumentRequest, PageView
 from shimmy_vision.domain.diagnosis import (

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shimmy_vision.adapters.bounded_lru import ENTRY_BYTES, BoundedLru
+from shimmy_vision.adapters.engine.bounded_lru import ENTRY_BYTES, BoundedLru
 
 _KEYS = st.sampled_from("abcdef")
 _KEEP = st.tuples(_KEYS, st.integers(0, 900))

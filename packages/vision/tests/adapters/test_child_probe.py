@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shimmy_sandbox.synthetic_model import SyntheticPair
-from shimmy_vision.adapters.child_probe import ChildProbe, command_of_this_program
+from shimmy_vision.adapters.engine.child_probe import ChildProbe, command_of_this_program
 from shimmy_vision.errors import LibraryError, ModelError, ShimmyError, StoppedError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.engine_probe import EngineFiles, EngineOptions

@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 from threads import Background, until
 
-from shimmy_vision.adapters.compute_turns import ComputeTurns
+from shimmy_vision.adapters.engine.compute_turns import ComputeTurns
 from shimmy_vision.errors import DeadlineError, LibraryError, StoppedError
 from shimmy_vision.ports.cancellation import Cancellation
 

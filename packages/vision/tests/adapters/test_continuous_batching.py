@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from threads import Background, until
 
 from shimmy_sandbox.synthetic_model import SyntheticPair
-from shimmy_vision.adapters.engine_counters import EngineCounters
-from shimmy_vision.adapters.llama_engine import LlamaEngine
-from shimmy_vision.adapters.llama_sequence import LlamaSequence
-from shimmy_vision.adapters.shared_decoding import Patience
+from shimmy_vision.adapters.engine.engine_counters import EngineCounters
+from shimmy_vision.adapters.engine.llama_engine import LlamaEngine
+from shimmy_vision.adapters.engine.llama_sequence import LlamaSequence
+from shimmy_vision.adapters.engine.shared_decoding import Patience
 from shimmy_vision.errors import DeadlineError, LibraryError, StoppedError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.image_encoder import EmbeddingRows

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from shimmy_vision.adapters.engine_caches import EngineCaches
-from shimmy_vision.adapters.llama_sequence import KeptState
+from shimmy_vision.adapters.engine.engine_caches import EngineCaches
+from shimmy_vision.adapters.engine.llama_sequence import KeptState
 from shimmy_vision.ports.cache_limits import CacheLimits
 from shimmy_vision.ports.image_encoder import EncodedTile
 

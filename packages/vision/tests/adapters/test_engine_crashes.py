@@ -28,7 +28,7 @@ from licence_world import Customer, Shop, Sold
 from pdf_writer import text_page, write_pdf
 
 from shimmy_sandbox.synthetic_model import SyntheticPair
-from shimmy_vision.adapters.engine_errand import Patience
+from shimmy_vision.adapters.worker.engine_errand import Patience
 from shimmy_vision.domain.answer.analysis_request import (
     AnalysisRequest,
     AnswerLimits,

@@ -29,9 +29,9 @@ from pdf_writer import text_page, write_pdf
 
 from shimmy_sandbox.synthetic_model import SyntheticPair
 from shimmy_vision import wiring
-from shimmy_vision.adapters.engine_process import EngineProcess
-from shimmy_vision.adapters.worker_frames import write_frame
-from shimmy_vision.adapters.worker_messages import job_frame
+from shimmy_vision.adapters.worker.engine_process import EngineProcess
+from shimmy_vision.adapters.worker.worker_frames import write_frame
+from shimmy_vision.adapters.worker.worker_messages import job_frame
 from shimmy_vision.domain.answer.analysis_request import (
     AnalysisRequest,
     AnswerLimits,

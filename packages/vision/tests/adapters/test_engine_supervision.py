@@ -15,8 +15,8 @@ import pytest
 from engine_children import Ordered, ignore
 from scripted_worker import SCRIPTED, scripted, scripted_pages
 
-from shimmy_vision.adapters.engine_errand import Patience
-from shimmy_vision.adapters.engine_process import EngineProcess
+from shimmy_vision.adapters.worker.engine_errand import Patience
+from shimmy_vision.adapters.worker.engine_process import EngineProcess
 from shimmy_vision.domain.answer.analysis_request import AnalysisRequest, CustomQuestion
 from shimmy_vision.errors import (
     LibraryError,

@@ -7,7 +7,7 @@ import threading
 import pytest
 from threads import Background, until
 
-from shimmy_vision.adapters.fair_pool import FairPool
+from shimmy_vision.adapters.engine.fair_pool import FairPool
 from shimmy_vision.errors import DeadlineError, StoppedError
 from shimmy_vision.ports.cancellation import Cancellation
 

@@ -10,10 +10,10 @@ import pytest
 from threads import Background, until
 
 from shimmy_sandbox.synthetic_model import SyntheticPair
-from shimmy_vision.adapters.bounded_lru import ENTRY_BYTES, BoundedLru
-from shimmy_vision.adapters.engine_caches import EngineCaches
-from shimmy_vision.adapters.kept_encodings import KeptEncodings
-from shimmy_vision.adapters.llama_engine import LlamaEngine
+from shimmy_vision.adapters.engine.bounded_lru import ENTRY_BYTES, BoundedLru
+from shimmy_vision.adapters.engine.engine_caches import EngineCaches
+from shimmy_vision.adapters.engine.kept_encodings import KeptEncodings
+from shimmy_vision.adapters.engine.llama_engine import LlamaEngine
 from shimmy_vision.domain.image.pixels import RgbPixels
 from shimmy_vision.domain.image.slice_grid import EncoderGrid
 from shimmy_vision.errors import StoppedError

@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shimmy_vision.adapters.bounded_lru import ENTRY_BYTES
-from shimmy_vision.adapters.kept_results import MemoryResults
+from shimmy_vision.adapters.engine.bounded_lru import ENTRY_BYTES
+from shimmy_vision.adapters.engine.kept_results import MemoryResults
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from shimmy_sandbox.synthetic_model import SyntheticPair
-from shimmy_vision.adapters.engine_caches import EngineCaches
-from shimmy_vision.adapters.llama_engine import LlamaEngine
+from shimmy_vision.adapters.engine.engine_caches import EngineCaches
+from shimmy_vision.adapters.engine.llama_engine import LlamaEngine
 from shimmy_vision.domain.answer.prompts import Prompt, Segment
 from shimmy_vision.domain.answer.sampling import GREEDY
 from shimmy_vision.ports.cache_limits import CacheLimits

@@ -11,8 +11,8 @@ from typing import Any, cast
 import pytest
 from threads import Background, until
 
-from shimmy_vision.adapters.engine_counters import EngineCounters
-from shimmy_vision.adapters.lazy_engine import LazyEngine
+from shimmy_vision.adapters.engine.engine_counters import EngineCounters
+from shimmy_vision.adapters.engine.lazy_engine import LazyEngine
 from shimmy_vision.domain.licence.access import Granted
 from shimmy_vision.errors import ModelError, StoppedError
 from shimmy_vision.ports.cancellation import Cancellation

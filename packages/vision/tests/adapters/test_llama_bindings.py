@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shimmy_vision.adapters import llama_bindings
+from shimmy_vision.adapters.engine import llama_bindings
 
 # llama_cpp loads the libraries when imported, so the witness speaks from a child process.
 _WITNESS = """

@@ -19,10 +19,10 @@ from shimmy_sandbox.synthetic_model import (
     SyntheticPair,
     write_synthetic_pair,
 )
-from shimmy_vision.adapters.llama_bindings import llama_pos
-from shimmy_vision.adapters.llama_engine import LlamaEngine
-from shimmy_vision.adapters.llama_library import AbortFlag, open_native_library
-from shimmy_vision.adapters.llama_sequence import LlamaSequence
+from shimmy_vision.adapters.engine.llama_bindings import llama_pos
+from shimmy_vision.adapters.engine.llama_engine import LlamaEngine
+from shimmy_vision.adapters.engine.llama_library import AbortFlag, open_native_library
+from shimmy_vision.adapters.engine.llama_sequence import LlamaSequence
 from shimmy_vision.domain.image.pixels import RgbPixels
 from shimmy_vision.errors import DeadlineError, LibraryError, ModelError, StoppedError
 from shimmy_vision.ports.cancellation import Cancellation

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shimmy_vision.adapters import llguidance_grammar
-from shimmy_vision.adapters.llguidance_grammar import LlguidanceSchemas
+from shimmy_vision.adapters.engine import llguidance_grammar
+from shimmy_vision.adapters.engine.llguidance_grammar import LlguidanceSchemas
 from shimmy_vision.domain.answer import answer_schemas
 from shimmy_vision.domain.answer.json_closing import trim_partial_character
 from shimmy_vision.errors import OutputError, SchemaError, StoppedError

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from pdf_writer import A4, Page, PdfWriter, Words, text_page, write_pdf
 from threads import Background, until
 
-from shimmy_vision.adapters import pdfium_documents
-from shimmy_vision.adapters.pdfium_documents import PdfiumDocument, PdfiumDocuments
+from shimmy_vision.adapters.files import pdfium_documents
+from shimmy_vision.adapters.files.pdfium_documents import PdfiumDocument, PdfiumDocuments
 from shimmy_vision.domain.image.text_layer import LayerLine, TextLayer, read_layer
 from shimmy_vision.errors import ImageError, ShimmyError, StoppedError
 from shimmy_vision.ports.cancellation import Cancellation

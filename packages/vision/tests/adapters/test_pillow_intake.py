@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from shimmy_vision.adapters.pillow_intake import PillowIntake
+from shimmy_vision.adapters.files.pillow_intake import PillowIntake
 from shimmy_vision.domain.image.jpeg_scans import count_scans
 from shimmy_vision.errors import ImageError, StoppedError
 from shimmy_vision.ports.cancellation import Cancellation

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 import random
 
-from shimmy_vision.adapters.llama_bindings import mtmd_input_text
-from shimmy_vision.adapters.llama_engine import LlamaEngine
+from shimmy_vision.adapters.engine.llama_bindings import mtmd_input_text
+from shimmy_vision.adapters.engine.llama_engine import LlamaEngine
 from shimmy_vision.domain.image.slice_grid import SlicePlan, plan_slices
 
 

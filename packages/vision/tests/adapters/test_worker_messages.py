@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shimmy_vision.adapters.worker_command import worker_command
-from shimmy_vision.adapters.worker_frames import (
+from shimmy_vision.adapters.worker.worker_command import worker_command
+from shimmy_vision.adapters.worker.worker_frames import (
     Frame,
     PipeBrokenError,
     UnsayableError,
     read_frame,
     write_frame,
 )
-from shimmy_vision.adapters.worker_messages import (
+from shimmy_vision.adapters.worker.worker_messages import (
     error_fields,
     error_of,
     event_fields,

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from shimmy_vision.adapters.background_sync import BackgroundSync
+from shimmy_vision.adapters.licence.background_sync import BackgroundSync
 from shimmy_vision.errors import LicenceServerError, LicenceStateError
 
 

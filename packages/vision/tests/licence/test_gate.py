@@ -11,7 +11,7 @@ import pytest
 from licence_world import MakeCustomer, Shop, Sold
 
 from shimmy_sandbox.keygen import shop as keygen_shop
-from shimmy_vision.adapters.sqlite_licence_state import SqliteLicenceState
+from shimmy_vision.adapters.licence.sqlite_licence_state import SqliteLicenceState
 from shimmy_vision.domain.licence.metering import SETTLE_WAIT
 from shimmy_vision.domain.licence.pinned import PINNED
 from shimmy_vision.errors import LicenceError

@@ -13,8 +13,8 @@ from licence_world import MakeCustomer, Shop, Sold, open_shop
 from stranger import NOW, Stranger, signed, strangers
 
 from shimmy_sandbox.keygen import shop as keygen_shop
-from shimmy_vision.adapters.keygen_licences import KeygenLicences
-from shimmy_vision.adapters.signed_exchange import SignedExchange
+from shimmy_vision.adapters.licence.keygen_licences import KeygenLicences
+from shimmy_vision.adapters.licence.signed_exchange import SignedExchange
 from shimmy_vision.domain.licence.licence_facts import Denial, Machine, Valid
 from shimmy_vision.domain.licence.pinned import PINNED
 from shimmy_vision.errors import LicenceServerError

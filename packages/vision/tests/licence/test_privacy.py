@@ -14,7 +14,7 @@ from licence_world import MakeCustomer, Shop
 from PIL import Image, TiffImagePlugin
 
 from shimmy_vision import wiring
-from shimmy_vision.adapters.pillow_intake import PillowIntake
+from shimmy_vision.adapters.files.pillow_intake import PillowIntake
 from shimmy_vision.errors import ShimmyError
 from shimmy_vision.ports.image_intake import IntakeLimits
 from shimmy_vision.settings import read_settings

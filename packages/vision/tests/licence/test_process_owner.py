@@ -6,17 +6,17 @@ import subprocess
 import sys
 import time
 
-from shimmy_vision.adapters.process_owner import is_dead, this_owner
+from shimmy_vision.adapters.licence.process_owner import is_dead, this_owner
 
 TELL = """
 import os, sys
-from shimmy_vision.adapters.process_owner import this_owner
+from shimmy_vision.adapters.licence.process_owner import this_owner
 print(this_owner(), flush=True)
 sys.stdin.read()
 """
 FORK = """
 import os
-from shimmy_vision.adapters.process_owner import is_dead, this_owner
+from shimmy_vision.adapters.licence.process_owner import is_dead, this_owner
 parent = this_owner()
 child = os.fork()
 if child:

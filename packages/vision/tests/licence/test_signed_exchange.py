@@ -15,8 +15,8 @@ import pytest
 from stranger import NOW, Answer, Heard, Stranger, raw, signed, strangers
 
 from shimmy_sandbox.keygen.signing import Exchange, SigningKey, signature_headers
-from shimmy_vision.adapters.keygen_licences import KeygenLicences
-from shimmy_vision.adapters.signed_exchange import Reply, SignedExchange
+from shimmy_vision.adapters.licence.keygen_licences import KeygenLicences
+from shimmy_vision.adapters.licence.signed_exchange import Reply, SignedExchange
 from shimmy_vision.domain.licence.pinned import PINNED
 from shimmy_vision.errors import LicenceServerError
 from shimmy_vision.ports.licence_server import MachineToActivate

@@ -17,7 +17,7 @@ import pytest
 from licence_world import MakeCustomer, Shop
 from state_files import KEY, NOW, PRELUDE, child, opened, record_of, write_everything
 
-from shimmy_vision.adapters.sqlite_licence_state import SqliteLicenceState
+from shimmy_vision.adapters.licence.sqlite_licence_state import SqliteLicenceState
 from shimmy_vision.domain.licence.metering import Batch
 from shimmy_vision.errors import LicenceStateError
 from shimmy_vision.ports.licence_state import Pages
@@ -432,7 +432,7 @@ def test_while_the_disk_takes_nothing_all_stays_in_memory(
             raise sqlite3.OperationalError("database or disk is full")
 
         with monkeypatch.context() as patched:
-            patched.setattr("shimmy_vision.adapters.left_disk.LeftDisk.carry_over", full)
+            patched.setattr("shimmy_vision.adapters.licence.left_disk.LeftDisk.carry_over", full)
             state.try_disk_again(KEY)
         assert (state.left_disk, record_of(state).waiting) == (True, 3)
         look_again(state)

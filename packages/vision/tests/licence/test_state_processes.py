@@ -15,7 +15,7 @@ import pytest
 from licence_worker import Process, Work, run, start
 from licence_world import Customer, MakeCustomer, Shop, Sold
 
-from shimmy_vision.adapters.sqlite_licence_state import SqliteLicenceState
+from shimmy_vision.adapters.licence.sqlite_licence_state import SqliteLicenceState
 from shimmy_vision.domain.licence.metering import SETTLE_WAIT
 from shimmy_vision.errors import LicenceError
 from shimmy_vision.ports.licence_state import LicenceRecord

@@ -15,9 +15,12 @@ from licence_worker import run
 from licence_world import Shop
 
 from shimmy_vision import wiring
-from shimmy_vision.adapters import system_machine_id
-from shimmy_vision.adapters.sqlite_licence_state import SqliteLicenceState
-from shimmy_vision.adapters.system_machine_id import read_machine_id_file, read_system_machine_id
+from shimmy_vision.adapters.licence import system_machine_id
+from shimmy_vision.adapters.licence.sqlite_licence_state import SqliteLicenceState
+from shimmy_vision.adapters.licence.system_machine_id import (
+    read_machine_id_file,
+    read_system_machine_id,
+)
 from shimmy_vision.domain.licence.machine_id import MachineId
 from shimmy_vision.errors import LicenceStateError, UsageError
 from shimmy_vision.settings import Settings, read_settings

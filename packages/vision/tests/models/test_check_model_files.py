@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from shimmy_sandbox.synthetic_model import SyntheticPair
-from shimmy_vision.adapters.folder_model_store import FolderModelStore
-from shimmy_vision.adapters.hashed_model_files import HashedModelFiles
+from shimmy_vision.adapters.files.folder_model_store import FolderModelStore
+from shimmy_vision.adapters.files.hashed_model_files import HashedModelFiles
 from shimmy_vision.domain.model.model_manifest import MANIFEST, ModelFile, ModelPin
 from shimmy_vision.domain.model.model_request import AnyModel, ModelFolder, PinnedModel
 from shimmy_vision.errors import ModelError
@@ -140,7 +140,7 @@ def test_digests_are_remembered(
     record = tmp_path / "digests.json"
     _check(*genuine[:2], HashedModelFiles(record), genuine[2])
     monkeypatch.setattr(
-        "shimmy_vision.adapters.hashed_model_files.hash_file",
+        "shimmy_vision.adapters.files.hashed_model_files.hash_file",
         lambda *_: pytest.fail("the file was hashed again"),
     )
     _check(*genuine[:2], HashedModelFiles(record), genuine[2])

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from shimmy_sandbox.model_mirror import Faults, Mirror, serve_models
-from shimmy_vision.adapters.folder_model_store import FolderModelStore, FolderPart
-from shimmy_vision.adapters.hashed_model_files import HashedModelFiles
-from shimmy_vision.adapters.http_model_source import HttpModelSource
+from shimmy_vision.adapters.files.folder_model_store import FolderModelStore, FolderPart
+from shimmy_vision.adapters.files.hashed_model_files import HashedModelFiles
+from shimmy_vision.adapters.files.http_model_source import HttpModelSource
 from shimmy_vision.domain.model.model_manifest import ModelFile, ModelPin
 from shimmy_vision.errors import DownloadError, StoppedError
 from shimmy_vision.ports.cancellation import Cancellation
@@ -276,7 +276,7 @@ def test_what_was_hashed_at_install_is_not_hashed_again(
     with serve_models(hub) as mirror:
         main, _ = _pull(tmp_path, mirror)
     monkeypatch.setattr(
-        "shimmy_vision.adapters.hashed_model_files.hash_file",
+        "shimmy_vision.adapters.files.hashed_model_files.hash_file",
         lambda *_: pytest.fail("the file was hashed again"),
     )
     files = HashedModelFiles(tmp_path / "digests.json")

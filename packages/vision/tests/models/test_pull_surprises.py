@@ -15,9 +15,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shimmy_sandbox.model_mirror import Faults, serve_models
-from shimmy_vision.adapters.folder_model_store import FolderModelStore
-from shimmy_vision.adapters.hashed_model_files import HashedModelFiles
-from shimmy_vision.adapters.http_model_source import HttpModelSource
+from shimmy_vision.adapters.files.folder_model_store import FolderModelStore
+from shimmy_vision.adapters.files.hashed_model_files import HashedModelFiles
+from shimmy_vision.adapters.files.http_model_source import HttpModelSource
 from shimmy_vision.domain.model.download import (
     AlreadyComplete,
     Append,

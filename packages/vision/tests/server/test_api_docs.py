@@ -13,7 +13,7 @@ from serving import PlayedAnalyst
 from starlette.testclient import TestClient
 
 from shimmy_vision import errors
-from shimmy_vision.adapters.engine_caches import EngineCaches
+from shimmy_vision.adapters.engine.engine_caches import EngineCaches
 from shimmy_vision.client import Client
 from shimmy_vision.errors import BusyError, LicenceError, LicenceServerError, ShimmyError
 from shimmy_vision.server.app import create_app
@@ -29,8 +29,8 @@ APP = create_app(PlayedAnalyst(lambda *_: {}), ServerOptions(), lambda: None)
 
 # What only commands raise: no request leads there.
 _OF_COMMANDS = (
-    "cli/", "adapters/http_model_source.py", "adapters/system_machine_id.py",
-    "adapters/guarded_web.py", "domain/licence/licence_key.py", "domain/model/model_request.py",
+    "cli/", "adapters/files/http_model_source.py", "adapters/licence/system_machine_id.py",
+    "adapters/web/guarded_web.py", "domain/licence/licence_key.py", "domain/model/model_request.py",
     "use_cases/deactivate_machine.py", "use_cases/list_machines.py", "use_cases/pull_model.py",
     "wiring.py",
 )  # fmt: skip
@@ -130,7 +130,7 @@ def test_every_metric_is_told() -> None:
     shown = {*re.findall(r"^# HELP (\w+)", text, flags=re.MULTILINE)}
     counters, gauges = EngineCaches().numbers()
     shown |= {f"shimmy_{name}_total" for name in counters} | {f"shimmy_{name}" for name in gauges}
-    process = (SOURCE / "adapters/engine_process.py").read_text(encoding="utf-8")
+    process = (SOURCE / "adapters/worker/engine_process.py").read_text(encoding="utf-8")
     shown |= {f"shimmy_{name}_total" for name in re.findall(r'"(engine_\w+)": 0\.0', process)}
     assert {*re.findall(r"`(shimmy_\w+)`", section("Health and metrics"))} == shown
 

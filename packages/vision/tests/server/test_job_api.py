@@ -22,7 +22,7 @@ from pdf_writer import text_page, write_pdf
 from serving import Gate, Play, PlayedAnalyst, serve
 from web_places import Canary, Site, keep_canary, redirect, serve_site
 
-from shimmy_vision.adapters.guarded_post import GuardedPost
+from shimmy_vision.adapters.web.guarded_post import GuardedPost
 from shimmy_vision.domain.web.allow_list import AllowList, read_allow_list
 from shimmy_vision.errors import ImageError, LicenceError
 from shimmy_vision.ports.analyst import Job, JobListener, PageOutcome, Restarted

@@ -25,9 +25,9 @@ from schemathesis.specs.openapi.checks import (
 from serving import PlayedAnalyst, serve
 
 from shimmy_sandbox.synthetic_model import SyntheticPair
-from shimmy_vision.adapters.llguidance_grammar import LlguidanceSchemas
-from shimmy_vision.adapters.pdfium_documents import PdfiumDocuments
-from shimmy_vision.adapters.pillow_intake import PillowIntake
+from shimmy_vision.adapters.engine.llguidance_grammar import LlguidanceSchemas
+from shimmy_vision.adapters.files.pdfium_documents import PdfiumDocuments
+from shimmy_vision.adapters.files.pillow_intake import PillowIntake
 from shimmy_vision.domain.answer.analysis_request import (
     MODES,
     AnalysisRequest,

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from shimmy_sandbox.synthetic_model import SyntheticPair
-from shimmy_vision.adapters.engine_process import EngineProcess
+from shimmy_vision.adapters.worker.engine_process import EngineProcess
 from shimmy_vision.domain.answer.analysis_request import (
     AnalysisRequest,
     AnswerLimits,

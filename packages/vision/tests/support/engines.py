@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from shimmy_vision.adapters.llama_engine import LlamaEngine
+from shimmy_vision.adapters.engine.llama_engine import LlamaEngine
 from shimmy_vision.domain.licence.access import Granted
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.engine import EngineDescription

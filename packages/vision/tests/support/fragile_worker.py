@@ -15,9 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from shimmy_vision.adapters.llama_engine import LlamaEngine, LlamaEngineOpener
-from shimmy_vision.adapters.pdfium_documents import PdfiumDocument, PdfiumDocuments
-from shimmy_vision.adapters.pillow_intake import PillowIntake
+from shimmy_vision.adapters.engine.llama_engine import LlamaEngine, LlamaEngineOpener
+from shimmy_vision.adapters.files.pdfium_documents import PdfiumDocument, PdfiumDocuments
+from shimmy_vision.adapters.files.pillow_intake import PillowIntake
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.document_intake import DocumentLimits
 from shimmy_vision.ports.engine_probe import EngineFiles, EngineOptions

@@ -24,7 +24,7 @@ from typing import Any, cast
 from licence_world import Customer, Shop
 
 from shimmy_sandbox.simulation.clock import SimulatedClock
-from shimmy_vision.adapters.sqlite_licence_state import SqliteLicenceState
+from shimmy_vision.adapters.licence.sqlite_licence_state import SqliteLicenceState
 from shimmy_vision.ports.licensing import Licensing
 from shimmy_vision.use_cases.admit_pages import admit_pages
 from shimmy_vision.use_cases.settle_pages import settle_pages

@@ -16,9 +16,9 @@ from shimmy_sandbox.keygen import shop as keygen_shop
 from shimmy_sandbox.keygen.server import KeygenServer, serve_keygen
 from shimmy_sandbox.simulation.clock import SimulatedClock
 from shimmy_sandbox.simulation.faults import Fault
-from shimmy_vision.adapters.keygen_licences import KeygenLicences
-from shimmy_vision.adapters.signed_exchange import SignedExchange
-from shimmy_vision.adapters.sqlite_licence_state import SqliteLicenceState
+from shimmy_vision.adapters.licence.keygen_licences import KeygenLicences
+from shimmy_vision.adapters.licence.signed_exchange import SignedExchange
+from shimmy_vision.adapters.licence.sqlite_licence_state import SqliteLicenceState
 from shimmy_vision.domain.licence.licensor import Licensor
 from shimmy_vision.domain.licence.machine_id import MachineId, fingerprint_of
 from shimmy_vision.domain.licence.pinned import PINNED

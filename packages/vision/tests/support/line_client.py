@@ -9,7 +9,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from shimmy_vision.adapters.guarded_line import GuardedLine, Streams
+from shimmy_vision.adapters.web.guarded_line import GuardedLine, Streams
 
 
 @dataclass(frozen=True)

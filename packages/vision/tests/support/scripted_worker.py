@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from shimmy_vision import errors
-from shimmy_vision.adapters.engine_serving import serve_jobs
+from shimmy_vision.adapters.worker.engine_serving import serve_jobs
 from shimmy_vision.domain.answer.analysis_request import AnalysisRequest, DocumentRequest
 from shimmy_vision.ports.analyst import (
     DocumentJob,

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from shimmy_vision.adapters.sqlite_licence_state import SqliteLicenceState
+from shimmy_vision.adapters.licence.sqlite_licence_state import SqliteLicenceState
 from shimmy_vision.domain.licence.licence_facts import Denial, Machine
 from shimmy_vision.domain.licence.metering import Batch
 from shimmy_vision.ports.licence_state import LicenceRecord, Pages
@@ -19,7 +19,7 @@ NOW = datetime(2026, 11, 25, 12, 30, 15, 123456, tzinfo=UTC)
 PRELUDE = f"""
 import os, sys
 from pathlib import Path
-from shimmy_vision.adapters.sqlite_licence_state import SqliteLicenceState
+from shimmy_vision.adapters.licence.sqlite_licence_state import SqliteLicenceState
 from shimmy_vision.errors import LicenceStateError
 path = Path(sys.argv[1])
 state = SqliteLicenceState(path, {ACCOUNT!r}, busy_seconds=5)

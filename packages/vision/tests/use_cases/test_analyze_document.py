@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from licence_world import Customer, Shop
 from pdf_writer import Page, Words, text_page, write_pdf
 
-from shimmy_vision.adapters.llama_engine import LlamaEngine
-from shimmy_vision.adapters.llguidance_grammar import LlguidanceSchemas
-from shimmy_vision.adapters.pdfium_documents import PdfiumDocuments
-from shimmy_vision.adapters.pillow_intake import PillowIntake
+from shimmy_vision.adapters.engine.llama_engine import LlamaEngine
+from shimmy_vision.adapters.engine.llguidance_grammar import LlguidanceSchemas
+from shimmy_vision.adapters.files.pdfium_documents import PdfiumDocuments
+from shimmy_vision.adapters.files.pillow_intake import PillowIntake
 from shimmy_vision.domain.answer.analysis_request import (
     MODES,
     AnalysisRequest,

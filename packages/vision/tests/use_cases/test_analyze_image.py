@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from licence_world import Customer, Shop
 from PIL import Image, ImageDraw, ImageFont
 
-from shimmy_vision.adapters.llama_engine import LlamaEngine
-from shimmy_vision.adapters.llguidance_grammar import LlguidanceAnswer, LlguidanceSchemas
-from shimmy_vision.adapters.pillow_intake import PillowIntake
+from shimmy_vision.adapters.engine.llama_engine import LlamaEngine
+from shimmy_vision.adapters.engine.llguidance_grammar import LlguidanceAnswer, LlguidanceSchemas
+from shimmy_vision.adapters.files.pillow_intake import PillowIntake
 from shimmy_vision.domain.answer.analysis_request import (
     MODES,
     AnalysisRequest,

@@ -23,13 +23,13 @@ from web_pages import SHOP, SHOP_NAMES, KeptCamera, NoCamera, root_of
 from web_places import Site, keep_canary, need_chromium, redirect, serve_site
 
 from shimmy_sandbox.synthetic_model import SyntheticPair
-from shimmy_vision.adapters.chromium_pages import ChromiumPages
-from shimmy_vision.adapters.guarded_fetch import GuardedFetch
-from shimmy_vision.adapters.kept_results import MemoryResults
-from shimmy_vision.adapters.llama_engine import LlamaEngine
-from shimmy_vision.adapters.llguidance_grammar import LlguidanceSchemas
-from shimmy_vision.adapters.pdfium_documents import PdfiumDocuments
-from shimmy_vision.adapters.pillow_intake import PillowIntake
+from shimmy_vision.adapters.engine.kept_results import MemoryResults
+from shimmy_vision.adapters.engine.llama_engine import LlamaEngine
+from shimmy_vision.adapters.engine.llguidance_grammar import LlguidanceSchemas
+from shimmy_vision.adapters.files.pdfium_documents import PdfiumDocuments
+from shimmy_vision.adapters.files.pillow_intake import PillowIntake
+from shimmy_vision.adapters.web.chromium_pages import ChromiumPages
+from shimmy_vision.adapters.web.guarded_fetch import GuardedFetch
 from shimmy_vision.domain.answer.analysis_request import (
     MODES,
     AnalysisRequest,

@@ -17,9 +17,9 @@ from licence_world import Customer, Shop
 from openai.lib._pydantic import to_strict_json_schema
 from pydantic import BaseModel
 
-from shimmy_vision.adapters.llama_engine import LlamaEngine
-from shimmy_vision.adapters.llguidance_grammar import LlguidanceSchemas
-from shimmy_vision.adapters.pillow_intake import PillowIntake
+from shimmy_vision.adapters.engine.llama_engine import LlamaEngine
+from shimmy_vision.adapters.engine.llguidance_grammar import LlguidanceSchemas
+from shimmy_vision.adapters.files.pillow_intake import PillowIntake
 from shimmy_vision.domain.answer.analysis_plan import context_size
 from shimmy_vision.domain.answer.analysis_request import (
     AnalysisRequest,

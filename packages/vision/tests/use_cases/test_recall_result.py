@@ -18,12 +18,12 @@ from pdf_writer import text_page, write_pdf
 from PIL import Image
 from threads import Background, until
 
-from shimmy_vision.adapters.engine_caches import EngineCaches
-from shimmy_vision.adapters.kept_results import MemoryResults
-from shimmy_vision.adapters.llama_engine import LlamaEngine
-from shimmy_vision.adapters.llguidance_grammar import LlguidanceSchemas
-from shimmy_vision.adapters.pdfium_documents import PdfiumDocuments
-from shimmy_vision.adapters.pillow_intake import PillowIntake
+from shimmy_vision.adapters.engine.engine_caches import EngineCaches
+from shimmy_vision.adapters.engine.kept_results import MemoryResults
+from shimmy_vision.adapters.engine.llama_engine import LlamaEngine
+from shimmy_vision.adapters.engine.llguidance_grammar import LlguidanceSchemas
+from shimmy_vision.adapters.files.pdfium_documents import PdfiumDocuments
+from shimmy_vision.adapters.files.pillow_intake import PillowIntake
 from shimmy_vision.domain.answer.analysis_request import (
     AnalysisRequest,
     AnswerLimits,

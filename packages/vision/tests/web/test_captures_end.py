@@ -16,7 +16,7 @@ import psutil
 import pytest
 from web_places import Site, need_chromium, serve_site
 
-from shimmy_vision.adapters.chromium_pages import ChromiumPages
+from shimmy_vision.adapters.web.chromium_pages import ChromiumPages
 from shimmy_vision.domain.web.allow_list import read_allow_list
 from shimmy_vision.errors import DeadlineError, StoppedError
 from shimmy_vision.ports.cancellation import Cancellation
@@ -159,7 +159,7 @@ def test_the_time_for_everything_is_limited(
 _PROGRAM = """
 import sys, tempfile
 tempfile.tempdir = sys.argv[1]
-from shimmy_vision.adapters.chromium_pages import ChromiumPages
+from shimmy_vision.adapters.web.chromium_pages import ChromiumPages
 from shimmy_vision.domain.web.allow_list import read_allow_list
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.page_capture import PageOrder

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 from web_places import Site, serve_site
 
-from shimmy_vision.adapters.guarded_fetch import GuardedFetch
+from shimmy_vision.adapters.web.guarded_fetch import GuardedFetch
 from shimmy_vision.domain.web.allow_list import read_allow_list
 from shimmy_vision.errors import ImageError, UsageError
 from shimmy_vision.ports.cancellation import Cancellation

@@ -13,7 +13,7 @@ import pytest
 from line_client import Names
 from web_places import Canary, Site, keep_canary, redirect, serve_site
 
-from shimmy_vision.adapters.guarded_fetch import GuardedFetch
+from shimmy_vision.adapters.web.guarded_fetch import GuardedFetch
 from shimmy_vision.domain.web.allow_list import AllowList, read_allow_list
 from shimmy_vision.errors import DeadlineError, ImageError, ShimmyError, StoppedError, UsageError
 from shimmy_vision.ports.cancellation import Cancellation

@@ -13,7 +13,7 @@ import pytest
 from line_client import Dialled, Names, connect, credential, get, say, say_on
 from web_places import Canary, Site, keep_canary, redirect, serve_site
 
-from shimmy_vision.adapters.guarded_line import GuardedLine
+from shimmy_vision.adapters.web.guarded_line import GuardedLine
 from shimmy_vision.domain.web.allow_list import AllowList, read_allow_list
 from shimmy_vision.domain.web.visit import VisitLimits
 

@@ -15,7 +15,7 @@ from hostile_page import hostile_pages
 from line_client import Names
 from web_places import Canary, Site, keep_canary, need_chromium, redirect, serve_site
 
-from shimmy_vision.adapters.chromium_pages import ChromiumPages
+from shimmy_vision.adapters.web.chromium_pages import ChromiumPages
 from shimmy_vision.domain.web.allow_list import read_allow_list
 from shimmy_vision.domain.web.visit import VisitLimits
 from shimmy_vision.errors import ImageError, ShimmyError, UsageError

@@ -13,7 +13,7 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 from web_places import Site, need_chromium, serve_site
 
-from shimmy_vision.adapters.chromium_pages import ChromiumPages
+from shimmy_vision.adapters.web.chromium_pages import ChromiumPages
 from shimmy_vision.domain.web.allow_list import read_allow_list
 from shimmy_vision.domain.web.dom_elements import DomElement
 from shimmy_vision.errors import ImageError, LibraryError, UsageError

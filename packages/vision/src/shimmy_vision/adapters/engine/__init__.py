@@ -1,0 +1,1 @@
+"""The model in this process: llama.cpp, its turns and what is kept of them."""

@@ -1,0 +1,124 @@
+"""The engine on llama.cpp: weights, context, encoder and grammars with one lifetime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import assert_never
+
+import psutil
+
+from shimmy_vision.adapters.engine.compute_turns import ComputeTurns
+from shimmy_vision.adapters.engine.engine_caches import EngineCaches
+from shimmy_vision.adapters.engine.fair_pool import FairPool
+from shimmy_vision.adapters.engine.kept_encodings import KeptEncodings
+from shimmy_vision.adapters.engine.llama_context import LlamaContext
+from shimmy_vision.adapters.engine.llama_library import BUILD, open_native_library
+from shimmy_vision.adapters.engine.llama_model import ComputeOptions, LlamaWeights
+from shimmy_vision.adapters.engine.llama_sequence import LlamaSequence, SequenceParts
+from shimmy_vision.adapters.engine.llguidance_grammar import LlguidanceCompiler
+from shimmy_vision.adapters.engine.mtmd_encoder import EncoderParts, MtmdEncoder
+from shimmy_vision.adapters.engine.shared_decoding import SharedDecoding
+from shimmy_vision.domain.image.slice_grid import EncoderGrid
+from shimmy_vision.domain.model.model_family import ModelFamily
+from shimmy_vision.ports.cancellation import Cancellation
+from shimmy_vision.ports.engine import EngineDescription
+from shimmy_vision.ports.engine_probe import EngineFiles, EngineOptions
+from shimmy_vision.ports.image_encoder import ImageEncoder
+
+
+class LlamaEngine:
+    """The ``Engine`` port."""
+
+    def __init__(
+        self,
+        library_directory: Path,
+        files: EngineFiles,
+        options: EngineOptions,
+        caches: EngineCaches | None = None,
+    ) -> None:
+        """``caches`` may be those of an engine before; without them nothing is kept."""
+        library = open_native_library(library_directory)
+        threads = options.threads or default_threads()
+        compute = ComputeOptions(
+            threads, options.gpu_layers, options.context_size, options.sequences
+        )
+        gpus = library.gpus() if options.gpu_layers != 0 else ()
+        caches = caches or EngineCaches()
+        self._weights = LlamaWeights(library, files.main, gpu_layers=options.gpu_layers)
+        self._context = LlamaContext(self._weights, compute)
+        self._turns = ComputeTurns()
+        decoding = SharedDecoding(self._context, self._turns, caches.counters)
+        self._sequences = SequenceParts(self._context, decoding, self._turns, caches.states)
+        self._free = FairPool(self._context.sequences)
+        parts = EncoderParts(library, self._weights, self._turns, caches.counters)
+        self._encoder = MtmdEncoder(parts, files.projector, encoder_grid(files.family), compute)
+        self._keeping: ImageEncoder = self._encoder
+        if caches.name_tiles:
+            models = files.main_sha256, files.projector_sha256
+            self._keeping = KeptEncodings(self._encoder, models, caches.encodings)
+        self._grammars = LlguidanceCompiler(self._weights)
+        self._description = EngineDescription(
+            family=files.family,
+            synthetic=files.synthetic,
+            main_sha256=files.main_sha256,
+            projector_sha256=files.projector_sha256,
+            build=BUILD,
+            device=gpus[0].description if gpus else "cpu",
+            threads=threads,
+        )
+
+    @property
+    def description(self) -> EngineDescription:
+        return self._description
+
+    @property
+    def encoder(self) -> ImageEncoder:
+        return self._keeping
+
+    @contextmanager
+    def sequence(self, cancellation: Cancellation) -> Iterator[LlamaSequence]:
+        with self._free.lend(cancellation) as number:
+            try:
+                yield LlamaSequence(self._sequences, number)
+            finally:
+                self._sequences.decoding.leave(number)
+
+    @property
+    def grammars(self) -> LlguidanceCompiler:
+        return self._grammars
+
+    def close(self) -> None:
+        # The thread that computes first, then children before the weights they point into.
+        self._turns.close()
+        self._encoder.close()
+        self._context.close()
+        self._weights.close()
+
+
+class LlamaEngineOpener:
+    """The ``EngineOpener`` port over one library folder and the caches of all its engines."""
+
+    def __init__(self, library_directory: Path, caches: EngineCaches | None = None) -> None:
+        self._library_directory = library_directory
+        self._caches = caches
+
+    def open(self, files: EngineFiles, options: EngineOptions) -> LlamaEngine:
+        return LlamaEngine(self._library_directory, files, options, self._caches)
+
+
+def default_threads() -> int:
+    """One per physical core: matrix kernels gain nothing from a core's second thread."""
+    return max(1, psutil.cpu_count(logical=False) or psutil.cpu_count() or 1)
+
+
+def encoder_grid(family: ModelFamily) -> EncoderGrid:
+    """How each version's projector cuts a tile."""
+    match family:
+        case "2.6" | "4.0" | "4.5":
+            return EncoderGrid(merge=1)
+        case "4.6":
+            return EncoderGrid(merge=4)
+        case _:
+            assert_never(family)

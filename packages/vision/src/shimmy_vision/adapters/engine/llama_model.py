@@ -1,0 +1,124 @@
+"""The weights of llama.cpp and their vocabulary.
+
+Every native object is freed exactly once by ``weakref.finalize``; a child's
+finalizer holds its parent, so a context is always freed before its weights,
+also when the interpreter exits.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from shimmy_vision.adapters.engine.llama_bindings import (
+    LLAMA_LOAD_MODE_MMAP,
+    LLAMA_ROPE_TYPE_IMROPE,
+    LLAMA_ROPE_TYPE_MROPE,
+    LLAMA_TOKEN_ATTR_CONTROL,
+    LLAMA_TOKEN_ATTR_USER_DEFINED,
+)
+from shimmy_vision.adapters.engine.llama_library import NativeLibrary
+from shimmy_vision.errors import LibraryError, ModelError
+
+_MROPE_SECTIONS = 4  # time, line, column, unused: what llama.cpp expects of an embedding
+
+
+@dataclass(frozen=True, slots=True)
+class ComputeOptions:
+    """How to run: ``gpu_layers`` -1 offloads all layers if a GPU is there, 0 none.
+
+    ``context_size`` is what each of the ``sequences`` may hold.
+    """
+
+    threads: int
+    gpu_layers: int
+    context_size: int
+    sequences: int = 1
+
+
+class LlamaWeights:
+    """The memory-mapped language model and its vocabulary."""
+
+    def __init__(self, library: NativeLibrary, path: Path, *, gpu_layers: int) -> None:
+        """Raises ModelError model-load-failed with llama.cpp's own reason."""
+        self.library = library
+        c = library.c
+        params = c.llama_model_default_params()
+        params.n_gpu_layers = gpu_layers
+        params.load_mode = LLAMA_LOAD_MODE_MMAP
+        library.log.clear()
+        self.pointer = c.llama_model_load_from_file(str(path).encode(), params)
+        if not self.pointer:
+            raise ModelError(
+                "model-load-failed",
+                f"llama.cpp refused {path.name}: {library.log.cause() or 'no reason given'}",
+                hint="Check the files with: shimmy models verify",
+            )
+        self.close = weakref.finalize(self, c.llama_model_free, self.pointer)
+        self.vocabulary = c.llama_model_get_vocab(self.pointer)
+        self.vocabulary_size: int = c.llama_vocab_n_tokens(self.vocabulary)
+        self.embedding_width: int = c.llama_model_n_embd_inp(self.pointer)
+        sectioned = (LLAMA_ROPE_TYPE_MROPE, LLAMA_ROPE_TYPE_IMROPE)
+        rope_type = c.llama_model_rope_type(self.pointer)
+        self.position_sections = _MROPE_SECTIONS if rope_type in sectioned else 1
+
+    @cached_property
+    def pieces(self) -> list[bytes]:
+        """The bytes of every token, control tokens spelled out."""
+        c, size = self.library.c, 256
+        buffer = ctypes.create_string_buffer(size)
+        address = ctypes.addressof(buffer)
+        pieces = []
+        for token in range(self.vocabulary_size):
+            n = c.llama_token_to_piece(self.vocabulary, token, address, size, 0, True)
+            if n < 0:
+                size = -n
+                buffer = ctypes.create_string_buffer(size)
+                address = ctypes.addressof(buffer)
+                n = c.llama_token_to_piece(self.vocabulary, token, address, size, 0, True)
+            pieces.append(buffer.raw[:n])
+        return pieces
+
+    @cached_property
+    def control_tokens(self) -> frozenset[int]:
+        """Tokens that never stand for text of an answer."""
+        c = self.library.c
+
+        def is_control(token: int) -> bool:
+            attributes = c.llama_vocab_get_attr(self.vocabulary, token)
+            if attributes & LLAMA_TOKEN_ATTR_CONTROL:
+                return True
+            piece = self.pieces[token]
+            looks_so = piece.startswith(b"<") and piece.endswith(b">")
+            return bool(attributes & LLAMA_TOKEN_ATTR_USER_DEFINED) and looks_so
+
+        return frozenset(filter(is_control, range(self.vocabulary_size)))
+
+    @cached_property
+    def end_tokens(self) -> tuple[int, ...]:
+        """Tokens that end an answer, the vocabulary's own end token first."""
+        c = self.library.c
+        own = int(c.llama_vocab_eos(self.vocabulary))
+        others = (
+            token
+            for token in sorted(self.control_tokens)
+            if token != own and c.llama_vocab_is_eog(self.vocabulary, token)
+        )
+        return (own, *others)
+
+    def tokenize(self, text: str, *, special: bool, first: bool = False) -> list[int]:
+        """Token ids; ``first`` adds the vocabulary's opening token where it has one."""
+        data = text.encode()
+        capacity = len(data) + 8
+        tokens = (ctypes.c_int32 * capacity)()
+        n = self.library.c.llama_tokenize(
+            self.vocabulary, data, len(data), tokens, capacity, first, special
+        )
+        if n < 0:
+            raise LibraryError(
+                "tokenize-failed", f"llama.cpp could not tokenize {len(data)} bytes."
+            )
+        return tokens[:n]

@@ -1,0 +1,1 @@
+"""What is kept of a licence, and the server that is asked."""

@@ -1,0 +1,1 @@
+"""The way to the web: fetching, posting, a browser, and what guards them."""
