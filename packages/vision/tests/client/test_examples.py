@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from serving import PlayedAnalyst
+
 from shimmy_vision.domain.answer.analysis_request import StandardQuestion
 from shimmy_vision.errors import ImageError
 from shimmy_vision.ports.analyst import ImageJob, Job, JobListener
