@@ -70,6 +70,8 @@ def test_the_live_demo_prints_where_everything_is_and_ends_with_ctrl_c(tmp_path:
         stderr=subprocess.PIPE,
         text=True,
         env=env,
+        # Whoever starts the tests in the background has Ctrl-C ignored in all they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert running.stdout
     told = "".join(iter(running.stdout.readline, "Ctrl-C stops all of it.\n"))

@@ -305,7 +305,13 @@ def test_ctrl_c_ends_it_cleanly(folder: Path) -> None:
         "sys.exit(main(['secrets-scan']))",
     ]  # fmt: skip
     process = subprocess.Popen(
-        program, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        program,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Whoever starts the tests in the background has Ctrl-C ignored in all they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"

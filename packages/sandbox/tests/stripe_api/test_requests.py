@@ -200,7 +200,8 @@ def test_a_lock_timeout_is_retried_by_the_sdk(shop: Shop) -> None:
 
 
 def test_a_key_in_use_is_a_conflict(shop: Shop) -> None:
-    shop.control("thinking", {"seconds": 0.2})
+    # Long enough for the last of them to come while the first is thought about, on busy cores too.
+    shop.control("thinking", {"seconds": 1.5})
     replies: list[httpx.Response] = []
 
     def send() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request
 from fastapi.sse import format_sse_event
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 
 from shimmy_vision.domain.model.model_family import FAMILIES, ModelFamily
 from shimmy_vision.domain.model.served_model import (
@@ -30,7 +30,7 @@ from shimmy_vision.server.intake import aside, read_json
 from shimmy_vision.server.json_text import JsonResponse, write_json
 from shimmy_vision.server.problems import error_json
 from shimmy_vision.server.runs import Run
-from shimmy_vision.server.streams import EVENT_STREAM, watch_client, with_pings
+from shimmy_vision.server.streams import EVENT_STREAM, EventStream, watch_client, with_pings
 from shimmy_vision.server.told_events import Finished, RunEvent
 
 _DONE = format_sse_event(data_str="[DONE]")
@@ -114,7 +114,7 @@ async def complete(request: Request, state: StateOf) -> Response:
     raise AssertionError("a run ends with Finished or an error")
 
 
-async def _stream(request: Request, exchange: _Exchange) -> StreamingResponse:
+async def _stream(request: Request, exchange: _Exchange) -> EventStream:
     """What fails before anything is said has a status of its own, unless that takes so long that
 
     the client must be told that there is still somebody.
@@ -132,7 +132,7 @@ async def _stream(request: Request, exchange: _Exchange) -> StreamingResponse:
                 yield format_sse_event(data_str=write_json(error_json(error)))
                 yield _DONE
 
-    return StreamingResponse(lines(), media_type=EVENT_STREAM, headers={"X-Accel-Buffering": "no"})
+    return EventStream(lines())
 
 
 async def _pieces(request: Request, exchange: _Exchange) -> AsyncGenerator[bytes]:

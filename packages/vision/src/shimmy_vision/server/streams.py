@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
+from starlette.types import Send
 
 from shimmy_vision.errors import ShimmyError
 from shimmy_vision.ports.analyst import PageOutcome, Restarted
@@ -66,7 +67,20 @@ async def named_events(run: Run) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         yield "error", error_json(error)
 
 
-def stream_run(request: Request, run: Run) -> StreamingResponse:
+class EventStream(StreamingResponse):
+    """Server-sent events; what produces them is closed with the answer, whatever ended it."""
+
+    def __init__(self, pieces: AsyncGenerator[bytes]) -> None:
+        super().__init__(pieces, media_type=EVENT_STREAM, headers={"X-Accel-Buffering": "no"})
+        self._pieces = pieces
+
+    async def stream_response(self, send: Send) -> None:
+        """Not left to the garbage collector, which would close one in the middle of the other."""
+        async with aclosing(self._pieces):
+            await super().stream_response(send)
+
+
+def stream_run(request: Request, run: Run) -> EventStream:
     """Server-sent events until the end of ``run``, which stops when the client is gone."""
 
     async def lines() -> AsyncGenerator[bytes]:
@@ -74,9 +88,7 @@ def stream_run(request: Request, run: Run) -> StreamingResponse:
             async for name, data in named_events(run):
                 yield format_sse_event(event=name, data_str=write_json(data))
 
-    return StreamingResponse(
-        with_pings(lines()), media_type=EVENT_STREAM, headers={"X-Accel-Buffering": "no"}
-    )
+    return EventStream(with_pings(lines()))
 
 
 @asynccontextmanager
@@ -118,7 +130,7 @@ async def with_pings(
                 return
             yield piece
     finally:
-        if following is None:
-            await pieces.aclose()
-        else:
+        if following is not None:
             following.cancel()
+            await asyncio.wait({following})
+        await pieces.aclose()

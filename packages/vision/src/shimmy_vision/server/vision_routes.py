@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from fastapi.sse import format_sse_event
 from pydantic import Field
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 
 from shimmy_vision.errors import ShimmyError
 from shimmy_vision.ports.cancellation import stop_error
@@ -32,7 +32,13 @@ from shimmy_vision.server.orders import plan_order
 from shimmy_vision.server.problems import crash_error, error_json
 from shimmy_vision.server.runs import Run
 from shimmy_vision.server.status_codes import status_of
-from shimmy_vision.server.streams import EVENT_STREAM, stream_run, watch_client, with_pings
+from shimmy_vision.server.streams import (
+    EVENT_STREAM,
+    EventStream,
+    stream_run,
+    watch_client,
+    with_pings,
+)
 
 _LOG = logging.getLogger("shimmy_vision.server")
 _MOST_ITEMS = 64
@@ -116,7 +122,7 @@ async def analyse_batch(request: Request, state: StateOf) -> Response:
         batch = _Batch(body, state)
         if body.stream:
             lines = with_pings(_batch_lines(request, batch, held.pop_all()))
-            return StreamingResponse(lines, media_type=EVENT_STREAM)
+            return EventStream(lines)
         async with watch_client(request, batch.abandon):
             answers = await asyncio.gather(*batch.start())
             if batch.gone:
