@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import io
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -121,15 +122,31 @@ def _as_it_is(_context: Any, value: Any) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode()
 
 
-@SCHEMA.parametrize()
-@settings(max_examples=25, suppress_health_check=list(HealthCheck))
-def test_it_does_what_it_says(case: schemathesis.Case[Any], url: str) -> None:
-    # Noise in base64 is a string like any other to the description, and no image to us.
-    left_out: Any = [positive_data_acceptance]
-    if case.media_type == "multipart/form-data":
-        # Every field of a form is text, also one that was meant to be wrong by being a number.
-        left_out.append(negative_data_rejection)
-    case.call_and_validate(base_url=url, timeout=20, excluded_checks=left_out)
+def trial(path: str, method: str) -> Any:
+    """A test of one operation, with a name of its own: of tests that share one, only one is run
+
+    where several processes share the work.
+    """
+
+    @SCHEMA.include(path=path, method=method).parametrize()
+    @settings(max_examples=25, suppress_health_check=list(HealthCheck))
+    def tried(case: schemathesis.Case[Any], url: str) -> None:
+        # Noise in base64 is a string like any other to the description, and no image to us.
+        left_out: Any = [positive_data_acceptance]
+        if case.media_type == "multipart/form-data":
+            # Every field of a form is text, also one that was meant to be wrong by being a number.
+            left_out.append(negative_data_rejection)
+        case.call_and_validate(base_url=url, timeout=20, excluded_checks=left_out)
+
+    return tried
+
+
+OPERATIONS = [
+    (path, method.upper()) for path, methods in DESCRIBED["paths"].items() for method in methods
+]
+for _path, _method in OPERATIONS:
+    _words = re.sub(r"[^a-z0-9]+", "_", f"{_method} {_path}".lower()).strip("_")
+    globals()[f"test_{_words}_does_what_it_says"] = trial(_path, _method)
 
 
 def test_every_address_is_described() -> None:
