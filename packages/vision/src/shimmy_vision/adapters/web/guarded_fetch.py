@@ -7,16 +7,13 @@ from contextlib import closing
 import httpx
 
 from shimmy_vision.adapters.web.guarded_trip import (
-    OpenTransport,
+    GuardedWay,
     Outgoing,
     Trip,
-    open_transport,
     url_refused,
 )
-from shimmy_vision.adapters.web.system_names import Resolve, resolve_by_system
-from shimmy_vision.domain.web.allow_list import AllowList
 from shimmy_vision.domain.web.refusal import Refused
-from shimmy_vision.domain.web.urls import check_redirect, check_url
+from shimmy_vision.domain.web.urls import check_redirect
 from shimmy_vision.errors import ImageError, UsageError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.web_fetch import HEAD_BYTES, Appetite, FetchLimits
@@ -25,22 +22,8 @@ _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _ASKING = Outgoing("GET", {"Accept": "image/*, application/pdf, */*;q=0.1"})
 
 
-class GuardedFetch:
-    """``transport`` opens what speaks HTTP to the address that a request's URL names.
-
-    ``offline`` forbids all of it.
-    """
-
-    def __init__(
-        self,
-        allow: AllowList,
-        *,
-        resolve: Resolve = resolve_by_system,
-        transport: OpenTransport = open_transport,
-        offline: bool = False,
-    ) -> None:
-        self._allow, self._resolve, self._offline = allow, resolve, offline
-        self._transport = transport
+class GuardedFetch(GuardedWay):
+    """Redirects are followed, each judged like the first."""
 
     def fetch(
         self,
@@ -55,9 +38,7 @@ class GuardedFetch:
                 "SHIMMY_OFFLINE forbids the network, so no URL is fetched.",
                 hint="Unset SHIMMY_OFFLINE, or save the file and name that.",
             )
-        verdict = check_url(url, self._allow)
-        if isinstance(verdict, Refused):
-            raise url_refused(verdict, first=True)
+        verdict = self._judge(url)
         trip, reading = Trip(limits.max_seconds, cancellation), _Reading(limits, appetite)
         with trip.clock(), closing(self._transport()) as transport:
             for hop in range(limits.max_redirects + 1):

@@ -18,11 +18,11 @@ import httpx
 
 from shimmy_vision import __version__
 from shimmy_vision.adapters.http_line import Line
-from shimmy_vision.adapters.web.system_names import Resolve, start_resolving
+from shimmy_vision.adapters.web.system_names import Resolve, resolve_by_system, start_resolving
 from shimmy_vision.domain.web.addresses import Address, check_addresses
 from shimmy_vision.domain.web.allow_list import AllowList
 from shimmy_vision.domain.web.refusal import Refused
-from shimmy_vision.domain.web.urls import Allowed
+from shimmy_vision.domain.web.urls import Allowed, check_url
 from shimmy_vision.errors import DeadlineError, ImageError, UsageError
 from shimmy_vision.ports.cancellation import Cancellation
 
@@ -197,6 +197,31 @@ def url_refused(refused: Refused, *, first: bool) -> UsageError | ImageError:
     if first:
         return UsageError("url-refused", f"The URL is refused: {refused.reason}.")
     return ImageError("redirect-refused", f"The URL leads where it may not: {refused.reason}.")
+
+
+class GuardedWay:
+    """What leads only where it may; ``transport`` opens what speaks HTTP to the address that a
+
+    request's URL names. ``offline`` forbids all of it.
+    """
+
+    def __init__(
+        self,
+        allow: AllowList,
+        *,
+        resolve: Resolve = resolve_by_system,
+        transport: OpenTransport = open_transport,
+        offline: bool = False,
+    ) -> None:
+        self._allow, self._resolve, self._offline = allow, resolve, offline
+        self._transport = transport
+
+    def _judge(self, url: str) -> Allowed:
+        """What can be said without resolving its name. Raises UsageError url-refused."""
+        verdict = check_url(url, self._allow)
+        if isinstance(verdict, Refused):
+            raise url_refused(verdict, first=True)
+        return verdict
 
 
 def _failed(what: str, error: Exception) -> ImageError:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from queue import Empty, Queue
 from typing import TypeAlias
 
 Resolve: TypeAlias = Callable[[str], Sequence[str]]
@@ -37,13 +36,3 @@ def start_resolving(
         done(found)
 
     threading.Thread(target=work, name="resolve", daemon=True).start()
-
-
-def resolve_within(resolve: Resolve, host: str, seconds: float) -> Sequence[str] | None:
-    """None where ``host`` has no address, or none that was found in time."""
-    outcome = Queue[Sequence[str] | None](1)
-    start_resolving(resolve, host, outcome.put)
-    try:
-        return outcome.get(timeout=max(0.0, seconds))
-    except Empty:
-        return None
