@@ -269,7 +269,8 @@ def test_the_stores_environment_wants_everything_there() -> None:
     known = store_environment(desired(), FINAL)
     assert known.plain["SHIMMY_STORE_MODE"] == "test"
     assert known.plain["SHIMMY_STORE_KEYGEN_POLICIES"].count("=") == len(PLANS["plans"])
-    assert set(known.kept) == {"SHIMMY_STORE_WEBHOOK_SECRETS", "SHIMMY_STORE_KEYGEN_TOKEN"}
+    kept = ("WEBHOOK_SECRETS", "KEYGEN_TOKEN", "OPERATOR_TOKEN", "METRICS_TOKEN", "SECRET")
+    assert set(known.kept) == {f"SHIMMY_STORE_{name}" for name in kept}
     with pytest.raises(ProvisionError) as refused:
         store_environment(desired(), dataclasses.replace(FINAL, held=frozenset()))
     assert refused.value.code == "not-provisioned"

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from planted_secrets import drawn
 
-from shimmy_ops.adapters.keyring_safe import KeyringSafe, SystemKeyring
-from shimmy_ops.adapters.secret_sources import find_secret, need_secret
+from shimmy_ops.adapters.keeping.keyring_safe import KeyringSafe, SystemKeyring
+from shimmy_ops.adapters.keeping.secret_sources import find_secret, need_secret
 from shimmy_ops.cli.main import main
 from shimmy_ops.domain.credentials import GivenSecret, check_credential, looks_secret, mask
 from shimmy_ops.domain.profile import PROFILES, ProfileName, parse_profile

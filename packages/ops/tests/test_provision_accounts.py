@@ -25,7 +25,7 @@ from shimmy_ops.errors import (
 )
 from shimmy_ops.use_cases import apply_provision as module
 from shimmy_ops.use_cases.find_state import find_state
-from shimmy_ops.wiring import open_accounts
+from shimmy_ops.wiring.accounts import open_accounts
 from shimmy_sandbox.keygen.shop import stock_shop
 from shimmy_sandbox.simulation.faults import Fault
 from shimmy_sandbox.stripe_api.shop import stock_stripe

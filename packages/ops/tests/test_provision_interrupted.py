@@ -9,7 +9,7 @@ from provisioning_town import ProvisioningTown, open_provisioning_town, shapes
 
 from shimmy_ops.errors import OpsError
 from shimmy_ops.use_cases.apply_provision import apply_provision
-from shimmy_ops.wiring import open_accounts
+from shimmy_ops.wiring.accounts import open_accounts
 from shimmy_sandbox.simulation.faults import Fault
 
 pytestmark = [

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from planted_secrets import drawn, planted
 
-from shimmy_ops.adapters.archive_members import ArchiveMembers, Bounds
+from shimmy_ops.adapters.scanning.archive_members import ArchiveMembers, Bounds
 from shimmy_ops.domain.secrets.findings import Finding, Origin
 from shimmy_ops.ports.scanning import Piece, Unread
 from shimmy_ops.use_cases.scan_secrets import scan_secrets

@@ -7,7 +7,14 @@ OpsError
 ├── LicensingError   Keygen cannot be heard, refuses, or says what makes no sense
 ├── KeepingError     a secret or a file cannot be kept or read
 ├── ProvisionError   what was found cannot be brought to what is wanted, or nobody agreed to it
-└── ScanError        what should be scanned for secrets cannot be
+├── ScanError        what should be scanned for secrets cannot be
+├── DeskError        the store's operator desk cannot be heard, refuses, or makes no sense
+├── CustomerError    a customer cannot be found, exported or erased as asked
+├── BackupError      a backup cannot be made, is damaged, or cannot go where it should
+├── ReleaseError     a release cannot be recorded, put in place, or taken back
+├── TransactionError the live transaction cannot begin, go on, or did not end as it must
+├── LaunchError      the launch plan or its record makes no sense, or a task may not run yet
+└── MonitorError     what is watched cannot be read, or an alert cannot be sent
 """
 
 from __future__ import annotations
@@ -50,3 +57,31 @@ class ProvisionError(OpsError):
 
 class ScanError(OpsError):
     """What should be scanned for secrets cannot be."""
+
+
+class DeskError(OpsError):
+    """The store's operator desk cannot be heard, refuses, or says what makes no sense."""
+
+
+class CustomerError(OpsError):
+    """A customer cannot be found, exported or erased as asked."""
+
+
+class BackupError(OpsError):
+    """A backup cannot be made, is damaged, or cannot go where it should."""
+
+
+class ReleaseError(OpsError):
+    """A release cannot be recorded, put in place, or taken back."""
+
+
+class TransactionError(OpsError):
+    """The live transaction cannot begin, go on, or did not end as it must."""
+
+
+class LaunchError(OpsError):
+    """The launch plan or its record makes no sense, or a task may not run yet."""
+
+
+class MonitorError(OpsError):
+    """What is watched cannot be read, or an alert cannot be sent."""

@@ -20,7 +20,7 @@ from shimmy_ops.domain.steps import Found, Plan, Step
 from shimmy_ops.domain.wanted import Desired
 from shimmy_ops.use_cases.apply_provision import apply_provision
 from shimmy_ops.use_cases.find_state import find_state
-from shimmy_ops.wiring import desired_state, fresh_attempt, open_accounts
+from shimmy_ops.wiring.accounts import desired_state, fresh_attempt, open_accounts
 from shimmy_sandbox.keygen.server import KeygenServer, serve_keygen
 from shimmy_sandbox.simulation.faults import Fault
 from shimmy_sandbox.stripe_api.server import StripeServer, serve_stripe

@@ -10,7 +10,7 @@ from pathlib import Path
 from shimmy_ops.cli.exit_codes import DONE
 from shimmy_ops.domain.credentials import mask
 from shimmy_ops.domain.profile import PROFILES
-from shimmy_ops.wiring import find_credentials, read_profile
+from shimmy_ops.wiring.accounts import find_credentials, read_profile
 
 CONFIG = Path("shimmy-ops.toml")
 

@@ -19,10 +19,11 @@ from shimmy_ops.errors import ProvisionError
 from shimmy_ops.use_cases.apply_provision import Accounts, apply_provision
 from shimmy_ops.use_cases.find_state import find_state
 from shimmy_ops.use_cases.write_store_env import write_store_env
-from shimmy_ops.wiring import (
+from shimmy_ops.wiring.accounts import (
     desired_state,
     environment_file,
     fresh_attempt,
+    fresh_secret,
     open_accounts,
     read_profile,
 )
@@ -91,7 +92,7 @@ def _ignore(_: Step) -> None:
 def _write_env(path: Path | None, desired: Desired, found: Found, accounts: Accounts) -> None:
     if path is None:
         return
-    write_store_env(desired, found, accounts.safe, environment_file(path))
+    write_store_env(desired, found, accounts.safe, environment_file(path), fresh_secret)
     print(f"written: {path}", file=sys.stderr)
 
 

@@ -12,7 +12,7 @@ from shimmy_ops.domain.secrets.allowances import Judgement, judge
 from shimmy_ops.domain.secrets.findings import Finding, Level
 from shimmy_ops.errors import ScanError
 from shimmy_ops.use_cases.scan_secrets import Scan, scan_secrets
-from shimmy_ops.wiring import scan_order, scan_today
+from shimmy_ops.wiring.scanning import scan_order, scan_today
 
 CLEAN, FOUND, USAGE, UNSCANNED, INTERRUPTED = 0, 1, 2, 3, 130
 _USAGE_CODES = ("allow-list-wrong", "place-missing", "nothing-to-scan")

@@ -9,8 +9,13 @@ from dataclasses import dataclass, field
 from shimmy_ops.errors import ProfileError
 
 STRIPE_KEY, KEYGEN_TOKEN = "stripe-key", "keygen-token"
-CREDENTIALS = (STRIPE_KEY, KEYGEN_TOKEN)
-"""What provisioning needs: a secret or restricted key, and an admin's token."""
+MAIL, ALERT_WEBHOOK = "mail", "alert-webhook"
+CREDENTIALS = (STRIPE_KEY, KEYGEN_TOKEN, MAIL, ALERT_WEBHOOK)
+"""A secret or restricted key and an admin's token, which provisioning needs; where alerts go:
+a mail server (``smtp://user:password@host:587`` or ``smtps://…``) and an address that is posted to.
+"""
+OPERATOR_TOKEN, METRICS_TOKEN, STORE_SECRET = "operator-token", "metrics-token", "store-secret"
+"""Made by us, kept where made secrets are kept, and told to the store."""
 
 _MODES: Mapping[str, str] = {"sandbox": "test", "test": "test", "live": "live"}
 _SECRETS = re.compile(

@@ -27,6 +27,13 @@ class Profile:
     ``keygen_product``      the id of a product that exists already; empty: found by its code
     ``keygen_permissions``  the store's token is given single permissions (Keygen Enterprise)
     ``keep``                where made secrets are kept: files in ``secrets_folder``, or the keyring
+    ``state_folder``        what our own commands remember: receipts, samples, the launch's record
+    ``site_url``            where the static site answers; empty: there is none
+    ``site_folder``         the built site, before it goes out
+    ``operator_mail``       where the store's test mails go, and whom a live transaction's go to
+    ``alert_mail``          where alerts go; empty: to ``operator_mail``
+    ``tickets_file``        support's tickets, exported: CSV or a mailbox
+    ``release_folder``      records and artefacts of what was released
     """
 
     name: ProfileName
@@ -43,6 +50,13 @@ class Profile:
     terms_url: str = ""
     keep: Keeping = "file"
     secrets_folder: str = ""
+    state_folder: str = ""
+    site_url: str = ""
+    site_folder: str = ""
+    operator_mail: str = ""
+    alert_mail: str = ""
+    tickets_file: str = ""
+    release_folder: str = ""
 
     @property
     def livemode(self) -> bool:
@@ -56,18 +70,29 @@ class Profile:
 
 
 _FLAGS = ("keygen_permissions",)
-_ADDRESSES = ("store_url", "webhook_url", "stripe_url", "keygen_url", "privacy_url", "terms_url")
+_ADDRESSES = (
+    "store_url", "webhook_url", "stripe_url", "keygen_url", "privacy_url", "terms_url", "site_url"
+)  # fmt: skip
 _FORMS: Mapping[str, tuple[str, str]] = {
     "keygen_account": (r"[\w-]+", "the account's id or slug"),
     "keygen_product": (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a product's id"),
     "mail_from": (r"[^\r\n]+@[^\r\n]+", "Name <address@example.com>"),
     "portal_headline": (r"[^\r\n]{1,60}", "one line of at most 60 letters"),
     "keep": (r"file|keyring", "file or keyring"),
-    "secrets_folder": (r"[^\0]+", "a folder"),
+    **dict.fromkeys(
+        ("secrets_folder", "state_folder", "site_folder", "release_folder"),
+        (r"[^\0]+", "a folder"),
+    ),
+    "tickets_file": (r"[^\0]+", "a file"),
+    **dict.fromkeys(
+        ("operator_mail", "alert_mail"), (r"[^\s@<>]+@[^\s@<>]+", "address@example.com")
+    ),
     **dict.fromkeys(
         ("store_url", "stripe_url", "keygen_url"), (r"https?://[^/?#\s]+", "an origin")
     ),
-    **dict.fromkeys(("webhook_url", "privacy_url", "terms_url"), (r"https?://\S+", "an address")),
+    **dict.fromkeys(
+        ("webhook_url", "privacy_url", "terms_url", "site_url"), (r"https?://\S+", "an address")
+    ),
 }
 _REQUIRED = ("store_url", "keygen_account", "mail_from")
 
@@ -86,7 +111,13 @@ def parse_profile(data: Mapping[str, Any], name: ProfileName) -> Profile:
             f"The file has no table [{name}].",
             hint="docs/ops.md shows one for each of sandbox, test and live.",
         )
-    given = {"webhook_url": _webhook(table), "secrets_folder": f"shimmy-secrets/{name}", **table}
+    given = {
+        "webhook_url": _webhook(table),
+        "secrets_folder": f"shimmy-secrets/{name}",
+        "state_folder": f"shimmy-state/{name}",
+        "release_folder": f"shimmy-releases/{name}",
+        **table,
+    }
     problems = [*_unknown(data, table), *_malformed(given), *_misplaced(name, given)]
     if problems:
         raise ProfileError(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shimmy_ops.domain.billing_steps import our_endpoints, our_portals
+from shimmy_ops.domain.credentials import METRICS_TOKEN, OPERATOR_TOKEN, STORE_SECRET
 from shimmy_ops.domain.licensing_steps import our_policy, our_tokens
 from shimmy_ops.domain.profile import KEYGEN
 from shimmy_ops.domain.steps import Found, secret_name
@@ -13,8 +14,14 @@ from shimmy_ops.domain.wanted import Desired
 from shimmy_ops.errors import ProvisionError
 
 _PREFIX = "SHIMMY_STORE_"
-LEFT = ("STRIPE_KEY", "MAIL", "LEDGER", "SECRET")
+LEFT = ("STRIPE_KEY", "MAIL", "LEDGER")
 """What provisioning cannot know."""
+MADE: Mapping[str, str] = {
+    "OPERATOR_TOKEN": OPERATOR_TOKEN,
+    "METRICS_TOKEN": METRICS_TOKEN,
+    "SECRET": STORE_SECRET,
+}
+"""What nobody but us and the store has to know, by the name it is kept as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,7 @@ def store_environment(desired: Desired, found: Found) -> StoreEnvironment:
     kept = {
         "WEBHOOK_SECRETS": secret_name("endpoint", endpoint["id"]),
         "KEYGEN_TOKEN": secret_name("token", token["id"]),
+        **MADE,
     }
     return StoreEnvironment(_prefixed(plain), _prefixed(kept))
 

@@ -18,5 +18,8 @@ class Safe(Protocol):
     def keep(self, name: str, secret: str) -> None:
         """Durable once this returns."""
 
+    def read(self, name: str) -> str | None:
+        """The secret of this name, None where none is kept."""
+
     def assignment(self, variable: str, name: str) -> str:
         """A line of shell that tells ``variable`` where its secret is, and not the secret."""

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 
 from shimmy_ops.domain.steps import Found
-from shimmy_ops.domain.store_env import LEFT, store_environment
+from shimmy_ops.domain.store_env import LEFT, MADE, store_environment
 from shimmy_ops.domain.wanted import Desired
 from shimmy_ops.ports.environment_file import EnvironmentFile
 from shimmy_ops.ports.safe import Safe
 
 
-def write_store_env(desired: Desired, found: Found, safe: Safe, file: EnvironmentFile) -> None:
-    """Lines for a shell. Raises ProvisionError where something is missing, KeepingError."""
+def write_store_env(
+    desired: Desired, found: Found, safe: Safe, file: EnvironmentFile, fresh: Callable[[], str]
+) -> None:
+    """Lines for a shell. Raises ProvisionError where something is missing, KeepingError.
+
+    ``fresh`` makes a secret that nobody can guess: for those that are made here, the first time.
+    """
     known = store_environment(desired, found)
+    for name in sorted(set(MADE.values()) - safe.held(MADE.values())):
+        safe.keep(name, fresh())
     left = ", ".join(f"SHIMMY_STORE_{name}" for name in LEFT)
     file.write(
         [

@@ -71,6 +71,9 @@ class KeyringSafe:
     def keep(self, name: str, secret: str) -> None:
         self._keyring.put(name, secret)
 
+    def read(self, name: str) -> str | None:
+        return self._keyring.get(name) or None
+
     def assignment(self, variable: str, name: str) -> str:
         # The store reads no keyring: the shell that sources the file does, each time.
         asked = f"keyring get {shlex.quote(self._keyring.service)} {shlex.quote(name)}"

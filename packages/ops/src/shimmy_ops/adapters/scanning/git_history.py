@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
 
-from shimmy_ops.adapters.git_commands import GitCommands
+from shimmy_ops.adapters.scanning.git_commands import GitCommands
 from shimmy_ops.domain.secrets.findings import Origin
 from shimmy_ops.errors import ScanError
 from shimmy_ops.ports.scanning import Piece, Unread

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from shimmy_ops.adapters.git_commands import GitCommands
+from shimmy_ops.adapters.scanning.git_commands import GitCommands
 from shimmy_ops.domain.secrets.findings import Origin
 from shimmy_ops.ports.scanning import Piece, Unread
 

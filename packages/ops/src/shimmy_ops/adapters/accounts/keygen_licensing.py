@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from shimmy_ops.adapters.keygen_wire import KeygenWire, keygen_shapes
+from shimmy_ops.adapters.accounts.keygen_wire import KeygenWire, keygen_shapes
 from shimmy_ops.domain.steps import LicensingFound, Object, Step
 from shimmy_ops.domain.wanted import PRODUCT_CODE
 from shimmy_ops.ports.billing import Made

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shimmy_ops.adapters.keyring_safe import SystemKeyring, keyring_installed
-from shimmy_ops.adapters.private_files import read_private
+from shimmy_ops.adapters.keeping.keyring_safe import SystemKeyring, keyring_installed
+from shimmy_ops.adapters.keeping.private_files import read_private
 from shimmy_ops.domain.credentials import GivenSecret, check_credential
 from shimmy_ops.errors import ProfileError
 

@@ -13,7 +13,7 @@ from shimmy_ops.errors import ContractError
 def read_contract(name: str) -> Any:
     """The parsed content of ``contracts/NAME``. Raises ContractError."""
     packed = resources.files("shimmy_ops") / "contracts" / name
-    in_place = Path(__file__).resolve().parents[5] / "contracts" / name
+    in_place = Path(__file__).resolve().parents[6] / "contracts" / name
     try:
         return json.loads(packed.read_text() if packed.is_file() else in_place.read_text())
     except (OSError, ValueError) as error:

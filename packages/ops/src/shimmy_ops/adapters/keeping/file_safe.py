@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
-from shimmy_ops.adapters.private_files import read_private, write_private
+from shimmy_ops.adapters.keeping.private_files import read_private, write_private
 from shimmy_ops.errors import KeepingError
 
 
@@ -38,6 +38,10 @@ class FileSafe:
 
     def keep(self, name: str, secret: str) -> None:
         write_private(self._folder / name, f"{secret}\n")
+
+    def read(self, name: str) -> str | None:
+        path = self._folder / name
+        return read_private(path) or None if path.is_file() else None
 
     def assignment(self, variable: str, name: str) -> str:
         return f"export {variable}_FILE={shlex.quote(str(self._folder / name))}"

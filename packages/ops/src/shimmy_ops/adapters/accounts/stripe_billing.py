@@ -9,7 +9,7 @@ from typing import Any
 
 import stripe
 
-from shimmy_ops.adapters.stripe_errors import stripe_errors
+from shimmy_ops.adapters.accounts.stripe_errors import stripe_errors
 from shimmy_ops.domain.steps import BillingFound, Object, PriceOf, Step
 from shimmy_ops.ports.billing import Made
 

@@ -1,0 +1,1 @@
+"""The operator's files and keyring: profile, secrets, contracts."""
