@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -128,7 +129,7 @@ def town(tmp_path_factory: pytest.TempPathFactory, listener: Listener) -> Iterat
     with serving(folder, "--store-url", f"{listener.url}/") as served:
         yield served
     assert sorted(one.name for one in folder.iterdir()) == [
-        "keygen.sqlite", "store.env", "stripe.sqlite",
+        "keygen.sqlite", "operator.env", "shimmy-ops.toml", "store.env", "stripe.sqlite",
     ]  # fmt: skip
 
 
@@ -150,6 +151,7 @@ def test_the_store_is_told_everything(town: Served, listener: Listener) -> None:
         "SHIMMY_STORE_MAIL_FROM": "Shimmy Vision <licences@shimmy.example>",
         "SHIMMY_STORE_LEDGER": f"sqlite:///{town.folder}/ledger.sqlite",
         "SHIMMY_STORE_SECRET": told["SHIMMY_STORE_SECRET"],
+        "SHIMMY_STORE_OPERATOR_TOKEN": told["SHIMMY_STORE_OPERATOR_TOKEN"],
         "SHIMMY_LICENSE_URL": town.urls["keygen"],
     }
     assert "sandbox" in told["SHIMMY_STORE_SECRET"]
@@ -162,6 +164,26 @@ def test_only_its_owner_reads_it(town: Served) -> None:
     assert stat.S_IMODE(town.folder.stat().st_mode) == 0o700
     lines = file.read_text(encoding="utf-8").splitlines()
     assert all(line.startswith("export SHIMMY_") for line in lines)
+
+
+def test_an_operator_may_set_it_up_instead(tmp_path: Path) -> None:
+    folder = tmp_path / "town"
+    with serving(folder, "--unstocked", "--store-url", "http://127.0.0.1:9") as town:
+        assert not (folder / "store.env").exists()
+        operator = folder / "operator.env"
+        assert stat.S_IMODE(operator.stat().st_mode) == 0o600
+        given = dict(
+            line.removeprefix("export ").split("=", 1) for line in operator.read_text().splitlines()
+        )
+        key = httpx.BasicAuth(given["SHIMMY_OPS_SANDBOX_STRIPE_KEY"], "")
+        assert town.client.get(f"{town.urls['stripe']}/v1/prices", auth=key).json()["data"] == []
+        profile = tomllib.loads((folder / "shimmy-ops.toml").read_text())["sandbox"]
+        assert profile["store_url"] == "http://127.0.0.1:9"
+        token = {"Authorization": f"Bearer {given['SHIMMY_OPS_SANDBOX_KEYGEN_TOKEN']}"}
+        account = f"{profile['keygen_url']}/v1/accounts/{profile['keygen_account']}"
+        products = town.client.get(f"{account}/products", headers=token).json()["data"]
+        assert [one["id"] for one in products] == [profile["keygen_product"]]
+        assert town.client.get(f"{account}/policies", headers=token).json()["data"] == []
 
 
 def test_the_plans_are_on_sale(town: Served) -> None:
@@ -234,7 +256,7 @@ def test_a_restart_keeps_what_the_store_was_told(tmp_path: Path) -> None:
         first = town.settings
     stale = tmp_path / "store.env"
     stale.chmod(0o644)
-    (tmp_path / "store.new").write_text("left by a crash", encoding="utf-8")
+    (tmp_path / ".store.env.new").write_text("left by a crash", encoding="utf-8")
     euros = tmp_path / "plans.json"
     plans = [{**plan, "unit_amount": plan["unit_amount"] + 1} for plan in PLANS]
     euros.write_text(json.dumps({"currency": "eur", "plans": plans}), encoding="utf-8")
@@ -250,7 +272,7 @@ def test_a_restart_keeps_what_the_store_was_told(tmp_path: Path) -> None:
     assert {name: first[name] for name in kept} == {name: again[name] for name in kept}
     assert again["SHIMMY_STORE_URL"] == "http://127.0.0.1:8400"
     assert stat.S_IMODE(stale.stat().st_mode) == 0o600
-    assert not (tmp_path / "store.new").exists()
+    assert not (tmp_path / ".store.env.new").exists()
 
 
 def refused(command: list[str]) -> str:

@@ -16,8 +16,9 @@ import httpx
 
 from shimmy_sandbox.cli.plans_file import PlansError, PlansFile, read_plans
 from shimmy_sandbox.cli.serving import CommandError, failed, until_stopped
+from shimmy_sandbox.keygen.identity import PRODUCT_ID
 from shimmy_sandbox.keygen.server import KeygenServer, serve_keygen
-from shimmy_sandbox.keygen.shop import ShopError, policy_id, stock_shop
+from shimmy_sandbox.keygen.shop import ShopError, policy_id, stock_product, stock_shop
 from shimmy_sandbox.mailbox.server import MailboxServer, serve_mailbox
 from shimmy_sandbox.simulation.clock import SimulatedClock
 from shimmy_sandbox.simulation.controls import Controls
@@ -27,6 +28,7 @@ from shimmy_sandbox.stripe_api.shop import StockingError, stock_stripe
 
 _STORE_URL: Final = "http://127.0.0.1:8400"
 _STORE_SECRET: Final = "sandbox-store-secret-that-is-published-and-worth-nothing"  # noqa: S105 - so it is
+_OPERATOR_TOKEN: Final = "sandbox-operator-token-that-is-published-and-worth-nothing"  # noqa: S105 - so it is
 _MAIL_FROM: Final = "Shimmy Vision <licences@shimmy.example>"
 _WARNING = """\
 shimmy-sandbox: THIS TOWN IS A SANDBOX, NOT FOR PRODUCTION. No money moves and no mail leaves it.
@@ -70,6 +72,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--store-url", default=_STORE_URL, help=f"where the store will be (default {_STORE_URL})"
     )
     serving.add_argument(
+        "--unstocked",
+        action="store_true",
+        help="sell nothing yet: `shimmy-ops provision` is to set it up, with operator.env",
+    )
+    serving.add_argument(
         "--ports", default="fixed", choices=tuple(_PORTS), help="auto: any that are free"
     )
 
@@ -97,8 +104,14 @@ def _serve(args: argparse.Namespace) -> None:
             for name, server in (("stripe", town.stripe), ("keygen", town.keygen)):
                 print(name, server.url, flush=True)
             print("mail", town.mail.url, flush=True)
-            settings = _stocked(town, offer, folder, args.store_url.rstrip("/"))
-            _write_settings(folder / "store.env", settings)
+            store_url = args.store_url.rstrip("/")
+            if args.unstocked:
+                stock_product(town.keygen)
+            else:
+                settings = _stocked(town, offer, folder, store_url)
+                write_private(folder / "store.env", exports(settings))
+            write_private(folder / "operator.env", exports(_operators(town, folder)))
+            write_private(folder / "shimmy-ops.toml", _profile(town, store_url))
             print("ready", flush=True)
             town.stripe.wait()
 
@@ -132,19 +145,56 @@ def _stocked(town: Town, offer: PlansFile, folder: Path, store_url: str) -> dict
         "SHIMMY_STORE_KEYGEN_POLICIES": ",".join(policies),
         "SHIMMY_STORE_MAIL": town.mail.smtp_url,
         "SHIMMY_STORE_MAIL_FROM": _MAIL_FROM,
-        # The path is absolute, so that a fourth slash begins it.
-        "SHIMMY_STORE_LEDGER": f"sqlite:///{folder / 'ledger.sqlite'}",
+        "SHIMMY_STORE_LEDGER": _ledger(folder),
         "SHIMMY_STORE_SECRET": _STORE_SECRET,
+        "SHIMMY_STORE_OPERATOR_TOKEN": _OPERATOR_TOKEN,
         "SHIMMY_LICENSE_URL": town.keygen.url,
     }
 
 
-def _write_settings(path: Path, settings: Mapping[str, str]) -> None:
-    """``settings`` for a shell, whole or not at all, for their owner's eyes only."""
-    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in settings.items()]
-    fresh = path.with_suffix(".new")
+def _operators(town: Town, folder: Path) -> dict[str, str]:
+    """The operator's keys, and what the store has to be told that ``shimmy-ops`` cannot know."""
+    return {
+        "SHIMMY_OPS_SANDBOX_STRIPE_KEY": town.stripe.api_key,
+        "SHIMMY_OPS_SANDBOX_KEYGEN_TOKEN": town.keygen.admin_token,
+        "SHIMMY_OPS_SANDBOX_MAIL": town.mail.smtp_url,
+        "SHIMMY_STORE_STRIPE_KEY": town.stripe.api_key,
+        "SHIMMY_STORE_MAIL": town.mail.smtp_url,
+        "SHIMMY_STORE_LEDGER": _ledger(folder),
+        "SHIMMY_LICENSE_URL": town.keygen.url,
+    }
+
+
+def _profile(town: Town, store_url: str) -> str:
+    """``shimmy-ops.toml`` for this town; its addresses need no quoting."""
+    settings = {
+        "store_url": store_url,
+        "stripe_url": town.stripe.url,
+        "keygen_url": town.keygen.url,
+        "keygen_account": town.keygen.account,
+        "keygen_product": PRODUCT_ID,
+        "mail_from": _MAIL_FROM,
+        "operator_mail": "operator@shimmy.example",
+    }
+    lines = [f'{name} = "{value}"\n' for name, value in settings.items()]
+    return "".join(["[sandbox]\n", *lines, "keygen_permissions = true\n"])
+
+
+def _ledger(folder: Path) -> str:
+    # The path is absolute, so that a fourth slash begins it.
+    return f"sqlite:///{folder / 'ledger.sqlite'}"
+
+
+def exports(settings: Mapping[str, str]) -> str:
+    """``settings`` for a shell."""
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in settings.items())
+
+
+def write_private(path: Path, text: str) -> None:
+    """``text`` whole or not at all, for its owner's eyes only."""
+    fresh = path.with_name(f".{path.name}.new")
     fresh.unlink(missing_ok=True)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.writelines(lines)
+        file.write(text)
     fresh.replace(path)

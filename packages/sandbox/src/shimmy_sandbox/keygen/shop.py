@@ -65,13 +65,19 @@ def stock_shop(server: Located, plans: Sequence[Mapping[str, Any]]) -> None:
     Doing it again changes nothing; doing it with changed plans changes their policies.
     ``plans`` are those of ``contracts/plans.json``; prices are not looked at.
     """
+    stock_product(server)
     with Counter(server) as counter:
-        counter.ensure("products", PRODUCT_ID, {"name": PRODUCT_NAME})
         for code in sorted({code for plan in plans for code in plan["entitlements"]}):
             wanted = {"name": code.title(), "code": code}
             counter.ensure("entitlements", entitlement_id(code), wanted)
         for plan in plans:
             _stock_plan(counter, plan)
+
+
+def stock_product(server: Located) -> None:
+    """The product alone, whose id sandbox builds of ``shimmy`` know: for an operator to go on."""
+    with Counter(server) as counter:
+        counter.ensure("products", PRODUCT_ID, {"name": PRODUCT_NAME})
 
 
 def _stock_plan(counter: Counter, plan: Mapping[str, Any]) -> None:
