@@ -117,12 +117,12 @@ def test_an_event_is_given_to_its_customer(place: Place) -> None:
     async def story(ledger: SqlLedger) -> None:
         for name in ("e1", "e2"):
             await ledger.add_event(event(name, ""), "pending")
-        await ledger.assign_event("e1", "cus_1")
-        await ledger.assign_event("e2", "")
+        await ledger.assign_event("e1", "cus_1", NOW)
+        await ledger.assign_event("e2", "", NOW)
         assert [(one.id, one.customer) for one in await ledger.due_events(NOW, 10)] == [
             ("e1", "cus_1")
         ]
-        await ledger.assign_event("e2", "cus_1")
+        await ledger.assign_event("e2", "cus_1", NOW)
         assert await due(ledger) == ["e1"], "nobody's is done"
 
     place.tell(story)

@@ -199,7 +199,7 @@ class LedgerLife(RuleBasedStateMachine):
 
     @rule(name=EVENTS, customer=CUSTOMERS | st.just(""))
     def assign(self, name: str, customer: str) -> None:
-        self.run(self.ledger.assign_event(name, customer))
+        self.run(self.ledger.assign_event(name, customer, self.at()))
         one = self.truth.events.get(name)
         if one is not None and one.state == "pending":
             one.customer, one.state = customer, "pending" if customer else "done"

@@ -154,6 +154,11 @@ WRONG = [
     ("SECRET", f"{SECRET},hidden"),
     ("PORTAL", "default"),
     ("METRICS_TOKEN", "hidden"),
+    ("OPERATOR_TOKEN", "hidden" * 5),
+    ("OPERATOR_TOKEN", "hidden" * 34),
+    ("OPERATOR_TOKEN", "hidden " * 6),
+    ("OPERATOR_TOKEN", "hiddön" * 6),
+    ("OPERATOR_TOKEN", f"{'hidden' * 6},hidden"),
 ]
 
 
@@ -211,8 +216,19 @@ def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     assert problem.startswith("SHIMMY_STORE_STRIPE_KEY is not set")
 
 
+def test_the_operators_token_is_optional_and_may_be_several(tmp_path: Path) -> None:
+    new, old = "n" * 32, "o" * 200
+    assert read(GOOD).operator_tokens == ()
+    assert read(GOOD, OPERATOR_TOKEN=new).operator_tokens == (new,)
+    assert read(GOOD, OPERATOR_TOKEN=f"{new}, {old}").operator_tokens == (new, old)
+    file = tmp_path / "token"
+    file.write_text(f"{old}\n", encoding="utf-8")
+    assert read(GOOD, OPERATOR_TOKEN_FILE=str(file)).operator_tokens == (old,)
+
+
 def test_secrets_are_not_shown() -> None:
-    settings = read({**LIVE, "METRICS_TOKEN": "hidden" * 3})
+    tokens = {"METRICS_TOKEN": "hidden" * 3, "OPERATOR_TOKEN": "hidden" * 6}
+    settings = read({**LIVE, **tokens})
     shown = repr(settings)
     assert "hidden" not in shown
     assert SECRET not in shown and OLD_SECRET not in shown
@@ -225,6 +241,7 @@ def test_secrets_are_not_shown() -> None:
         "ledger",
         "secrets",
         "metrics_token",
+        "operator_tokens",
     }
 
 

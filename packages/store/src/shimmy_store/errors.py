@@ -3,6 +3,7 @@
 StoreError
 ├── CatalogError     a contract of ours (plans, events) contradicts itself or is missing
 ├── LedgerError      what the store remembers cannot be read or written
+├── DumpError        a dump of the ledger is damaged, or is not for this ledger
 ├── PaymentsError    Stripe cannot be heard, refuses, or says what makes no sense
 ├── LicensingError   Keygen cannot be heard, refuses, or has what it should not
 ├── MailError        a mail cannot be handed over
@@ -35,6 +36,10 @@ class LicensingError(StoreError):
 
 class LedgerError(StoreError):
     """What the store remembers cannot be read or written."""
+
+
+class DumpError(StoreError):
+    """A dump of the ledger is damaged, or is not for this ledger."""
 
 
 class PaymentsError(StoreError):

@@ -45,6 +45,7 @@ class Settings:
     portal: str = ""
     metrics_token: str = field(repr=False, default="")
     pay_origins: tuple[str, ...] = _STRIPE_PAGES
+    operator_tokens: tuple[str, ...] = field(repr=False, default=())
 
     @property
     def livemode(self) -> bool:
@@ -76,6 +77,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         portal=reading.text("PORTAL", pattern=r"bpc_\w+", optional=True),
         metrics_token=reading.text("METRICS_TOKEN", pattern=r"\S{16,}", optional=True),
         pay_origins=(stripe_url,) if stripe_url else _STRIPE_PAGES,
+        operator_tokens=reading.several("OPERATOR_TOKEN", pattern=r"[!-~]{32,200}", optional=True),
     )
     if mode == "live":
         reading.check_live(url, stripe_url)
@@ -117,10 +119,10 @@ class _Reading:
             )
         return value
 
-    def several(self, name: str, *, pattern: str) -> tuple[str, ...]:
+    def several(self, name: str, *, pattern: str, optional: bool = False) -> tuple[str, ...]:
         """Separated by commas; the first is the newest."""
         values = tuple(one.strip() for one in self._value(name).split(",") if one.strip())
-        if not values:
+        if not values and not optional:
             self._problems.append(f"{_PREFIX}{name} is not set")
         if any(not re.fullmatch(pattern, one) for one in values):
             self._problems.append(f"{_PREFIX}{name} is not of the right form ({pattern})")

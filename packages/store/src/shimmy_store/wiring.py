@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +16,8 @@ import httpx
 import stripe
 
 from shimmy_store.adapters.contract_files import read_plans, read_webhook_events
+from shimmy_store.adapters.dump_file import read_dump_file, write_dump_file
+from shimmy_store.adapters.gated_database import GatedDatabase
 from shimmy_store.adapters.html_reader import StandardHtmlReader
 from shimmy_store.adapters.jinja_letters import JinjaLetters
 from shimmy_store.adapters.jinja_site import JinjaSite, site_place
@@ -29,6 +31,8 @@ from shimmy_store.adapters.signed_links import SignedLinks
 from shimmy_store.adapters.site_folder import DiskSiteFolder
 from shimmy_store.adapters.smtp_mailer import SmtpMailer
 from shimmy_store.adapters.sql_ledger import SqlLedger
+from shimmy_store.adapters.sql_ledger_copies import SqlLedgerCopies
+from shimmy_store.adapters.sql_ledger_desk import SqlLedgerDesk
 from shimmy_store.adapters.sqlite_database import SqliteDatabase
 from shimmy_store.adapters.stripe_checkout import StripeCheckout
 from shimmy_store.adapters.stripe_payments import StripePayments
@@ -41,6 +45,7 @@ from shimmy_store.errors import SettingsError
 from shimmy_store.ports.database import Database
 from shimmy_store.ports.holdings import Holdings
 from shimmy_store.ports.ledger import Ledger
+from shimmy_store.ports.ledger_desk import LedgerCopies, LedgerDesk
 from shimmy_store.ports.mail import LinkSigner, Mailer
 from shimmy_store.settings import Settings
 from shimmy_store.use_cases.build_site import build_site
@@ -67,6 +72,8 @@ class Shop:
     holdings: Holdings
     signer: LinkSigner
     endpoint: Endpoint
+    desk: LedgerDesk
+    copies: LedgerCopies
     now: Callable[[], datetime]
 
 
@@ -89,6 +96,16 @@ def check_site_at(mode: SiteMode, folder: Path, hosts: frozenset[str]) -> tuple[
     return check_site(mode, catalog(), DiskSiteFolder(folder), StandardHtmlReader(), hosts)
 
 
+def write_dump_at(path: Path, lines: Iterable[bytes]) -> None:
+    """A dump as a file."""
+    write_dump_file(path, lines)
+
+
+def read_dump_at(path: Path) -> Iterator[bytes]:
+    """The lines of a dump in a file."""
+    return read_dump_file(path)
+
+
 @asynccontextmanager
 async def open_shop(
     settings: Settings, now: Callable[[], datetime] | None = None
@@ -101,7 +118,8 @@ async def open_shop(
         stack.push_async_callback(database.close)
         await migrate_ledger(database)
         await claim_ledger(database, settings.mode)
-        ledger = SqlLedger(database)
+        gated = GatedDatabase(database)
+        ledger = SqlLedger(gated)
         client = _stripe_client(settings, stack)
         payments, checkout = StripePayments(client), StripeCheckout(client, settings.portal)
         wire = KeygenWire(await stack.enter_async_context(_keygen_client(settings)))
@@ -119,6 +137,8 @@ async def open_shop(
             KeygenHoldings(wire, licences),
             signer,
             Endpoint(settings.webhook_secrets, settings.livemode, handled),
+            SqlLedgerDesk(gated),
+            SqlLedgerCopies(database),
             now,
         )
 

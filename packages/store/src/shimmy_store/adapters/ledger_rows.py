@@ -13,7 +13,9 @@ from shimmy_store.ports.ledger import CustomerRecord, Link, Message, PendingEven
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
-RECORD = "customer, origin, email, plan, changes, merged_into, given_up, settled, look_again"
+RECORD = (
+    "customer, origin, email, plan, changes, merged_into, given_up, settled, look_again, erased"
+)
 LINK = "id, kind, customers, browser, expires, used, mailbox"
 MESSAGE = "key, kind, facts, customer, added, attempts"
 EVENT = "id, type, customer, received, attempts, payment"
@@ -46,7 +48,7 @@ def joined(names: Sequence[str]) -> str:
 
 def record_of(row: Row) -> CustomerRecord:
     """From the columns ``RECORD``."""
-    customer, origin, email, plan, changes, merged_into, given_up, settled, look_again = row
+    customer, origin, email, plan, changes, merged_into, given_up, settled, again, erased = row
     return CustomerRecord(
         customer,
         origin,
@@ -56,7 +58,8 @@ def record_of(row: Row) -> CustomerRecord:
         merged_into,
         tuple(given_up.split()),
         maybe(settled),
-        maybe(look_again),
+        maybe(again),
+        maybe(erased),
     )
 
 

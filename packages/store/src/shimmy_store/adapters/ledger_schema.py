@@ -50,6 +50,21 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         " count INTEGER NOT NULL, PRIMARY KEY (name, period))",
         "CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     ),
+    (
+        # When it was done; and when it first came, where somebody had it tried anew.
+        "ALTER TABLE events ADD COLUMN settled BIGINT",
+        "ALTER TABLE events ADD COLUMN first_heard BIGINT",
+        "ALTER TABLE customers ADD COLUMN erased BIGINT",
+        "ALTER TABLE alarms ADD COLUMN customer TEXT NOT NULL DEFAULT ''",
+        "UPDATE alarms SET customer = COALESCE("
+        "(SELECT customer FROM events WHERE id = subject), '') WHERE code = 'event-parked'",
+        "UPDATE alarms SET customer = COALESCE("
+        "(SELECT customer FROM outbox WHERE key = subject), '') WHERE code = 'message-parked'",
+        "CREATE INDEX events_received ON events (received)",
+        "CREATE INDEX events_settled ON events (settled)",
+        "CREATE INDEX outbox_sent ON outbox (sent)",
+        "CREATE INDEX alarms_of_customers ON alarms (customer)",
+    ),
 )
 
 

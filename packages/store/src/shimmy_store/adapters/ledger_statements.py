@@ -14,6 +14,8 @@ from shimmy_store.domain.notices import Notice
 from shimmy_store.ports.database import Statement
 from shimmy_store.ports.ledger import RECURRING, CustomerRecord, Lease
 
+# What somebody decided who did not know yet that the customer is erased.
+ERASED = "EXISTS (SELECT 1 FROM customers WHERE customer = ? AND erased IS NOT NULL)"
 OURS = "EXISTS (SELECT 1 FROM customers WHERE customer = ? AND lease_token = ?)"
 FREE = "lease_token = '', lease_until = 0"
 # An alarm that may come again does so a day after somebody has looked: not while they mend it.
@@ -29,15 +31,17 @@ def settle(
         _look_if_lost(lease, now),
         *(_tell(one, ours, now) for one in notices),
         *_send_again(record, ours, now),
+        *(_wipe(record.customer) if record.erased is not None else ()),
         Statement(
-            "UPDATE events SET state = 'done', error = NULL WHERE customer = ?"
+            "UPDATE events SET state = 'done', error = NULL, settled = ? WHERE customer = ?"
             f" AND known_to = ? AND state IN ('pending', 'parked') AND {OURS}",
-            (*ours, *ours),
+            (stamp(now), *ours, *ours),
         ),
         # Last: it gives the lease back, on which the others depend.
         Statement(
-            "UPDATE customers SET origin = ?, email = ?, email_folded = ?, plan = ?,"
-            f" changes = ?, settled = ?, look_again = ?, {FREE}"
+            f"UPDATE customers SET origin = ?, email = {_kept('?')}, email_folded = {_kept('?')},"
+            f" plan = {_kept('?', 'NULL')}, changes = {_kept('?', '0')}, settled = ?,"
+            f" look_again = {_kept('CAST(? AS BIGINT)', 'NULL')}, {FREE}"
             " WHERE customer = ? AND lease_token = ? RETURNING customer",
             (
                 record.origin,
@@ -53,11 +57,26 @@ def settle(
     ]
 
 
+def _wipe(customer: str) -> tuple[Statement, ...]:
+    """What was being written at the moment of the erasing, by somebody who could not see it yet."""
+    named = "' ' || customers || ' '"
+    return (
+        Statement("UPDATE events SET body = '' WHERE customer = ? AND body <> ''", (customer,)),
+        Statement(
+            f"DELETE FROM links WHERE replace({named}, ?, '') <> {named}", (f" {customer} ",)
+        ),
+    )
+
+
+def _kept(value: str, otherwise: str = "''") -> str:
+    return f"CASE WHEN erased IS NULL THEN {value} ELSE {otherwise} END"
+
+
 def _tell(notice: Notice, ours: tuple[str, str], now: datetime) -> Statement:
     return Statement(
         "INSERT INTO outbox (key, customer, kind, facts, added) SELECT ?, ?, ?, ?,"
-        f" CAST(? AS BIGINT) WHERE {OURS} ON CONFLICT (key) DO NOTHING",
-        (notice.key, ours[0], notice.kind, notice.written(), stamp(now), *ours),
+        f" CAST(? AS BIGINT) WHERE {OURS} AND NOT {ERASED} ON CONFLICT (key) DO NOTHING",
+        (notice.key, ours[0], notice.kind, notice.written(), stamp(now), *ours, ours[0]),
     )
 
 
@@ -125,7 +144,7 @@ def wake(now: datetime) -> list[Statement]:
             " FROM customers WHERE look_again <= ?"
             # Done before by somebody whose clock is ahead: looked at once more.
             " ON CONFLICT (id) DO UPDATE SET state = 'pending', again = excluded.again,"
-            " attempts = 0, known_to = '', error = NULL",
+            " attempts = 0, known_to = '', error = NULL, settled = NULL",
             (stamp(now),),
         ),
         Statement("UPDATE customers SET look_again = NULL WHERE look_again <= ?", (stamp(now),)),
@@ -196,8 +215,8 @@ def _postpone(
     if again is None:
         statements.append(
             Statement(
-                f"INSERT INTO alarms (code, subject, raised) SELECT ?, {column}, {since}"
-                f" FROM {table} WHERE {column} = ? AND state = 'parked'"
+                f"INSERT INTO alarms (code, subject, raised, customer) SELECT ?, {column}, {since},"
+                f" customer FROM {table} WHERE {column} = ? AND state = 'parked'"
                 " ON CONFLICT (code, subject) DO NOTHING",
                 (alarm, name),
             )
@@ -207,8 +226,10 @@ def _postpone(
 
 def retry(name: str | None, now: datetime) -> list[Statement]:
     """The second and the fourth return what waits again."""
+    # What the figures say of an event's delivery stays true.
+    heard = "first_heard = COALESCE(first_heard, received), received"
     tables = (
-        ("events", "id", "pending", "event-parked", "received"),
+        ("events", "id", "pending", "event-parked", heard),
         ("outbox", "key", "waiting", "message-parked", "added"),
     )
     statements = []
@@ -231,18 +252,19 @@ def retry(name: str | None, now: datetime) -> list[Statement]:
     return statements
 
 
-def alarm(one: Alarm, now: datetime) -> Statement:
+def alarm(one: Alarm, now: datetime, customer: str) -> Statement:
     """Raised once, or again where it may come again and somebody looked long ago."""
     again: tuple[int, ...] = ()
     conflict = "DO NOTHING"
     if one.code in RECURRING:
         conflict = (
-            "DO UPDATE SET raised = excluded.raised, acknowledged = NULL"
+            "DO UPDATE SET raised = excluded.raised, acknowledged = NULL,"
+            " customer = excluded.customer"
             " WHERE alarms.acknowledged <= ?"
         )
         again = (stamp(now - _QUIET),)
     return Statement(
-        "INSERT INTO alarms (code, subject, raised) VALUES (?, ?, ?)"
+        "INSERT INTO alarms (code, subject, raised, customer) VALUES (?, ?, ?, ?)"
         f" ON CONFLICT (code, subject) {conflict}",
-        (one.code, one.subject, stamp(now), *again),
+        (one.code, one.subject, stamp(now), customer, *again),
     )

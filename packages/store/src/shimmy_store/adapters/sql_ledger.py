@@ -24,7 +24,7 @@ from shimmy_store.adapters.ledger_rows import (
     record_of,
     stamp,
 )
-from shimmy_store.adapters.ledger_statements import OURS
+from shimmy_store.adapters.ledger_statements import ERASED, OURS
 from shimmy_store.domain.fulfilment import Alarm
 from shimmy_store.domain.notices import Notice
 from shimmy_store.ports.database import Database, Row, Statement
@@ -54,7 +54,7 @@ class SqlLedger:
     async def add_event(self, event: HeardEvent, state: EventState) -> bool:
         rows = await self._one(
             "INSERT INTO events (id, type, customer, payment, created, received, state,"
-            " again, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            f" again, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, CASE WHEN {ERASED} THEN '' ELSE ? END)"
             " ON CONFLICT (id) DO NOTHING RETURNING id",
             event.id,
             event.type,
@@ -64,6 +64,7 @@ class SqlLedger:
             stamp(event.received),
             state,
             stamp(event.received),
+            event.customer,
             event.body,
         )
         return bool(rows)
@@ -164,11 +165,15 @@ class SqlLedger:
         sql = f"SELECT {RECORD} FROM customers WHERE email_folded = ? ORDER BY customer"
         return [record_of(row) for row in await self._one(sql, email.casefold())]
 
-    async def assign_event(self, event: str, customer: str) -> None:
+    async def assign_event(self, event: str, customer: str, now: datetime) -> None:
         await self._one(
-            "UPDATE events SET customer = ?, state = ? WHERE id = ? AND state = 'pending'",
+            "UPDATE events SET customer = ?, state = ?, settled = ?,"
+            f" body = CASE WHEN {ERASED} THEN '' ELSE body END"
+            " WHERE id = ? AND state = 'pending'",
             customer,
             "pending" if customer else "done",
+            None if customer else stamp(now),
+            customer,
             event,
         )
 
@@ -215,8 +220,12 @@ class SqlLedger:
         )
 
     async def add_link(self, link: Link) -> None:
+        # Not for one who was erased while the mail with it was written.
+        whom = ", ".join("?" for _ in link.customers) or "NULL"
         await self._one(
-            f"INSERT INTO links ({LINK}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id)"
+            f"INSERT INTO links ({LINK}) SELECT ?, ?, ?, ?, CAST(? AS BIGINT), CAST(? AS BIGINT), ?"
+            " WHERE NOT EXISTS (SELECT 1 FROM customers WHERE erased IS NOT NULL"
+            f" AND customer IN ({whom})) ON CONFLICT (id)"
             " DO UPDATE SET expires = excluded.expires WHERE links.used IS NULL",
             link.id,
             link.kind,
@@ -225,6 +234,7 @@ class SqlLedger:
             stamp(link.expires),
             None,
             link.mailbox,
+            *link.customers,
         )
 
     async def link(self, identifier: str) -> Link | None:
@@ -252,8 +262,10 @@ class SqlLedger:
         )
         return int(rows[0][0])
 
-    async def raise_alarms(self, alarms: Sequence[Alarm], now: datetime) -> None:
-        await self._database.batch([batches.alarm(one, now) for one in alarms])
+    async def raise_alarms(
+        self, alarms: Sequence[Alarm], now: datetime, customer: str = ""
+    ) -> None:
+        await self._database.batch([batches.alarm(one, now, customer) for one in alarms])
 
     async def open_alarms(self) -> Sequence[Alarm]:
         rows = await self._one(

@@ -55,6 +55,8 @@ def _connect(path: Path | str) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode=WAL")
         # An event is acknowledged to Stripe once it is here: it must survive a power cut.
         connection.execute("PRAGMA synchronous=FULL")
+        # Who is erased is gone from the file, too: old bytes stay in it otherwise.
+        connection.execute("PRAGMA secure_delete=ON")
         return connection
 
 

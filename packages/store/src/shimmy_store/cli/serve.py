@@ -10,7 +10,7 @@ import sys
 
 import uvicorn
 
-from shimmy_store.errors import SettingsError
+from shimmy_store.errors import LedgerError, SettingsError
 from shimmy_store.server.app import create_app
 from shimmy_store.server.logs import start_logging
 from shimmy_store.settings import Settings, read_settings
@@ -82,4 +82,10 @@ def _listen(host: str, port: int) -> socket.socket:
 async def _check(settings: Settings) -> None:
     """The ledger, before anything listens: its errors are for the operator, in words."""
     async with open_shop(settings) as shop:
-        await shop.ledger.take_stock()
+        try:
+            await shop.ledger.take_stock()
+        except LedgerError as error:
+            # Then it serves, unwell, so that it can be restored over HTTP.
+            if error.code != "ledger-half-restored":
+                raise
+            print(f"shimmy-store: {error.message} {error.hint}", file=sys.stderr)

@@ -32,6 +32,7 @@ AlarmCode: TypeAlias = Literal[
     "event-parked",
     "message-parked",
     "reversed-still-billed",
+    "erased-still-billed",
     "several-plans",
     "unpaid-change",
     "merge-credit",

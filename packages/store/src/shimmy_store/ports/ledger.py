@@ -61,7 +61,7 @@ class CustomerRecord:
     settled and ``changes`` counts how often it changed. ``merged_into`` is the customer whose
     licence stands for this one's purchases too, empty for nobody's; ``given_up`` are subscriptions
     that ended with that merge. ``email`` is as Stripe has it. Time alone changes something at
-    ``look_again``.
+    ``look_again``. Of one who was ``erased`` nothing is kept but ids, and nothing is given.
     """
 
     customer: str
@@ -73,6 +73,7 @@ class CustomerRecord:
     given_up: tuple[str, ...] = ()
     settled: datetime | None = None
     look_again: datetime | None = None
+    erased: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +128,14 @@ class Stock:
 class Ledger(Protocol):
     """Each method is one atomic step; all raise LedgerError, retryable, when it cannot be taken.
 
-    Times are kept to the microsecond, in UTC.
+    Times are kept to the microsecond, in UTC. Whatever somebody else still writes about a customer
+    who is erased meanwhile, no address, message or link of theirs is kept.
     """
 
     async def add_event(self, event: HeardEvent, state: EventState) -> bool:
-        """Keep an event; False if its id was heard before."""
+        """Keep an event, without its body if its customer was erased; False if its id was heard
+        before.
+        """
         ...
 
     async def wake_customers(self, now: datetime) -> None:
@@ -202,7 +206,7 @@ class Ledger(Protocol):
         """Candidates: customers whose address differs from this one at most in letter case."""
         ...
 
-    async def assign_event(self, event: str, customer: str) -> None:
+    async def assign_event(self, event: str, customer: str, now: datetime) -> None:
         """Whose event this is, once that has been found out; nobody's is done."""
         ...
 
@@ -249,9 +253,11 @@ class Ledger(Protocol):
         """How many tries of this name there have been in this period, this one included."""
         ...
 
-    async def raise_alarms(self, alarms: Sequence[Alarm], now: datetime) -> None:
+    async def raise_alarms(
+        self, alarms: Sequence[Alarm], now: datetime, customer: str = ""
+    ) -> None:
         """Each once, however often it is raised; ``RECURRING`` ones again a day after somebody
-        has looked.
+        has looked. ``customer`` is whom they concern, where that is one.
         """
         ...
 

@@ -11,10 +11,18 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from shimmy_store.errors import StoreError
-from shimmy_store.server import health, licence_pages, selling, webhook
+from shimmy_store.server import (
+    health,
+    licence_pages,
+    operator_copies,
+    operator_desk,
+    selling,
+    webhook,
+)
 from shimmy_store.server.guard import Guard
 from shimmy_store.server.health import HealthDesk
 from shimmy_store.server.meters import Meters
+from shimmy_store.server.operator_gate import OperatorHandler, operated
 from shimmy_store.server.pages import show_asset
 from shimmy_store.server.problems import answer_error, answer_unknown
 from shimmy_store.server.visit import Handler, page
@@ -37,6 +45,7 @@ def create_app(
         async with open_shop(settings) as shop:
             app.state.shop = shop
             app.state.meters = meters
+            app.state.started = shop.now()
             app.state.health = HealthDesk(shop)
             app.state.workroom = Workroom(shop, meters)
             if works:
@@ -47,7 +56,8 @@ def create_app(
                 await app.state.workroom.stop()
 
     app = Starlette(
-        routes=_routes(),
+        # Without a token there is no such address.
+        routes=[*_routes(), *(_operator_routes() if settings.operator_tokens else ())],
         middleware=[Middleware(Guard, settings=settings, meters=meters)],
         exception_handlers={
             StoreError: answer_error,
@@ -83,4 +93,22 @@ def _routes() -> list[Route]:
         Route("/health", health.health),
         Route("/metrics", health.metrics),
         Route("/assets/{digest}/{name}", show_asset),
+    ]
+
+
+def _operator_routes() -> list[Route]:
+    def at(path: str, handler: OperatorHandler, method: str = "POST") -> Route:
+        return Route(f"/operator/{path}", operated(handler), methods=[method])
+
+    return [
+        at("figures", operator_desk.operator_figures, "GET"),
+        at("customers", operator_desk.operator_customers),
+        at("look", operator_desk.operator_look),
+        at("export", operator_desk.operator_export),
+        at("erase", operator_desk.operator_erase),
+        at("alarms", operator_desk.operator_alarms, "GET"),
+        at("alarms/done", operator_desk.operator_alarm_done),
+        at("mail-probe", operator_desk.operator_mail_probe),
+        at("dump", operator_copies.operator_dump, "GET"),
+        at("restore", operator_copies.operator_restore),
     ]

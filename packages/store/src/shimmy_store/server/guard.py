@@ -22,8 +22,13 @@ from shimmy_store.settings import Settings
 _MOST_BYTES = 64 * 1024
 # Stripe's events stay far below; refusing one would lose it.
 _MOST_EVENT_BYTES = 2 * 1024 * 1024
+# A whole ledger; the operator's token is looked at before any of it is read.
+_MOST_DUMP_BYTES = 2 * 1024 * 1024 * 1024
 _PATIENCE_SECONDS = 15.0
+_DUMP_PATIENCE_SECONDS = 3600.0
 _WEBHOOK = "/stripe-webhook"
+_RESTORE = "/operator/restore"
+_MOST: Mapping[str, int] = {_WEBHOOK: _MOST_EVENT_BYTES, _RESTORE: _MOST_DUMP_BYTES}
 # Nobody was there any more to take the answer.
 _GONE = 499
 _SAFE = ("GET", "HEAD", "OPTIONS")
@@ -126,8 +131,10 @@ class _Measured:
     def __init__(self, scope: Scope, receive: Receive, patience: float) -> None:
         self._receive = receive
         # For the whole of it: a byte now and then would hold a connection for days.
+        if scope["path"] == _RESTORE:
+            patience = max(patience, _DUMP_PATIENCE_SECONDS)
         self._end = asyncio.get_running_loop().time() + patience
-        self._left = _MOST_EVENT_BYTES if scope["path"] == _WEBHOOK else _MOST_BYTES
+        self._left = _MOST.get(scope["path"], _MOST_BYTES)
         headers = Headers(scope=scope)
         length = headers.get("content-length", "0")
         self.whole = length == "0" and "transfer-encoding" not in headers

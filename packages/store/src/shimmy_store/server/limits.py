@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from starlette.requests import Request
+
 from shimmy_store.errors import VisitError
 from shimmy_store.server.visit import Visit
+from shimmy_store.wiring import Shop
 
 PERIOD: Final = timedelta(minutes=10)
 
@@ -29,18 +32,24 @@ KEYS = Limit("key", 20)
 LINKS = Limit("link", 30)
 MAILS = Limit("mail", 20)
 MAILS_TO_ONE = Limit("mail-to", 4)
+OPERATORS = Limit("operator", 20)
 
 
 async def count_visitor(visit: Visit, limit: Limit) -> None:
     """One more try from this address. Raises VisitError."""
-    client = visit.request.client
-    await _count(visit, limit, _network(client.host if client else ""))
+    await count_address(visit.request, visit.shop, limit)
+
+
+async def count_address(request: Request, shop: Shop, limit: Limit) -> None:
+    """One more try from where this request comes from. Raises VisitError."""
+    client = request.client
+    await _count(shop, limit, _network(client.host if client else ""))
 
 
 async def count_mailbox(visit: Visit, limit: Limit, email: str) -> None:
     """One more try for this mailbox, whoever asks and whether anybody has it."""
     # Folded as the search for customers is: every spelling that finds one counts as one.
-    await _count(visit, limit, email.strip().casefold())
+    await _count(visit.shop, limit, email.strip().casefold())
 
 
 def _network(host: str) -> str:
@@ -55,13 +64,13 @@ def _network(host: str) -> str:
     return str(inner or ipaddress.ip_network((address, 64), strict=False))
 
 
-async def _count(visit: Visit, limit: Limit, who: str) -> None:
+async def _count(shop: Shop, limit: Limit, who: str) -> None:
     # A digest under our secret: the ledger is no list of addresses.
-    key = visit.shop.settings.secrets[-1].encode()
+    key = shop.settings.secrets[-1].encode()
     name = hmac.new(key, f"{limit.name} {who}".encode(), hashlib.sha256).hexdigest()
-    now = visit.shop.now()
+    now = shop.now()
     period = period_of(now)
-    if await visit.shop.ledger.count_try(name, period) > limit.most:
+    if await shop.ledger.count_try(name, period) > limit.most:
         end = (period + 1) * PERIOD.total_seconds()
         seconds = max(int(end - now.timestamp()), 1)
         raise VisitError(

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from shimmy_store.errors import (
     CatalogError,
+    DumpError,
     LedgerError,
     LicensingError,
     MailError,
@@ -50,10 +51,19 @@ STATUS: Mapping[str, int] = {
     "event-refused": 400,
     "metrics-refused": 403,
     "plan-not-on-sale": 503,
+    "operator-refused": 401,
+    "operator-request-malformed": 400,
+    "customer-unknown": 404,
+    "customer-merged": 409,
+    "dump-damaged": 400,
+    "dump-of-other-mode": 409,
+    "dump-of-newer-schema": 409,
+    "ledger-not-empty": 409,
 }
 _BY_KIND: tuple[tuple[type[StoreError], int], ...] = (
     (VisitError, 400),
     (LedgerError, 503),
+    (DumpError, 400),
     (PaymentsError, 502),
     (LicensingError, 502),
     (MailError, 502),
@@ -77,6 +87,8 @@ def status_of(error: StoreError) -> int:
 
 def wants_page(request: Request) -> bool:
     """Whether a person asks; programs do not say that they take HTML."""
+    if getattr(request.scope.get("endpoint"), "answers_programs", False):
+        return False
     return "text/html" in request.headers.get("accept", "")
 
 
@@ -115,7 +127,7 @@ async def answer_error(request: Request, error: Exception) -> Response:
     status = status_of(error)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log_event(logging.getLogger(__name__), "error", code=error.code, status=status)
-    return tell(request, _told(error), status, _headers(error, status))
+    return tell(request, _told(error), status, headers_of(error, status))
 
 
 def _told(error: StoreError) -> Problem:
@@ -126,7 +138,8 @@ def _told(error: StoreError) -> Problem:
     return Problem(error.code, _OURS, _OURS_HINT)
 
 
-def _headers(error: StoreError, status: int) -> dict[str, str]:
+def headers_of(error: StoreError, status: int) -> dict[str, str]:
+    """When to come again, where that may help."""
     later = status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.BAD_GATEWAY)
     seconds = _RETRY_SECONDS if later else 0
     if isinstance(error, VisitError):

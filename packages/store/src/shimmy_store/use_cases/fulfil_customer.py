@@ -18,7 +18,8 @@ from shimmy_store.domain.convergence import (
     ResetPages,
     Suspend,
 )
-from shimmy_store.domain.fulfilment import Decision, decide_fulfilment
+from shimmy_store.domain.erasing import decide_erased, plan_ending
+from shimmy_store.domain.fulfilment import Decision, decide_fulfilment, licence_id
 from shimmy_store.domain.notices import Notice, Told, decide_notices
 from shimmy_store.domain.purchases import Purchases, combine_purchases
 from shimmy_store.errors import LicensingError
@@ -117,6 +118,8 @@ class _Hand:
 
 
 async def _settle(lease: Lease, fulfilment: Fulfilment) -> Fulfilled:
+    if lease.record.erased is not None:
+        return await _settle_erased(lease, fulfilment)
     if lease.record.merged_into:
         return await _settle_merged(lease, fulfilment)
     record, ledger, hand = lease.record, fulfilment.ledger, _Hand(lease, fulfilment)
@@ -125,7 +128,7 @@ async def _settle(lease: Lease, fulfilment: Fulfilment) -> Fulfilled:
     purchases = combine_purchases(own, [bought for _, bought in merged])
     decision = decide_fulfilment(purchases, fulfilment.now(), record.origin)
     # Before anything is done about them: afterwards the reason may be gone from Stripe.
-    await ledger.raise_alarms(decision.alarms, fulfilment.now())
+    await ledger.raise_alarms(decision.alarms, fulfilment.now(), record.customer)
     # Before anything is made under its name: an older payment may succeed before this is settled.
     if record.origin is None and decision.origin is not None:
         if not await ledger.note_origin(lease, decision.origin):
@@ -159,6 +162,21 @@ async def _converge(
         changes=record.changes + changed,
     )
     return record, notices
+
+
+async def _settle_erased(lease: Lease, fulfilment: Fulfilment) -> Fulfilled:
+    """Nothing is made, mailed or written down; a licence that is still there ends."""
+    record, hand = lease.record, _Hand(lease, fulfilment)
+    bought = await fulfilment.payments.fetch(record.customer)
+    await fulfilment.ledger.raise_alarms(decide_erased(bought), fulfilment.now(), record.customer)
+    if record.origin is not None:
+        identifier = licence_id(record.origin)
+        step = plan_ending(record.customer, await hand.find(identifier))
+        if step is not None:
+            await hand.change(identifier, step)
+    ended = replace(record, email="", plan=None, look_again=None)
+    settled = await fulfilment.ledger.settle_customer(lease, ended, (), fulfilment.now())
+    return "settled" if settled else "overtaken"
 
 
 async def _settle_merged(lease: Lease, fulfilment: Fulfilment) -> Fulfilled:

@@ -42,7 +42,8 @@ async def show_licences(
         if record is not None and record.merged_into in customers:
             continue
         merged = record is not None and bool(record.merged_into)
-        origin = None if record is None or merged else record.origin
+        gone = record is None or merged or record.erased is not None
+        origin = None if record is None or gone else record.origin
         holding = None if origin is None else await holdings.show(licence_id(origin))
         shown.append(Shown(name, holding, merged))
     return shown

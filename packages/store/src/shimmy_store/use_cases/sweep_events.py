@@ -123,7 +123,7 @@ class _Round:
     async def _find_customer(self, event: PendingEvent) -> _Outcome:
         payments, ledger = self.fulfilment.payments, self.fulfilment.ledger
         customer = await payments.customer_of(event.payment) if event.payment else ""
-        await ledger.assign_event(event.id, customer)
+        await ledger.assign_event(event.id, customer, self.fulfilment.now())
         return "assigned" if customer else "settled"
 
     async def _postpone(self, due: DueWork, failure: Failure) -> None:
