@@ -4,7 +4,7 @@ BIN := .venv/bin
 SOURCES := packages/vision/src packages/store/src packages/ops/src packages/sandbox/src
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-live test check secrets bench soak gate clean runtime dev
+.PHONY: help demo demo-live test check secrets bench soak gate dev-test clean runtime dev
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,7 +16,9 @@ demo-live: runtime ## the store, its site, Stripe, Keygen and mail on loopback u
 	@bash scripts/demo_live.sh
 
 test: dev check ## install what tests need, check, run every test
-	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist loadscope
+	@mkdir -p artifacts && rm -f artifacts/tests.xml
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist loadscope \
+	  --junitxml=artifacts/tests.xml -o junit_suite_name="$$(bash scripts/revision.sh)"
 
 check: dev ## style, types, architecture and lock files
 	$(BIN)/ruff check .
@@ -37,8 +39,11 @@ bench: dev ## measure: forced tokens, the licence gate, shimmy serve beside a pl
 soak: dev ## a thousand analyses in one process: memory must stay flat
 	$(BIN)/python benchmarks/soak.py
 
-gate: ## what must hold before a release: demo, tests and secrets in a fresh clone of HEAD
+gate: ## what must hold before a release, all of it, in a fresh clone of HEAD
 	bash scripts/gate.sh
+
+dev-test: ## the same here, with what is not committed
+	bash scripts/dev-test.sh
 
 clean: ## remove what was built here (not the cached native library)
 	rm -rf .venv artifacts build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

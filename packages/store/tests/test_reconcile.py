@@ -122,7 +122,7 @@ def test_a_ledger_that_fails_is_no_failure_of_a_customer() -> None:
 
 
 class _CutOff(Till):
-    async def customers(self) -> AsyncIterator[str]:
+    async def customers(self, after: str = "") -> AsyncIterator[str]:
         yield "cus_1"
         raise PaymentsError("payments-unreachable", "", retryable=True)
 

@@ -11,7 +11,7 @@ OpsError
 ├── DeskError        the store's operator desk cannot be heard, refuses, or makes no sense
 ├── CustomerError    a customer cannot be found, exported or erased as asked
 ├── BackupError      a backup cannot be made, is damaged, or cannot go where it should
-├── ReleaseError     a release cannot be recorded, put in place, or taken back
+├── ReleaseError     a release cannot be judged, recorded, put in place, or taken back
 ├── TransactionError the live transaction cannot begin, go on, or did not end as it must
 ├── LaunchError      the launch plan or its record makes no sense, or a task may not run yet
 └── MonitorError     what is watched cannot be read, or an alert cannot be sent
@@ -72,7 +72,7 @@ class BackupError(OpsError):
 
 
 class ReleaseError(OpsError):
-    """A release cannot be recorded, put in place, or taken back."""
+    """A release cannot be judged, recorded, put in place, or taken back."""
 
 
 class TransactionError(OpsError):

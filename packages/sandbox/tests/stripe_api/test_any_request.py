@@ -29,7 +29,7 @@ PATHS = {
     "invoices": "in_", "checkout": "cs_", "billing_portal": "bpc_", "refunds": "re_",
     "disputes": "du_", "charges": "ch_", "payment_intents": "pi_", "payment_methods": "pm_",
     "test_helpers": "clock_", "events": "evt_", "webhook_endpoints": "we_",
-    "invoice_payments": "inpay_",
+    "invoice_payments": "inpay_", "account": "acct_", "payment_method_configurations": "pmc_",
 }  # fmt: skip
 WORDS = ["", "x", "usd", "http://127.0.0.1:9/", 'email:"x"', "a@b.c"]
 NUMBERS = ["0", "1", "5", "-1", "1200", "100000000000000000", "1801486800", "1804852800"]

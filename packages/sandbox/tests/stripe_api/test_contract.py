@@ -19,8 +19,11 @@ from . import contract
 # Real operations that the description leaves out.
 BESIDE = {
     "DELETE customers/{id}",
+    "GET account",
     "GET customers/{id}/payment_methods",
     "GET invoices/{id}/lines",
+    "GET payment_method_configurations",
+    "POST payment_method_configurations/{id}",
     "POST payment_methods/{id}/attach",
     "POST payment_methods/{id}/detach",
 }

@@ -18,6 +18,7 @@ from shimmy_store.domain.catalog import PLAN_IDS, PlanId
 from shimmy_store.errors import SettingsError
 
 Mode: TypeAlias = Literal["test", "live"]
+Host: TypeAlias = Literal["machine", "worker"]
 
 _PREFIX = "SHIMMY_STORE_"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -46,6 +47,7 @@ class Settings:
     metrics_token: str = field(repr=False, default="")
     pay_origins: tuple[str, ...] = _STRIPE_PAGES
     operator_tokens: tuple[str, ...] = field(repr=False, default=())
+    keygen_public_key: str = ""
 
     @property
     def livemode(self) -> bool:
@@ -53,8 +55,8 @@ class Settings:
         return self.mode == "live"
 
 
-def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """Raises SettingsError that lists everything missing or wrong."""
+def read_settings(environ: Mapping[str, str] | None = None, host: Host = "machine") -> Settings:
+    """Raises SettingsError that lists everything missing or wrong, also for this kind of host."""
     reading = _Reading(os.environ if environ is None else environ)
     mode = reading.text("MODE", pattern=r"test|live", example="test or live")
     url = reading.address("URL", example="https://store.example.com")
@@ -70,7 +72,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         policies=reading.policies("KEYGEN_POLICIES"),
         mail=reading.mail("MAIL"),
         mail_from=reading.text("MAIL_FROM", pattern=r"[^\r\n]+@[^\r\n]+", example=_FROM),
-        ledger=reading.text("LEDGER", pattern=r"(sqlite|postgresql)://.+", example=_LEDGER),
+        ledger=reading.ledger("LEDGER", host),
         secrets=reading.several("SECRET", pattern=rf"\S{{{_SHORTEST_SECRET},}}"),
         stripe_url=stripe_url,
         keygen_url=reading.address("KEYGEN_URL", optional=True) or "https://api.keygen.sh",
@@ -78,9 +80,14 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         metrics_token=reading.text("METRICS_TOKEN", pattern=r"\S{16,}", optional=True),
         pay_origins=(stripe_url,) if stripe_url else _STRIPE_PAGES,
         operator_tokens=reading.several("OPERATOR_TOKEN", pattern=r"[!-~]{32,200}", optional=True),
+        keygen_public_key=reading.text(
+            "KEYGEN_PUBLIC_KEY", pattern=r"[0-9a-f]{64}", example=_PUBLIC_KEY, optional=True
+        ),
     )
     if mode == "live":
         reading.check_live(url, stripe_url)
+    if host == "worker":
+        reading.check_worker(settings.mail)
     reading.finish()
     return settings
 
@@ -88,6 +95,8 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
 _MAIL = "smtp://user:password@host:587, smtps://… or resend://KEY@api.resend.com"
 _FROM = "Shimmy Vision <licences@example.com>"
 _LEDGER = "sqlite:///path/ledger.sqlite or postgresql://user@host/name"
+_D1 = "d1://DB, after the binding's name"
+_PUBLIC_KEY = "64 hex digits, from the account's settings"
 
 
 class _Reading:
@@ -157,6 +166,18 @@ class _Reading:
         if len(set(found.values())) < len(found):
             self._problems.append(f"{_PREFIX}{name} names one policy for two plans")
         return {plan: found.get(plan, "") for plan in PLAN_IDS}
+
+    def ledger(self, name: str, host: Host) -> str:
+        if host == "worker":
+            return self.text(name, pattern=r"d1://[A-Za-z_]\w*", example=_D1)
+        return self.text(name, pattern=r"(sqlite|postgresql)://.+", example=_LEDGER)
+
+    def check_worker(self, mail: str) -> None:
+        if mail.startswith(("smtp://", "smtps://")):
+            self._problems.append(
+                f"{_PREFIX}MAIL is SMTP, which a Worker cannot speak: it has no sockets."
+                " Use a mail API: resend://KEY@api.resend.com"
+            )
 
     def check_live(self, url: str, stripe_url: str) -> None:
         if _host(url) in _LOOPBACK:

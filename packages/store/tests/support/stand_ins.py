@@ -65,7 +65,7 @@ class Till:
             )
             self.bought[customer] = replace(bought, subscriptions=left)
 
-    async def customers(self) -> AsyncIterator[str]:
+    async def customers(self, after: str = "") -> AsyncIterator[str]:
         for customer in list(self.bought):
             yield customer
 

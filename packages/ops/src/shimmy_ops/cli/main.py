@@ -38,6 +38,7 @@ COMMANDS = {
     "erase-customer": ("shimmy_ops.cli.support", "forget one customer everywhere it may be"),
     "licences": ("shimmy_ops.cli.licence_inventory", "licences of everything that is shipped"),
     "audit": ("shimmy_ops.cli.audit", "known holes in what the lock files pin"),
+    "tests-report": ("shimmy_ops.cli.tests_report", "did every test of this revision pass?"),
     "secrets-scan": (
         "shimmy_ops.cli.secrets_scan",
         "find keys and passwords in files, wheels, archives, binaries and history",

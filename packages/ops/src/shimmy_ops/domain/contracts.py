@@ -19,6 +19,7 @@ class Plan:
     pages_per_month: int | None
     machines: int | None
     entitlements: tuple[str, ...]
+    payment_methods: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,4 +66,5 @@ def _plan(entry: Any) -> Plan:
         entry["pages_per_month"],
         entry["machines"],
         tuple(entry["entitlements"]),
+        tuple(entry.get("payment_methods", ())),
     )

@@ -57,6 +57,11 @@ class Profile:
     alert_mail: str = ""
     tickets_file: str = ""
     release_folder: str = ""
+    site_current: str = ""
+    config_current: str = ""
+    restart_command: tuple[str, ...] = ()
+    worker_deploy: tuple[str, ...] = ()
+    smoke_paths: tuple[str, ...] = ("/health", "/pricing")
 
     @property
     def livemode(self) -> bool:
@@ -70,6 +75,7 @@ class Profile:
 
 
 _FLAGS = ("keygen_permissions",)
+_LISTS = ("restart_command", "worker_deploy", "smoke_paths")
 _ADDRESSES = (
     "store_url", "webhook_url", "stripe_url", "keygen_url", "privacy_url", "terms_url", "site_url"
 )  # fmt: skip
@@ -83,7 +89,7 @@ _FORMS: Mapping[str, tuple[str, str]] = {
         ("secrets_folder", "state_folder", "site_folder", "release_folder"),
         (r"[^\0]+", "a folder"),
     ),
-    "tickets_file": (r"[^\0]+", "a file"),
+    **dict.fromkeys(("tickets_file", "site_current", "config_current"), (r"[^\0]+", "a file")),
     **dict.fromkeys(
         ("operator_mail", "alert_mail"), (r"[^\s@<>]+@[^\s@<>]+", "address@example.com")
     ),
@@ -123,7 +129,8 @@ def parse_profile(data: Mapping[str, Any], name: ProfileName) -> Profile:
         raise ProfileError(
             "profile-invalid", f"Profile {name} is not complete:\n  " + "\n  ".join(problems)
         )
-    return Profile(name=name, **given)
+    lists = {one: tuple(given[one]) for one in _LISTS if one in given}
+    return Profile(name=name, **{**given, **lists})
 
 
 def _webhook(table: Mapping[str, Any]) -> str:
@@ -169,6 +176,8 @@ def _malformed(given: Mapping[str, Any]) -> list[str]:
     for name, value in given.items():
         if name in _FLAGS and not isinstance(value, bool):
             problems.append(f"{name} must be true or false")
+        if name in _LISTS and not _is_words(name, value):
+            problems.append(f'{name} must be a list, as in ["one", "two"]')
         if name not in _FORMS or name not in given or (name in _REQUIRED and not value):
             continue
         form, example = _FORMS[name]
@@ -177,6 +186,14 @@ def _malformed(given: Mapping[str, Any]) -> list[str]:
         if not isinstance(value, str) or not re.fullmatch(form, value):
             problems.append(f"{name} is not of the right form ({example})")
     return problems
+
+
+def _is_words(name: str, value: object) -> bool:
+    """A command's words, or paths that begin with a slash."""
+    begins = "/" if name == "smoke_paths" else ""
+    return isinstance(value, list) and all(
+        isinstance(one, str) and one and one.startswith(begins) and "\0" not in one for one in value
+    )
 
 
 def _misplaced(profile: ProfileName, given: Mapping[str, Any]) -> list[str]:

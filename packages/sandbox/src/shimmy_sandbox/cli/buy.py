@@ -91,15 +91,7 @@ def _buy(args: argparse.Namespace) -> None:
     with httpx.Client(trust_env=False, headers={"Accept": "text/html"}, timeout=30) as browser:
         pay = _location(browser.get(f"{args.store}/buy", params={"plan": args.plan}), "the store")
         tell(f"the store leads to the page to pay {args.plan} on")
-        form = {
-            "email": args.email,
-            "name": "Ada Example",
-            "payment_method": "card",
-            "card_number": args.card,
-            "card_expiry": "12/34",
-            "card_cvc": "123",
-        }
-        back = _location(browser.post(pay, data=form), "the page to pay on")
+        back = pay_page(browser, pay, args.email, args.card)
         tell("paid with a test card; Stripe has told the store and sends the buyer back")
         page = browser.get(back)
         if page.status_code != httpx.codes.OK:
@@ -108,11 +100,30 @@ def _buy(args: argparse.Namespace) -> None:
         tell("the store shows the licence" if made else "the store says that the licence follows")
 
 
+def pay_page(browser: httpx.Client, page: str, email: str, card: str) -> str:
+    """Fill in a hosted page to pay on; where the buyer is sent back to. Raises CommandError."""
+    _check_place(page, "the page to pay on")
+    form = {
+        "email": email,
+        "name": "Ada Example",
+        "payment_method": "card",
+        "card_number": card,
+        "card_expiry": "12/34",
+        "card_cvc": "123",
+    }
+    return _location(browser.post(page, data=form), "the page to pay on")
+
+
+def _check_place(url: str, who: str) -> None:
+    """Raises CommandError for an address that is not on this machine."""
+    if urlsplit(url).hostname not in _LOOPBACK:
+        raise CommandError("purchase-elsewhere", f"{who} leads off this machine: nothing is sent")
+
+
 def _location(answer: httpx.Response, who: str) -> str:
     """Where an answer leads; only ever on this machine."""
     url = answer.headers.get("location", "")
     if answer.status_code != _SEE_OTHER:
         raise CommandError("purchase-refused", f"{who} says {answer.status_code}")
-    if urlsplit(url).hostname not in _LOOPBACK:
-        raise CommandError("purchase-elsewhere", f"{who} leads off this machine: nothing is sent")
+    _check_place(url, who)
     return str(url)

@@ -15,6 +15,7 @@ COMMANDS = {
     "mail": ("shimmy_sandbox.cli.mail", "serve a mailbox for SMTP and a mail API, read it"),
     "town": ("shimmy_sandbox.cli.town", "serve Stripe, licences and mail together for a store"),
     "buy": ("shimmy_sandbox.cli.buy", "buy a plan at a store that runs against the town"),
+    "pay": ("shimmy_sandbox.cli.pay", "pay one page that a store led to"),
     "mirror": ("shimmy_sandbox.cli.mirror", "serve a folder of models, with faults on request"),
 }
 

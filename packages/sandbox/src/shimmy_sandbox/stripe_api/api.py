@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from email.utils import formatdate
 from typing import Any
 
 from shimmy_sandbox.simulation.exchange import Outgoing
@@ -54,6 +55,7 @@ class Api:
         """The reply; what the request did is committed by then, whole or not at all."""
         identifier = new_id("req")
         headers = {"Request-Id": identifier, "Stripe-Version": API_VERSION}
+        headers["Date"] = formatdate(books.now, usegmt=True)
         key = request.idempotency_key
         if key is not None:
             headers["Idempotency-Key"] = key

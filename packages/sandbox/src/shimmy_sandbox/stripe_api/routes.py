@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from shimmy_sandbox.stripe_api import (
+    account,
     catalogue,
     checkout,
     customers,
@@ -20,6 +21,9 @@ from shimmy_sandbox.stripe_api import (
 from shimmy_sandbox.stripe_api.call import Handler
 
 ROUTES: Mapping[str, Handler] = {
+    "GET account": account.show_account,
+    "GET payment_method_configurations": account.list_method_configurations,
+    "POST payment_method_configurations/{id}": account.update_method_configuration,
     "POST checkout/sessions": checkout.create_session,
     "GET checkout/sessions": checkout.list_sessions,
     "GET checkout/sessions/{id}": checkout.show_session,

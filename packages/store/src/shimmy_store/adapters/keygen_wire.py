@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import httpx
 
+from shimmy_store.domain.keygen_signature import Asked, Replied, Verify, check_reply
 from shimmy_store.errors import LicensingError
 
 _MEDIA_TYPE = "application/vnd.api+json"
@@ -15,19 +18,54 @@ _MEDIA_TYPE = "application/vnd.api+json"
 _NOT_ALLOWED = frozenset({401, 402, 403})
 
 
-class KeygenWire:
-    """``client`` speaks to ``…/v1/accounts/ID/`` and authenticates."""
+# What is acted on. Whatever else is answered ends in an error, whoever says it.
+_DECISIVE = frozenset({404, 409, 422})
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+
+@dataclass(frozen=True, slots=True)
+class ReplyWitness:
+    """Believes only what the account's key (32 bytes) has signed."""
+
+    public_key: bytes
+    verify: Verify
+    now: Callable[[], datetime]
+
+    def check(self, reply: httpx.Response) -> None:
+        """Raises LicensingError for a reply that would be acted on and is not genuine."""
+        if not reply.is_success and reply.status_code not in _DECISIVE:
+            return
+        url, headers = reply.request.url, {name.lower(): one for name, one in reply.headers.items()}
+        target = url.raw_path.decode("ascii")
+        asked = Asked(reply.request.method, target, url.host, url.port)
+        replied = Replied(headers, reply.content)
+        fault = check_reply(asked, replied, self.public_key, self.verify, self.now())
+        if fault is not None:
+            raise LicensingError(
+                "keygen-signature-wrong",
+                f"What came from Keygen's address is not signed as the account would: {fault}.",
+                hint="Compare the public key with the account's, and this clock with the time."
+                " If both are right, something else answers there. It is tried again.",
+                retryable=True,
+            )
+
+
+class KeygenWire:
+    """``client`` speaks to ``…/v1/accounts/ID/`` and authenticates.
+
+    Without a ``witness`` whoever answers is believed, as far as TLS goes.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, witness: ReplyWitness | None = None) -> None:
         self._client = client
+        self._witness = witness
 
     async def ask(
         self, method: str, path: str, body: Mapping[str, Any] | None = None
     ) -> httpx.Response:
-        """A reply of any status. Raises LicensingError where none comes."""
+        """A reply of any status. Raises LicensingError where none comes that is genuine."""
         headers = {"Accept": _MEDIA_TYPE, "Content-Type": _MEDIA_TYPE}
         try:
-            return await self._client.request(method, path, json=body, headers=headers)
+            reply = await self._client.request(method, path, json=body, headers=headers)
         except httpx.HTTPError as error:
             raise LicensingError(
                 "licensing-unreachable",
@@ -35,6 +73,9 @@ class KeygenWire:
                 hint="It is tried again later.",
                 retryable=True,
             ) from error
+        if self._witness is not None:
+            self._witness.check(reply)
+        return reply
 
 
 def checked(reply: httpx.Response) -> httpx.Response:

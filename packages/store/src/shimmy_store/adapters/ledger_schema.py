@@ -88,6 +88,28 @@ async def migrate_ledger(database: Database) -> int:
     raise problem or LedgerError("ledger-unusable", "The ledger's tables could not be made.")
 
 
+async def check_ledger(database: Database) -> None:
+    """Raises LedgerError for tables that are older than this program, or not there.
+
+    For hosts on which another program makes them: one question, where ``migrate_ledger`` has two.
+    A newer schema is of the version that is being rolled out, and good for this one as well.
+    """
+    try:
+        (rows,) = await database.batch([Statement("SELECT COUNT(*) FROM migrations")])
+        done = int(rows[0][0])
+    except LedgerError as error:
+        if "no such table" not in error.message:
+            raise
+        done = 0
+    if done < len(MIGRATIONS):
+        raise LedgerError(
+            "ledger-not-migrated",
+            f"The ledger's tables are at step {done}, and this version needs {len(MIGRATIONS)}.",
+            hint="Apply what is left: wrangler d1 migrations apply DB --env test --remote.",
+            retryable=True,
+        )
+
+
 async def claim_ledger(database: Database, mode: str) -> None:
     """Keep the mode of whoever comes first. Raises LedgerError for a ledger of the other mode.
 

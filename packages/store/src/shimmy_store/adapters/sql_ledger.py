@@ -306,6 +306,17 @@ class SqlLedger:
             int(alarms[0][0]),
         )
 
+    async def bookmark(self) -> str:
+        rows = await self._one("SELECT value FROM settings WHERE name = 'bookmark'")
+        return str(rows[0][0]) if rows else ""
+
+    async def set_bookmark(self, customer: str) -> None:
+        await self._one(
+            "INSERT INTO settings (name, value) VALUES ('bookmark', ?)"
+            " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            customer,
+        )
+
     async def forget(self, before: datetime, period: int) -> int:
         dropped = await self._database.batch(
             [

@@ -16,20 +16,32 @@ _BUSY_SECONDS = 10
 
 
 class SqliteDatabase:
-    """One connection, on a thread of its own so that a disk never holds up the event loop."""
+    """One connection, on a thread of its own so that a disk never holds up the event loop.
+
+    Without ``on_thread`` whoever asks waits for the disk: for hosts that have no threads.
+    """
 
     dialect: Dialect = "sqlite"
 
-    def __init__(self, path: Path | str) -> None:
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
-        self._connection = self._thread.submit(_connect, path).result()
+    def __init__(self, path: Path | str, *, on_thread: bool = True) -> None:
+        self._thread: ThreadPoolExecutor | None = None
+        if on_thread:
+            self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
+            self._connection = self._thread.submit(_connect, path).result()
+        else:
+            self._connection = _connect(path)
 
     async def batch(self, statements: Sequence[Statement]) -> Sequence[Sequence[Row]]:
+        if self._thread is None:
+            return self._run(statements)
         loop = asyncio.get_running_loop()
         # Shielded: a caller that goes away does not leave a batch half understood.
         return await asyncio.shield(loop.run_in_executor(self._thread, self._run, statements))
 
     async def close(self) -> None:
+        if self._thread is None:
+            self._connection.close()
+            return
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._thread, self._connection.close)
         self._thread.shutdown()

@@ -74,9 +74,10 @@ class StripePayments:
                 if error.http_status != NOT_FOUND:
                     raise
 
-    async def customers(self) -> AsyncIterator[str]:
+    async def customers(self, after: str = "") -> AsyncIterator[str]:
         with stripe_errors():
-            listed = await self._v1.customers.list_async({"limit": _PAGE})
+            behind = {"starting_after": after} if after else {}
+            listed = await self._v1.customers.list_async({"limit": _PAGE, **behind})  # type: ignore[typeddict-item]
             async for one in listed.auto_paging_iter():
                 yield one.id
 

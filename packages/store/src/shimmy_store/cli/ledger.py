@@ -13,7 +13,8 @@ from shimmy_store.settings import read_settings
 from shimmy_store.use_cases.check_dump import check_dump
 from shimmy_store.use_cases.dump_ledger import dump_ledger
 from shimmy_store.use_cases.restore_ledger import restore_ledger
-from shimmy_store.wiring import open_shop, read_dump_at, write_dump_at
+from shimmy_store.wiring import open_shop
+from shimmy_store.wiring.files import read_dump_at, write_dump_at
 
 
 def add_arguments(_name: str, parser: argparse.ArgumentParser) -> None:

@@ -7,9 +7,9 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from shimmy_store import wiring
 from shimmy_store.domain.site.findings import Finding
 from shimmy_store.domain.site.order import order_site
+from shimmy_store.wiring import files
 
 
 def add_arguments(_name: str, parser: argparse.ArgumentParser) -> None:
@@ -53,14 +53,14 @@ def _build(args: argparse.Namespace) -> int:
     order = order_site(
         args.mode, args.store_url, home=args.site_url, base=args.base, cname=args.cname
     )
-    count = wiring.build_site_at(order, args.operator, args.out)
+    count = files.build_site_at(order, args.operator, args.out)
     print(f"{args.out}: {count} files, {args.mode} mode, store {order.store}")
     return 0
 
 
 def _check(args: argparse.Namespace) -> int:
     hosts = frozenset(host.lower() for host in args.allow_host)
-    findings = wiring.check_site_at(args.mode, args.folder, hosts)
+    findings = files.check_site_at(args.mode, args.folder, hosts)
     if args.json:
         print(json.dumps([asdict(one) for one in findings], indent=2, ensure_ascii=False))
     else:

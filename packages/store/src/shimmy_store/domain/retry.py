@@ -21,6 +21,7 @@ _LONGEST = timedelta(hours=1)
 _CREDENTIALS: Mapping[str, str] = {
     "payments-not-allowed": "stripe",
     "licensing-not-allowed": "keygen",
+    "keygen-signature-wrong": "keygen",
 }
 
 

@@ -273,6 +273,14 @@ class Ledger(Protocol):
         """Counts for health and metrics."""
         ...
 
+    async def bookmark(self) -> str:
+        """The customer that was looked at last, of all that are being gone through; or empty."""
+        ...
+
+    async def set_bookmark(self, customer: str) -> None:
+        """Go on behind this one the next time; empty: begin anew."""
+        ...
+
     async def forget(self, before: datetime, period: int) -> int:
         """Drop bodies of events done before, links that ran out, tries of earlier periods, and
         requests to sign in that were answered before.

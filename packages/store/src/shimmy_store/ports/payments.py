@@ -23,6 +23,6 @@ class Payments(Protocol):
         """End a subscription now, with or without credit for what is left; twice does no harm."""
         ...
 
-    def customers(self) -> AsyncIterator[str]:
-        """Every customer there is, newest first."""
+    def customers(self, after: str = "") -> AsyncIterator[str]:
+        """Every customer there is, newest first; or only those behind ``after``."""
         ...

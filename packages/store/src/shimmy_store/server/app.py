@@ -37,17 +37,13 @@ def create_app(
     *,
     works: bool = True,
 ) -> Starlette:
-    """``works``: looks at events and sends mail beside answering; a Worker does that on a clock."""
+    """``works``: looks at events and sends mail beside answering."""
     meters = Meters()
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with open_shop(settings) as shop:
-            app.state.shop = shop
-            app.state.meters = meters
-            app.state.started = shop.now()
-            app.state.health = HealthDesk(shop)
-            app.state.workroom = Workroom(shop, meters)
+            furnish_app(app, shop, meters)
             if works:
                 app.state.workroom.start()
             try:
@@ -55,6 +51,24 @@ def create_app(
             finally:
                 await app.state.workroom.stop()
 
+    return bare_app(settings, meters, lifespan)
+
+
+def furnish_app(app: Starlette, shop: Shop, meters: Meters) -> None:
+    """What the handlers work with."""
+    app.state.shop = shop
+    app.state.meters = meters
+    app.state.started = shop.now()
+    app.state.health = HealthDesk(shop)
+    app.state.workroom = Workroom(shop, meters)
+
+
+def bare_app(
+    settings: Settings,
+    meters: Meters,
+    lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]] | None = None,
+) -> Starlette:
+    """Addresses and what holds for all of them; it answers once it is furnished."""
     app = Starlette(
         # Without a token there is no such address.
         routes=[*_routes(), *(_operator_routes() if settings.operator_tokens else ())],

@@ -26,7 +26,11 @@ _KEEP = timedelta(days=30)
 
 
 class Workroom:
-    """Four loops that end with the app. A failed round is told and tried again."""
+    """Four loops that end with the app. A failed round is told and tried again.
+
+    A host that lives only while it answers has no loops: it asks ``was_woken`` after each answer,
+    and has rounds done with ``work_off``, ``watch`` and ``clean``.
+    """
 
     def __init__(self, shop: Shop, meters: Meters) -> None:
         self._shop = shop
@@ -51,6 +55,29 @@ class Workroom:
         for bell in self._bells:
             bell.set()
 
+    def was_woken(self) -> bool:
+        """Whether ``wake`` was called since this was last asked; where no loops run."""
+        woken = any(bell.is_set() for bell in self._bells)
+        for bell in self._bells:
+            bell.clear()
+        return woken
+
+    async def work_off(self, seconds: float) -> None:
+        """Sweep and send until nothing more can be done now, or for about so many seconds."""
+        clock = asyncio.get_running_loop().time
+        end, more = clock() + seconds, True
+        while more and clock() < end:
+            swept = await self._round("events", self._sweep)
+            more = await self._round("mail", self._send) or swept
+
+    async def watch(self) -> None:
+        """Tell of work that waits for too long."""
+        await self._round("watch", self._watch)
+
+    async def clean(self) -> None:
+        """Forget what need not be kept any longer."""
+        await self._round("cleaning", self._clean)
+
     async def stop(self) -> None:
         """Stop wherever it is: every step may be cut off and begun again."""
         left = set(self._tasks)
@@ -66,18 +93,21 @@ class Workroom:
     ) -> None:
         while True:
             bell.clear()
-            more = False
-            try:
-                more = await work()
-            except StoreError as error:
-                self._meters.rounds.labels(name).inc()
-                log_event(logging.getLogger(__name__), "round-failed", work=name, code=error.code)
-            except Exception as error:  # noqa: BLE001 - a bug must not end the loop for good
-                self._meters.rounds.labels(name).inc()
-                kind = type(error).__name__
-                log_event(logging.getLogger(__name__), "round-crashed", work=name, error=kind)
-            if not more:
+            if not await self._round(name, work):
                 await _wait(bell, pause)
+
+    async def _round(self, name: str, work: Callable[[], Awaitable[bool]]) -> bool:
+        """Whether there may be more to do at once."""
+        try:
+            return await work()
+        except StoreError as error:
+            self._meters.rounds.labels(name).inc()
+            log_event(logging.getLogger(__name__), "round-failed", work=name, code=error.code)
+        except Exception as error:  # noqa: BLE001 - a bug must not end the loop for good
+            self._meters.rounds.labels(name).inc()
+            kind = type(error).__name__
+            log_event(logging.getLogger(__name__), "round-crashed", work=name, error=kind)
+        return False
 
     async def _sweep(self) -> bool:
         swept = await sweep_events(self._shop.fulfilment, self._chance)

@@ -23,11 +23,12 @@ class Looked:
     crash: str = ""
 
 
-async def reconcile_customers(fulfilment: Fulfilment) -> AsyncIterator[Looked]:
+async def reconcile_customers(fulfilment: Fulfilment, after: str = "") -> AsyncIterator[Looked]:
     """One after the other, so that it may be watched and stopped. Raises PaymentsError, LedgerError
     where the list itself or the ledger fails; a customer that fails is told of and passed over.
+    ``after`` names a customer: only those behind it in Stripe's list, which are older.
     """
-    async for customer in fulfilment.payments.customers():
+    async for customer in fulfilment.payments.customers(after):
         try:
             yield Looked(customer, await fulfil_customer(customer, fulfilment))
         except LedgerError:

@@ -71,6 +71,12 @@ def _check(reply: httpx.Response, asked: str) -> None:
             hint="Run it again: it goes on where it was.",
             retryable=True,
         )
+    if reply.status_code == httpx.codes.NOT_FOUND:
+        raise LicensingError(
+            "licensing-not-found",
+            f"Keygen has nothing at {asked}: 404 ({codes}).",
+            hint="Check the account and the product.",
+        )
     raise LicensingError(
         "licensing-refused", f"Keygen refuses {asked}: {reply.status_code} ({codes})."
     )

@@ -1,0 +1,1 @@
+"""Sealed archives on this machine, and the store's command beside them."""

@@ -1,0 +1,1 @@
+"""What is kept of customers on this machine: exports and receipts."""

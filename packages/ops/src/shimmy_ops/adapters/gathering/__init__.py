@@ -1,0 +1,1 @@
+"""What preflight asks of the outside world besides accounts and the store's desk."""

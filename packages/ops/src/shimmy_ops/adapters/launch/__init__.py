@@ -1,0 +1,1 @@
+"""The launch's record, the commands that it runs, and its report."""

@@ -1,0 +1,1 @@
+"""Reads what is watched, keeps samples, sends alerts, shows pictures."""

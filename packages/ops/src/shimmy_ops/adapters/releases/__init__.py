@@ -1,0 +1,1 @@
+"""Releases on a disk, and the places that they go to."""

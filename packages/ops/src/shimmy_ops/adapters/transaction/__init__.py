@@ -1,0 +1,1 @@
+"""Receipts on disk, a customer's machine, and whoever pays."""

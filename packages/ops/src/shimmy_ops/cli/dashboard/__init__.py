@@ -1,0 +1,1 @@
+"""How a picture is shown: in the terminal, as a page, as a line."""

@@ -1,0 +1,1 @@
+"""Whether everything is set up: what was gathered, and the checks that rest on it."""
