@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from released_store import ReleasedStore, open_released_store
+from store_server import eventually
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 Capture = pytest.CaptureFixture[str]
@@ -36,8 +37,10 @@ def test_a_broken_release_comes_back_by_itself_and_a_good_one_by_hand(
     wrong.touch(mode=0o600)
     wrong.write_text("prod-of-nobody")
     broken = released.changed_env(KEYGEN_TOKEN_FILE=str(wrong))
-    assert record("1.1", broken, "the broken one", patience=2) == 1
-    assert released.healthy() and "the first" in released.served()
+    assert record("1.1", broken, "the broken one", patience=3) == 1
+    assert "the first" in released.served()
+    # The store that is started again has the same patience, and a busy machine may need longer.
+    eventually(released.healthy)
     assert (released.folder / "current.env").read_text() == _normal(released.env)
     assert released.pid() != first
     state = town.run(capsys, "release", "status")

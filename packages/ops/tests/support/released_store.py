@@ -26,7 +26,8 @@ from shimmy_sandbox.mailbox.server import serve_mailbox
 # configuration in place, and does not wait for it.
 _RESTART = """\
 if [ -s store.pid ]; then
-  kill -9 "$(cat store.pid)" && while kill -0 "$(cat store.pid)" 2>/dev/null; do sleep 0.02; done
+  kill -9 "$(cat store.pid)"
+  while ps -o stat= -p "$(cat store.pid)" | grep -q '^[^Z]'; do sleep 0.02; done
 fi
 . ./current.env
 {command} >>store.log 2>&1 &

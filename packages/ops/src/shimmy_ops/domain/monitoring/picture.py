@@ -72,7 +72,7 @@ class EndpointRequests:
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """Overall, and by endpoint (most requests first)."""
+    """Overall without /health, /metrics and the operator API, and by endpoint (most first)."""
 
     overall: EndpointRequests
     endpoints: tuple[EndpointRequests, ...]
