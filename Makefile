@@ -4,7 +4,7 @@ BIN := .venv/bin
 SOURCES := packages/vision/src packages/store/src packages/ops/src packages/sandbox/src
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-live test check secrets bench soak gate dev-test clean runtime dev
+.PHONY: help demo demo-live test check secrets bench soak gate dev-test clean runtime dev payload worker
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,6 +16,7 @@ demo-live: runtime ## the store, its site, Stripe, Keygen and mail on loopback u
 	@bash scripts/demo_live.sh
 
 test: dev check ## install what tests need, check, run every test
+	@bash scripts/worker_npm.sh >/dev/null || [ $$? = 3 ]
 	@mkdir -p artifacts && rm -f artifacts/tests.xml
 	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist loadscope \
 	  --junitxml=artifacts/tests.xml -o junit_suite_name="$$(bash scripts/revision.sh)"
@@ -27,6 +28,12 @@ check: dev ## style, types, architecture and lock files
 	$(BIN)/lint-imports
 	$(BIN)/shimmy-ops locks requirements
 
+worker: dev ## prepare the Cloudflare Worker's bundle, measure it, try its deploy without an account
+	bash scripts/worker.sh
+
+payload: dev ## the packed native library, compiled once (20 minutes), into build/payload
+	$(BIN)/python scripts/build_payload.py
+
 secrets: dev ## no key or password in the tree, in the whole history or in built wheels
 	bash scripts/secrets.sh
 
@@ -35,6 +42,7 @@ bench: dev ## measure: forced tokens, the licence gate, shimmy serve beside a pl
 	$(BIN)/python benchmarks/gate.py
 	$(BIN)/python benchmarks/server_speed.py --write
 	$(BIN)/python benchmarks/store_latency.py
+	$(BIN)/python benchmarks/worker_cpu.py --write
 
 soak: dev ## a thousand analyses in one process: memory must stay flat
 	$(BIN)/python benchmarks/soak.py

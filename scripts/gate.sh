@@ -6,4 +6,6 @@ clone=$(mktemp -d)
 trap 'rm -rf "$clone"' EXIT
 git clone --quiet "$root" "$clone/shimmy-vision"
 cd "$clone/shimmy-vision"
+# What makes the gate of a working tree milder is not for this one.
+unset GATE_REPORT_OPTIONS GATE_BEFORE TESTS_XML REPORT_DIR
 bash scripts/critical.sh

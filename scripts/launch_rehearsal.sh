@@ -16,6 +16,8 @@ plan=$work/plan.toml
 report_of_tests='"tests-report", "{tests_xml}"'
 sed "s/$report_of_tests/&${GATE_REPORT_OPTIONS:+, \"$GATE_REPORT_OPTIONS\"}/" \
   contracts/launch_plan.toml >"$plan"
+# It may then be of fewer tests than a release needs, too.
+least=(${GATE_REPORT_OPTIONS:+--set tests_least=1})
 store_port=$(free_port) site_port=$(free_port)
 ops=$work/ops
 mkdir -p "$report" "$ops/site"
@@ -49,7 +51,7 @@ launch() {
   local command=$1
   shift
   shimmy-ops launch "$command" "${profile[@]}" --plan "$plan" --set "tests_xml=$tests_xml" \
-    --set release_version=rehearsed "$@"
+    --set release_version=rehearsed "${least[@]}" "$@"
 }
 # What a task says is kept in the record; here one line a task is enough, unless one fails.
 run() {

@@ -1,9 +1,14 @@
-"""Puts the licensor of a release into its wheel.
+"""Puts the licensor of a release, and its packed native library, into its wheel.
 
 Without ``SHIMMY_LICENSOR`` a wheel is a sandbox build, like a checkout. With it, naming a JSON file
 like ``contracts/sandbox-licensor.json`` whose mode is ``live``, the wheel's
 ``shimmy_vision/domain/licence/pinned.py`` holds that licensor instead: nothing that a user can set
 or edit chooses the account or the key afterwards.
+
+``SHIMMY_PAYLOAD`` names a folder made by ``scripts/build_payload.py``. Its files go into the wheel,
+which then is one for that platform; where the payload is signed, the wheel pins the signer's key in
+``shimmy_vision/domain/payload/pinned.py`` and loads nothing else. A wheel with a live licensor
+takes no unsigned payload.
 """
 
 from __future__ import annotations
@@ -32,6 +37,21 @@ PINNED = Licensor(
 '''
 
 
+PACKED = "shimmy_vision/adapters/payload/packed"
+PAYLOAD_PLACE = "shimmy_vision/domain/payload/pinned.py"
+PAYLOAD_TEMPLATE = '''"""Whose payload this build loads, pinned when it was built."""
+
+from __future__ import annotations
+
+from typing import Final
+
+PUBLIC_KEY: Final[str] = {key!r}
+APPLE_TEAM: Final[str] = {team!r}
+'''
+# Of the build, not of what is built.
+_ASIDE = ("wheel-tag.txt", "public-key.txt")
+
+
 class LicensorHook(BuildHookInterface[Any]):
     """Called by hatchling for every wheel."""
 
@@ -39,19 +59,41 @@ class LicensorHook(BuildHookInterface[Any]):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Replace the pinned licensor where one is named; a wrong one stops the build."""
-        chosen = os.environ.get("SHIMMY_LICENSOR")
-        if not chosen or version == "editable":
+        if version == "editable":
             return
-        text = self._module(Path(chosen))
         self._folder = tempfile.TemporaryDirectory()
-        replacement = Path(self._folder.name, "pinned.py")
-        replacement.write_text(text, encoding="utf-8")
-        build_data["force_include"][str(replacement)] = PLACE
+        chosen, payload = os.environ.get("SHIMMY_LICENSOR"), os.environ.get("SHIMMY_PAYLOAD")
+        if chosen:
+            self._replace(PLACE, self._module(Path(chosen)), build_data)
+        if payload:
+            self._carry(Path(payload), build_data, live=bool(chosen))
 
     def finalize(self, *_: Any) -> None:
         """Remove what was only needed for the build."""
         if hasattr(self, "_folder"):
             self._folder.cleanup()
+
+    def _replace(self, place: str, text: str, build_data: dict[str, Any]) -> None:
+        replacement = Path(self._folder.name, place.replace("/", "-"))
+        replacement.write_text(text, encoding="utf-8")
+        build_data["force_include"][str(replacement)] = place
+
+    def _carry(self, payload: Path, build_data: dict[str, Any], *, live: bool) -> None:
+        try:
+            tag = (payload / "wheel-tag.txt").read_text(encoding="utf-8").strip()
+            key = (payload / "public-key.txt").read_text(encoding="utf-8").strip()
+            files = sorted(one for one in payload.iterdir() if one.name not in _ASIDE)
+        except OSError as error:
+            raise SystemExit(f"SHIMMY_PAYLOAD={payload}: {error}") from error
+        if live and not key:
+            raise SystemExit("SHIMMY_PAYLOAD: a live build takes no unsigned payload")
+        if (payload / "manifest.sig").exists() != bool(key):
+            raise SystemExit("SHIMMY_PAYLOAD: a signature and a public key come together")
+        for one in files:
+            build_data["force_include"][str(one)] = f"{PACKED}/{one.name}"
+        team = os.environ.get("SHIMMY_APPLE_TEAM", "")
+        self._replace(PAYLOAD_PLACE, PAYLOAD_TEMPLATE.format(key=key, team=team), build_data)
+        build_data["pure_python"], build_data["tag"] = False, tag
 
     def _module(self, chosen: Path) -> str:
         try:

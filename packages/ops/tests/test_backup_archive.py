@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -365,3 +366,24 @@ def _kept(name: str, customer: str) -> dict[str, Any]:
         "maxMachines": 1,
         "maxUses": 9,
     }
+
+
+def test_what_a_killed_run_left_goes_a_day_later(vault: ArchiveVault, tmp_path: Path) -> None:
+    with vault.bench() as bench:
+        folder = Path(bench.path("x")).parent.parent
+    left = folder / ".shimmy-backup-killed"
+    left.mkdir()
+    (left / "ledger.ndjson").write_text("a dump")
+    half = folder / ".shimmy-backup-sandbox-1.tar.gz.enc.new"
+    half.write_text("half")
+    kept = tmp_path / "elsewhere"
+    kept.mkdir()
+    planted = folder / ".shimmy-backup-link"
+    planted.symlink_to(kept)
+    with vault.bench():
+        assert left.exists()
+    for path in (left, half, planted):
+        os.utime(path, (1, 1), follow_symlinks=False)
+    with vault.bench():
+        assert not any(os.path.lexists(path) for path in (left, half, planted))
+    assert kept.exists()

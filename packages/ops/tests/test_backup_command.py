@@ -8,11 +8,16 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from bought_customers import buyer, licence_now
 from operated_town import OperatedTown
 from provisioning_town import Ran
 from second_store import open_second_store
+
+from shimmy_ops.adapters.store.http_store_desk import HttpStoreDesk
+from shimmy_ops.errors import DeskError
+from shimmy_ops.wiring.backups import backup_place
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 
@@ -146,6 +151,42 @@ def test_a_backup_of_another_key_profile_or_place_says_so(
     key.unlink()
     none = operated.town.run(capsys, "restore", "--drill", str(copied))
     assert (none.code, "[backup-key-missing]" in none.err) == (1, True)
+
+
+def test_two_backups_at_once_do_not_make_a_key_each(
+    operated: OperatedTown, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = backup_place(operated.profile(), operated.folder).records
+    with records.alone():
+        for order in (("backup", "make"), ("backup", "verify", "any")):
+            busy = operated.town.run(capsys, *order)
+            assert (busy.code, "[another-at-work]" in busy.err) == (75, True)
+    assert not (operated.folder / "secrets" / "backup-key").exists()
+    assert operated.town.run(capsys, "backup", "make").code == 0
+
+
+def test_a_disk_that_takes_no_dump_is_said(operated: OperatedTown, tmp_path: Path) -> None:
+    taken = tmp_path / "dump"
+    taken.write_text("")
+    with operated.desk() as desk:
+        for act in (lambda: desk.dump(taken), lambda: desk.restore(tmp_path / "none")):
+            with pytest.raises(DeskError) as said:
+                act()
+            assert said.value.code == "desk-file-unusable"
+
+
+@pytest.mark.parametrize("said", ["\x1b]0;owned\x07", "x" * 500, {"a": 1}])
+def test_what_answers_instead_of_the_store_steers_no_terminal(said: Any) -> None:
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(409, json={"code": said})
+
+    transport = httpx.MockTransport(answer)
+    with (
+        httpx.Client(base_url="http://store", transport=transport) as client,
+        pytest.raises(DeskError) as refused,
+    ):
+        HttpStoreDesk(client, "token").alarms()
+    assert "(no code)" in refused.value.message
 
 
 def _records(operated: OperatedTown) -> list[Any]:

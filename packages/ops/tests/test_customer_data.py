@@ -8,16 +8,20 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import stripe
 from bought_customers import Buyer, buyer, hear, licence_now, machines_now, settle
 from operated_town import OperatedTown
 from visiting import offer_of_merge
 
+from shimmy_ops.adapters.accounts.stripe_customers import StripeCustomers
 from shimmy_ops.domain.customers.erasing import EraseStep, PersonFound
 from shimmy_ops.domain.customers.receipts import ErasureReceipt
 from shimmy_ops.domain.customers.sought import SoughtAddress
+from shimmy_ops.errors import BillingError
 from shimmy_ops.use_cases.erase_customer import EraseOrder, erase_customer
 from shimmy_ops.use_cases.find_candidates import Sources
 from shimmy_ops.wiring.accounts import fresh_secret
@@ -157,6 +161,55 @@ def test_erasing_that_is_cut_off_after_every_step_ends_the_same(operated: Operat
     ]
     settle(operated, ada.customer)
     _assert_forgotten(operated, ada)
+
+
+def test_an_erasure_that_was_begun_ends_nothing_new_that_was_not_agreed_to(
+    operated: OperatedTown, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ada = buyer(operated, "developer", "ada@example.com")
+    with pytest.raises(_CutOffError):
+        _erase(operated, ada.email, [])
+    # What was ended is ended; the licence still gives access, and may be somebody's of now.
+    again = operated.town.run(capsys, "erase-customer", ada.customer, "--yes")
+    assert (again.code, "[customer-still-served]" in again.err) == (1, True)
+    assert not licence_now(operated, ada)["attributes"]["suspended"]
+    order = ("erase-customer", ada.customer, "--yes", "--end-subscriptions")
+    assert operated.town.run(capsys, *order).code == 0
+    _assert_forgotten(operated, ada)
+
+
+def test_two_erasures_at_once_do_not_share_receipts(
+    operated: OperatedTown, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bob = buyer(operated, "lifetime", "bob@example.com")
+    order = ("erase-customer", bob.customer, "--yes", "--end-subscriptions")
+    with erasure_records(operated.profile(), operated.folder).alone():
+        busy = operated.town.run(capsys, *order)
+    assert (busy.code, "[another-at-work]" in busy.err) == (75, True)
+    assert not licence_now(operated, bob)["attributes"]["suspended"]
+    assert operated.town.run(capsys, *order).code == 0
+
+
+def test_lists_that_stripe_gives_of_nobody_deleted_are_empty(operated: OperatedTown) -> None:
+    class Refusing:
+        def list(self, _asked: Any) -> Any:
+            missing: Any = stripe.InvalidRequestError
+            raise missing("Nobody", "customer", code="resource_missing", http_status=404)
+
+    sdk = operated.town.sdk
+    customer = sdk.v1.customers.create({"email": "ada@example.com"}).id
+    refusing = Refusing()
+    names = ("charges", "subscriptions", "invoices", "payment_intents", "refunds", "disputes")
+    lists: dict[str, Any] = dict.fromkeys(names, refusing)
+    checkout = SimpleNamespace(sessions=refusing)
+    v1 = SimpleNamespace(customers=sdk.v1.customers, checkout=checkout, **lists)
+    customers = StripeCustomers(SimpleNamespace(v1=v1))  # type: ignore[arg-type]
+    with pytest.raises(BillingError):
+        customers.read(customer)
+    sdk.v1.customers.delete(customer)
+    found = customers.read(customer)
+    assert found is not None
+    assert (found.deleted, found.subscriptions, found.charges) == (True, (), ())
 
 
 def test_a_lifetime_licence_stays_ended_though_it_is_paid_for(

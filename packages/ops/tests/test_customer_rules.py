@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from planted_secrets import licence_key
 
+from shimmy_ops.cli.customer_lines import customer_lines
 from shimmy_ops.domain.customers.advice import advise
 from shimmy_ops.domain.customers.erasing import (
     PersonFound,
@@ -27,9 +29,15 @@ from shimmy_ops.domain.customers.facts import (
     PaymentFacts,
     StoreFacts,
     SubscriptionFacts,
+    read_licence_facts,
 )
 from shimmy_ops.domain.customers.key_masks import KeyMask, mask_key, parse_mask
-from shimmy_ops.domain.customers.receipts import ErasureReceipt, address_digest, find_open
+from shimmy_ops.domain.customers.receipts import (
+    ErasureReceipt,
+    address_digest,
+    begun_since,
+    find_open,
+)
 from shimmy_ops.domain.customers.sought import (
     SoughtAddress,
     SoughtId,
@@ -39,6 +47,7 @@ from shimmy_ops.domain.customers.sought import (
     parse_sought,
 )
 from shimmy_ops.errors import CustomerError
+from shimmy_ops.use_cases.lookup_customer import LookedUp
 
 # Written in one piece it would look like somebody's.
 KEY = "-".join(["1A2B3C", "4D5E6F", "778899", "AABBCC", "DDEEFF", "V3"])
@@ -121,7 +130,18 @@ def test_a_whole_key_is_taken_from_standard_input_alone(text: str) -> None:
     assert not sought.mask.matches(licence_key("other"))
 
 
-@pytest.mark.parametrize("text", ["hello world!", "in_123", "a@b@c", "ä€"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hello world!",
+        "in_123",
+        "a@b@c",
+        "ä€",
+        "a\udcff@b.example",
+        "a\x1b[2J@b.example",
+        "cus_\u0661",
+    ],
+)
 def test_what_names_nobody_is_refused(text: str) -> None:
     with pytest.raises(CustomerError):
         parse_sought(text, visible=True)
@@ -311,3 +331,31 @@ def test_an_open_erasure_is_found_by_its_address_and_a_finished_one_is_not() -> 
     assert find_open([begun], "bob@x.example") is None
     done = ErasureReceipt("cus_1", ("cus_1",), "test", "x", finished="y")
     assert find_open([done], "ada@x.example") is None
+
+
+def test_what_a_machine_says_of_itself_steers_no_terminal() -> None:
+    hostile = "\x1b]0;owned\x07\x1b[2K\u202enothing"
+    machine = {"platform": hostile, "fingerprint": "\x1b[2Jabcdef"}
+    licence = {
+        "id": "1", "key": KEY, "status": "ACTIVE", "suspended": False, "expiry": None,
+        "maxMachines": 1, "uses": 0, "maxUses": None,
+    }  # fmt: skip
+    facts = read_licence_facts(HeldLicence(licence, (machine,)), datetime.now(UTC))
+    assert facts.machines[0].isprintable()
+    assert "owned" in facts.machines[0]
+    failed = PaymentFacts(
+        "ch_1", 0, 1200, "usd", paid=False, refunded=0, disputed=False, failure=hostile
+    )
+    billing = BillingFacts(deleted=False, payments=(failed,))
+    found = LookedUp(CustomerFacts("cus_1", (f"a@{hostile}",), None, billing, (facts,)), ())
+    assert all(line.isprintable() for line in customer_lines(found, str))
+
+
+def test_a_restore_erases_again_only_whom_the_store_had_forgotten() -> None:
+    made = "2027-01-10T00:00:00.000001+00:00"
+    begun = ErasureReceipt("cus_1", ("cus_1",), "live", made)
+    taken = replace(begun, steps=("end-subscription sub_1", "erase-ledger cus_1"))
+    before = replace(taken, finished="2027-01-09T23:59:59+00:00")
+    after = replace(taken, finished="2027-01-10T00:00:00.000001+00:00")
+    ended = replace(begun, steps=("end-subscription sub_1",))
+    assert begun_since([begun, ended, taken, before, after], made) == (taken, after)

@@ -36,7 +36,11 @@ def test_all_pass(tmp_path: Path) -> None:
         (("a | - | exit 7", "b | a | touch b", "c | - | touch c"), "2 of 3 did not pass: a b"),
         (("a | - | bash scripts/none.sh", "c | - | touch c"), "1 of 2 did not pass: a"),
         (("a | - | nosuchcommand", "c | - | touch c"), "1 of 2 did not pass: a"),
-        (("a | - |", "b | later | true", "later | - | touch c"), "1 of 3 did not pass: b"),
+        (("a | - | :", "b | later | true", "later | - | touch c"), "1 of 3 did not pass: b"),
+        (("a | - |", "c | - | touch c"), "1 of 2 did not pass: a"),
+        (("a", "c | - | touch c"), "1 of 2 did not pass: a"),
+        (("a | | true", "c | - | touch c"), "1 of 2 did not pass: a"),
+        (("a | - | echo ALL CRITICAL 'TESTS PASSED'; false", "c | - | touch c"), "1 of 2"),
         (("a | - | kill -9 $$", "c | - | touch c"), "1 of 2 did not pass: a"),
         (("a | - | false | cat; exit ${PIPESTATUS[0]}", "c | - | touch c"), "1 of 2"),
     ],
@@ -49,6 +53,18 @@ def test_one_that_fails_is_named_and_hides_no_other(
     assert SENTENCE not in done.stdout + done.stderr
     assert named in done.stderr
     assert (tmp_path / "c").exists() and not (tmp_path / "b").exists()
+
+
+def test_no_order_to_make_or_pytest_comes_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`make -i gate`, and a shell where pytest was told to run less."""
+    (tmp_path / "Makefile").write_text("test:\n\tfalse\n")
+    monkeypatch.setenv("MAKEFLAGS", "i")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--collect-only")
+    done = run(tmp_path, "a | - | make test", 'b | - | test -z "$PYTEST_ADDOPTS"')
+    assert (done.returncode, SENTENCE in done.stdout) == (1, False)
+    assert "1 of 2 did not pass: a" in done.stderr
 
 
 def test_without_steps_nothing_passed(tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ ROOT = Path(__file__).resolve().parents[3]
         (plan_data(task("a", verify=[])), "task a: verify must be a list of words"),
         (plan_data(task("a", days=-1)), "task a: days must be a number that is not negative"),
         (plan_data(task("a", valid_hours=float("nan"))), "task a: valid_hours must be a number"),
+        (plan_data(task("a", this_revision="yes")), "task a: this_revision can only be true"),
+        (plan_data(task("a", wait_hours=-1)), "task a: wait_hours must be a number that is not"),
         (plan_data(task("a", profile="sandbox")), "task a: profile must be one of none, test"),
         (plan_data(task("A b")), "task A b: an id is made of small letters"),
         (plan_data(task("a", ask="?", verify=["x"])), "task a: it needs either verify or attest"),
@@ -154,6 +156,22 @@ def test_the_real_plan_has_four_phases_and_every_criterion(real: LaunchPlan) -> 
     assert {"prices-approved", "support-briefed", "certificates-bought", "go"} <= attested
 
 
+def test_the_real_watch_is_of_the_day_after_the_announcement(real: LaunchPlan) -> None:
+    watch = real.need("watch")
+    hours = next(one.limits["hours"] for one in real.bounds if one.id == "available")
+    assert watch.after == ("announced",)
+    assert watch.wait_hours == hours == float(real.variables["watch_hours"])
+
+
+def test_what_the_real_plan_says_of_sources_is_said_of_those_that_are_launched(
+    real: LaunchPlan,
+) -> None:
+    """The newest evidence decides, so the last task that feeds such a criterion has to be bound."""
+    for name in ("tests-pass", "no-secret"):
+        feeding = [one for one in real.tasks if name in one.criteria]
+        assert feeding[-1].phase == 4 and feeding[-1].this_revision and feeding[-1].valid_hours
+
+
 def test_the_real_plan_reads_no_secret_and_every_place_is_filled(real: LaunchPlan) -> None:
     places = {**dict.fromkeys(PLACES, "x"), **dict.fromkeys(real.variables, "x")}
     for one in real.tasks:
@@ -181,7 +199,7 @@ def _parser(program: str, name: str) -> argparse.ArgumentParser:
 def test_every_command_of_ours_in_the_real_plan_parses(
     real: LaunchPlan, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    numbers = {"watch_hours": "24", "load_seconds": "60"}
+    numbers = {"watch_hours": "24", "load_seconds": "60", "tests_least": "7000"}
     places = {**dict.fromkeys(PLACES, "x"), **real.variables, "profile": "sandbox"}
     places = {name: numbers.get(name, value) or "x" for name, value in places.items()}
     for name, command in _own_commands(real):

@@ -15,6 +15,7 @@ from launch_stage import SIGNER, entry, kept_record, problems_of
 from shimmy_ops.adapters.launch.ed25519_signer import Ed25519Signer, fresh_key
 from shimmy_ops.adapters.launch.record_files import RecordFiles
 from shimmy_ops.domain.launch.commands import canonical
+from shimmy_ops.domain.launch.entries import NOTHING
 from shimmy_ops.domain.launch.record import KeptRecord, check_record, head_line
 from shimmy_ops.errors import LaunchError
 from shimmy_ops.use_cases.record_entry import record_entry
@@ -82,7 +83,13 @@ def test_a_crash_while_appending_is_no_tampering(written: int) -> None:
 def test_a_crash_between_the_line_and_the_note_of_the_end_is_no_tampering() -> None:
     before = kept_record(COUNT - 1)
     assert problems_of(KeptRecord(WHOLE.lines, before.head)) == ()
-    assert problems_of(KeptRecord(LINES[0], None)) == ()
+    # Before the first line there is a note that there is none: a record is never without one.
+    for count in range(1, COUNT + 1):
+        assert problems_of(KeptRecord(b"".join(LINES[:count]), None))
+    nothing = head_line(0, NOTHING, SIGNER.sign)
+    assert problems_of(KeptRecord(b"", nothing)) == problems_of(KeptRecord(LINES[0], nothing)) == ()
+    assert problems_of(KeptRecord(LINES[0] + LINES[1], nothing))
+    assert problems_of(KeptRecord(b"", head_line(0, "1" * 64, SIGNER.sign)))
     assert problems_of(KeptRecord(WHOLE.lines, kept_record(COUNT - 2).head))
     assert problems_of(KeptRecord(WHOLE.lines, None))
 

@@ -21,11 +21,19 @@ from launch_stage import PYTHON, Stage, open_stage, task
 
 from shimmy_ops.adapters.launch.output_files import LARGEST
 from shimmy_ops.cli.launch_teller import TerminalTeller
+from shimmy_ops.cli.main import main
 from shimmy_ops.domain.launch.standing import judge_tasks
 from shimmy_ops.errors import LaunchError, OpsError
 from shimmy_ops.use_cases.attest_task import Attestation, attest_task
 from shimmy_ops.use_cases.read_launch_record import read_launch_record
-from shimmy_ops.use_cases.run_launch import Finished, PersonNeeded, RunOrder, TaskFailed, run_launch
+from shimmy_ops.use_cases.run_launch import (
+    Finished,
+    PersonNeeded,
+    RunOrder,
+    TaskFailed,
+    TooEarly,
+    run_launch,
+)
 
 Capture = pytest.CaptureFixture[str]
 EXISTS = "import pathlib, sys; sys.exit(0 if pathlib.Path('{root}/good').exists() else 4)"
@@ -168,6 +176,85 @@ def test_old_evidence_holds_no_more(stage: Stage) -> None:
         run_launch(plan, late, RunOrder(only="b"), TerminalTeller())
     assert refused.value.code == "launch-out-of-order"
     assert run_launch(plan, late, RunOrder(), TerminalTeller()) == Finished(2)
+
+
+def test_a_watch_begins_when_what_it_watches_does(stage: Stage, capsys: Capture) -> None:
+    """A day that is looked at right after the announcement is the day before it."""
+    stage.write(task("open", ask="Is it?"), task("watch", wait_hours=24), task("end"))
+    assert stage.run("attest", "open", "--by", "Ada", "--note", "seen") == 0
+    capsys.readouterr()
+    assert stage.run("run") == 3
+    assert "watch: Do watch\n  It may run from " in capsys.readouterr().out
+    assert stage.run("run", "--only", "watch") == 3
+    assert len(entries(stage)) == 1
+    plan, desk = stage.desk()
+    opened = desk.clock()
+    outcome = run_launch(plan, desk, RunOrder(), TerminalTeller())
+    assert isinstance(outcome, TooEarly) and outcome.since > opened + timedelta(hours=23.9)
+    late = replace(desk, clock=lambda: opened + timedelta(hours=24.1))
+    assert run_launch(plan, late, RunOrder(), TerminalTeller()) == Finished(2)
+    # Announced again, later: the watch is of another day than the one that counts.
+    again = replace(desk, clock=lambda: opened + timedelta(hours=30))
+    attest_task(plan, again, Attestation("open", "Ada", "now really"))
+    record = read_launch_record(desk.record, desk.signer, rehearsal=True)
+    states = [one.state for one in judge_tasks(plan, record.entries, opened + timedelta(hours=31))]
+    assert states == ["attested", "early", "verified"]
+
+
+def test_a_rehearsal_that_runs_something_else_does_not_wait(stage: Stage, capsys: Capture) -> None:
+    other = ["{python}", "-c", "1"]
+    watch = task("watch", wait_hours=24, rehearse=other, rehearse_why="no day to spend")
+    stage.write(task("open"), watch)
+    assert stage.run("run") == 0
+    assert states(stage, capsys) == ["verified", "verified"]
+
+
+def test_a_person_says_nothing_too_early_either(stage: Stage, capsys: Capture) -> None:
+    stage.write(task("open"), task("quiet", ask="Was it quiet?", wait_hours=24))
+    assert stage.run("run") == 3
+    assert stage.run("attest", "quiet", "--by", "Ada", "--note", "yes") == 1
+    assert "[task-early]" in capsys.readouterr().err
+    assert len(entries(stage)) == 1
+
+
+def commit(stage: Stage, word: str) -> None:
+    (stage.folder / "source").write_text(word)
+    git = ["git", "-C", str(stage.folder), "-c", "user.name=a", "-c", "user.email=a@example.com"]
+    for words in (["init", "-q"], ["add", "source"], ["commit", "-q", "-m", word]):
+        subprocess.run([*git, *words], check=True)
+
+
+def test_evidence_of_another_revision_proves_nothing_where_that_counts(
+    stage: Stage, capsys: Capture
+) -> None:
+    stage.write(
+        task("a", this_revision=True, criteria=["tests-pass"]), task("b"),
+        criteria={"tests-pass": {"title": "Tests pass"}},
+    )  # fmt: skip
+    commit(stage, "one")
+    assert stage.run("run") == 0
+    assert status(stage, capsys)["criteria"][0]["verdict"] == "held"
+    (stage.folder / "source").write_text("two")
+    assert states(stage, capsys) == ["moved", "verified"]
+    commit(stage, "two")
+    found = status(stage, capsys)
+    assert found["next"] == "a"
+    assert found["criteria"][0]["verdict"] == "unknown"
+    assert stage.run("run") == 0
+    assert states(stage, capsys) == ["verified", "verified"]
+
+
+def test_evidence_of_another_store_proves_nothing(stage: Stage, capsys: Capture) -> None:
+    stage.write(task("a", profile="live"), task("b", profile="live", ask="?"), task("c"))
+    assert stage.run("run", "--stand-in", "the gate") == 0
+    assert states(stage, capsys) == ["verified", "attested", "verified"]
+    text = stage.config.read_text()
+    stage.config.write_text(text.replace(":8400", ":8500"))
+    assert states(stage, capsys) == ["elsewhere", "elsewhere", "verified"]
+    assert stage.run("status") == 0
+    assert "of another store or account than the profile names now" in capsys.readouterr().out
+    stage.config.write_text(text)
+    assert states(stage, capsys) == ["verified", "attested", "verified"]
 
 
 @pytest.mark.parametrize(
@@ -454,7 +541,7 @@ def test_status_and_report_show_what_is_verified_attested_failed_and_open(
 
 
 def test_criteria_are_required_or_excused(stage: Stage, capsys: Capture) -> None:
-    figures = {"p99_seconds": 0.1, "error_rate": 0.5}
+    figures = {"p99_seconds": 0.1, "error_rate": 0.5, "findings": [], "scanned": {"pieces": 2}}
     said = ["{python}", "-c", f"print('''{json.dumps(figures)}''')"]
     stage.write(
         task("w", verify=said, criteria=["api-fast", "errors-rare", "no-secret"]),
@@ -484,3 +571,15 @@ def test_a_plan_of_somebodys_own_that_makes_no_sense_is_refused(
     stage.plan_file.unlink()
     assert stage.run("status") == 1
     assert "[launch-plan-unreadable]" in capsys.readouterr().err
+
+
+def test_days_and_folders_that_there_are_not_are_refused(stage: Stage, capsys: Capture) -> None:
+    stage.write(task("a"))
+    for day in ("9999-12-31", "0001-01-01", "2026-02-29"):
+        with pytest.raises(SystemExit) as left:
+            stage.run("timeline", "--start", day)
+        assert left.value.code == 2
+    assert stage.run("timeline", "--start", "2028-02-29") == 0
+    capsys.readouterr()
+    assert main([*stage.argv("run"), "--root", str(stage.folder / "nowhere")]) == 1
+    assert "[launch-root-missing]" in capsys.readouterr().err

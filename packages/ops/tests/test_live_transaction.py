@@ -444,3 +444,61 @@ def test_a_failed_refund_is_tried_under_another_key(operator: Operator) -> None:
         ended = operator.resume(till=Refusing(way.till))
     assert attempts == [1, 2]
     _assert_undone(operator.town, ended)
+
+
+def test_abandoning_without_stripe_calls_nothing_undone(operator: Operator) -> None:
+    with pytest.raises(Cut):
+        operator.run(receipts=operator.cut(lambda one: one.fact("paid", "charge") is not None))
+
+    class Unreachable:
+        def __getattr__(self, name: str) -> Any:
+            raise BillingError("billing-unreachable", "Stripe was not reached.", retryable=True)
+
+    with pytest.raises(TransactionError, match="paid") as late:
+        operator.abandon(till=Unreachable(), patience=SHORT)
+    assert late.value.retryable
+    assert [one.id for one in operator.kept.steps if one.outcome == "held"] == ["checkout-opened"]
+    assert operator.resume().outcome == "abandoned"
+    _assert_undone(operator.town, operator.kept)
+
+
+@pytest.mark.parametrize("cut", ["activated", "ended"])
+def test_months_that_were_billed_meanwhile_go_back_too(operator: Operator, cut: str) -> None:
+    """Cut off before the refund, or between it and the end; and forgotten for a month."""
+    with pytest.raises(Cut):
+        operator.run(receipts=operator.cut(lambda one: one.step(cut) is not None))  # type: ignore[arg-type]
+    customer, stripe = operator.kept.text("paid", "customer"), operator.town.town.sdk.v1
+    stand = operator.town.store.town
+    stand.control("clock", {"advance_seconds": 32 * 86400})
+    try:
+        stand.control("tick")
+        stand.control("tick")
+        assert [one.paid for one in stripe.charges.list({"customer": customer})] == [True, True]
+        with suppress(TransactionError):
+            # The licence ends when the second month is back.
+            operator.abandon(patience=SHORT)
+        ended = operator.kept if operator.kept.outcome == "abandoned" else operator.resume()
+    finally:
+        stand.control("clock", {"reset": True})
+    assert ended.outcome == "abandoned"
+    for charge in stripe.charges.list({"customer": customer}):
+        assert (charge.amount, charge.amount_refunded) == (1200, 1200)
+    assert [one["attributes"]["suspended"] for one in _licences(operator.town, customer)] == [True]
+
+
+def test_while_a_refund_is_under_way_nothing_is_billed(operator: Operator) -> None:
+    """A new account's balance does not cover it at once: then Stripe takes its time."""
+    operator.payer.card = "4000000000007726"
+    with pytest.raises(TransactionError, match="under way") as late:
+        operator.run(patience=SHORT)
+    assert late.value.retryable
+    kept, stripe = operator.kept, operator.town.town.sdk.v1
+    assert stripe.subscriptions.retrieve(kept.text("paid", "subscription")).status == "canceled"
+    stand = operator.town.store.town
+    stand.control("clock", {"advance_seconds": 7 * 86400})
+    try:
+        stand.control("tick")
+        assert operator.resume().outcome == "held"
+    finally:
+        stand.control("clock", {"reset": True})
+    _assert_undone(operator.town, operator.kept)

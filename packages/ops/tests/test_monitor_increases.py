@@ -116,6 +116,11 @@ def test_coverage_is_what_lies_within_an_interval_of_a_sample(
     assert found == pytest.approx(len(covered) / HOUR)
 
 
+def test_nobody_watched_a_day_who_looked_once() -> None:
+    history = take_apart([sampled(ago(hours=12), every=86400)])
+    assert coverage(history, ago(hours=24), NOW) == pytest.approx(1200 / 86400)
+
+
 BOUNDS = (0.1, 0.5, 1.0)
 
 

@@ -75,6 +75,22 @@ def test_revenue_of_mixed_plans_is_counted_by_month_and_plan() -> None:
     assert found.not_counted == ("1 subscriptions in eur", "1 sales in eur")
 
 
+def test_churn_is_of_those_who_were_there_before() -> None:
+    """Two were; one of them left. Whoever came and went in the meantime is no loss of theirs."""
+    money = Money(
+        subscriptions=(
+            _subscription("1"),
+            _subscription("2", status="canceled", ended=ago(hours=1)),
+            *(
+                _subscription(str(n), status="canceled", created=ago(hours=5), ended=ago(hours=4))
+                for n in range(3, 9)
+            ),
+        )
+    )
+    found = revenue_of(money, SOLD, DAY, NOW)
+    assert (found.new, found.cancelled, found.churn) == (6, 7, 0.5)
+
+
 amounts = st.lists(st.tuples(st.sampled_from(PLANS[:2]), st.integers(0, 10**6)), max_size=20)
 
 

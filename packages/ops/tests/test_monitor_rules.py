@@ -91,6 +91,18 @@ def test_every_burn_rule_is_there_with_its_windows_and_severity() -> None:
     ]  # fmt: skip
 
 
+def test_one_lost_scrape_wakes_nobody_and_a_target_that_is_gone_does() -> None:
+    """As our own alerts: two probes at least. One of sixty is over 14.4 times the budget."""
+    alerts = {rule["alert"]: rule["expr"] for rule in _rules() if "alert" in rule}
+    for name, expression in alerts.items():
+        if name.startswith("ShimmyStoreAvailabilityBurns"):
+            long = name.removeprefix("ShimmyStoreAvailabilityBurns")
+            up = f'up{{job="shimmy-store"}}[{long}]'
+            lost = f"count_over_time({up}) - sum_over_time({up}) >= 2"
+            assert expression.endswith(f" and on(job, instance) ({lost})")
+    assert 'or absent(up{job="shimmy-store"})' in alerts["ShimmyStoreDown"]
+
+
 def test_rules_leave_out_the_same_endpoints_as_we_do() -> None:
     (pattern,) = re.findall(r'"(.*)"', VISITS)
     for endpoint in ("health", "metrics", "operator_figures", "buy", "healthy", "none"):

@@ -33,6 +33,7 @@ def test_a_sample_comes_back_as_it_was(tmp_path: Path) -> None:
         book.add(one)
     assert list(book.since(ago(minutes=5))) == samples
     assert list(book.since(ago(minutes=1))) == samples[1:]
+    assert list(book.since(ago(minutes=5), ago(minutes=1))) == samples[:2]
     book.prune(NOW)
     assert list(book.since(ago(days=1))) == samples[2:]
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700

@@ -33,6 +33,7 @@ from shimmy_ops.domain.monitoring.picture import (
     Unknown,
     Webhooks,
 )
+from shimmy_ops.domain.monitoring.samples import Sample
 from shimmy_ops.errors import MonitorError
 from shimmy_ops.wiring.monitoring import Monitor
 from shimmy_sandbox.simulation.faults import Fault
@@ -305,6 +306,19 @@ def test_watching_samples_and_says_a_line_until_it_is_stopped(
     # Looked at three times within an interval, and sampled once.
     samples = _monitor(operated).sources.samples.since(datetime.now(UTC) - timedelta(hours=1))
     assert len(list(samples)) == 1
+
+
+def test_a_sample_of_a_clock_that_was_ahead_hides_nothing(town: ProvisioningTown) -> None:
+    """Nothing answers here. A sample of next year that was well would be the newest for a year."""
+    monitor = Monitor(town.profile(), town.folder)
+    year = datetime.now(UTC) + timedelta(days=365)
+    monitor.sources.samples.add(Sample(year, 60, True, 0.1))
+    for _ in range(2):
+        monitor.sample(60)
+    assert "store-down" in {one.key for one in monitor.alert()}
+    picture = monitor.picture(1)
+    assert not isinstance(picture.availability, Unknown)
+    assert (picture.availability.probes, picture.availability.up_now) == (2, False)
 
 
 def test_a_backup_that_is_too_old_is_alerted(town: ProvisioningTown) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tomllib
 import types
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from planted_secrets import drawn
 
 from shimmy_ops.adapters.keeping.keyring_safe import KeyringSafe, SystemKeyring
+from shimmy_ops.adapters.keeping.private_files import write_private
 from shimmy_ops.adapters.keeping.secret_sources import find_secret, need_secret
 from shimmy_ops.cli.main import main
 from shimmy_ops.domain.credentials import GivenSecret, check_credential, looks_secret, mask
@@ -332,3 +334,13 @@ def test_the_file_that_the_documentation_shows_is_fine() -> None:
     text = (Path(__file__).resolve().parents[3] / "docs" / "ops.md").read_text()
     shown = tomllib.loads(text.split("```toml\n")[1].split("```")[0])
     assert [parse_profile(shown, name).name for name in PROFILES] == list(PROFILES)
+
+
+def test_a_pipe_or_a_device_is_never_replaced_by_a_file(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(KeepingError) as refused:
+        write_private(pipe, "text")
+    assert refused.value.code == "file-unwritable"
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]

@@ -210,3 +210,12 @@ def test_the_rehearsal_that_the_gate_runs_passes() -> None:
     done = subprocess.run(["bash", str(script)], capture_output=True, text=True, env=os.environ)
     assert done.returncode == 0, done.stderr
     assert "rollback rehearsed" in done.stdout
+
+
+def test_names_and_numbers_that_nobody_can_write_are_refused(desk: Desk) -> None:
+    site = Path(desk.site("odd"))
+    os.close(os.open(os.fsencode(site) + b"/caf\xe9.html", os.O_CREAT | os.O_WRONLY))
+    code, _, err = desk.run("release", "record", "--version", "odd", "--site", str(site))
+    assert (code, "[part-unusable]" in err, "no text (UTF-8)" in err) == (1, True, True)
+    code, _, err = desk.run("release", "show", "²")
+    assert (code, "[release-unknown]" in err) == (1, True)

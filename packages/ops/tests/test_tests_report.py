@@ -54,6 +54,10 @@ def test_pytest_writes_the_revision_with_and_without_workers(
     command = [sys.executable, "-m", "pytest", *given, "--rootdir", str(tmp_path)]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     asked = ["tests-report", str(tmp_path / "out/tests.xml"), "--commit"]
+    # A run that somebody stopped, or of one folder, looks whole but for its number.
+    assert main([*asked, REVISION, "--at-least", "2"]) == 0
+    assert main([*asked, REVISION, "--at-least", "3"]) == 1
+    assert "! 2 tests ran, and at least 3 must\n" in capsys.readouterr().out
     assert main([*asked, REVISION, "--max-age-hours", "1"]) == 0
     assert capsys.readouterr().out.startswith("2 tests passed, 1 skipped, 0 failed in ")
     assert main([*asked, "f" * 40]) == 1

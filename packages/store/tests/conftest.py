@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ledger_places import Place, in_file, in_memory, on_server
+from d1_server import D1Server, find_npm, running_d1
+from ledger_places import Place, in_file, in_memory, on_d1, on_server
 from postgres_server import PostgresServer, find_programs, running_server
 from store_server import Store, open_store
 
@@ -33,13 +34,38 @@ def url(postgres: PostgresServer) -> str:
     return postgres.create_database()
 
 
-@pytest.fixture(params=["memory", "file", "postgresql"])
+@pytest.fixture(scope="session")
+def d1(tmp_path_factory: pytest.TempPathFactory) -> Iterator[D1Server]:
+    """Local D1 for all tests of this process."""
+    npm = find_npm()
+    if npm is None:
+        absent = "wrangler cannot be installed, but the ledger runs on D1: apt-get install npm"
+        if os.environ.get("SHIMMY_TEST_D1") in ("required", "all"):
+            pytest.fail(absent)
+        pytest.skip(absent)
+    with running_d1(npm, tmp_path_factory.mktemp("d1")) as server:
+        yield server
+
+
+# Hundreds of batches each; SHIMMY_TEST_D1=all runs them, too.
+_LONG_ON_D1 = {
+    "test_messages_go_to_one_program_each",
+    "test_programs_that_all_hear_settle_and_send",
+}
+
+
+@pytest.fixture(params=["memory", "file", "postgresql", "d1"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """Somewhere for a ledger: what it promises, it promises everywhere."""
     if request.param == "memory":
         return in_memory()
     if request.param == "file":
         return in_file(tmp_path / "ledger.sqlite")
+    if request.param == "d1":
+        every = os.environ.get("SHIMMY_TEST_D1") == "all"
+        if not every and getattr(request.node, "originalname", "") in _LONG_ON_D1:
+            pytest.skip("long on D1: SHIMMY_TEST_D1=all runs it")
+        return on_d1(request.getfixturevalue("d1").create_database())
     return on_server(request.getfixturevalue("url"))
 
 

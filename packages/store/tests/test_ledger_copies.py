@@ -277,7 +277,8 @@ def test_an_error_that_has_nothing_to_do_with_a_restore_stays_what_it_is(tmp_pat
 
 
 def test_a_body_of_two_megabytes_comes_back(place: Place) -> None:
-    body = json.dumps({"text": '\u0001"' * 500_000, "more": "\U0001f980" * 10_000})
+    text = '\u0001"' * (place.largest // 8 - 20_000)
+    body = json.dumps({"text": text, "more": "\U0001f980" * 10_000})
 
     async def story(ledger: SqlLedger) -> None:
         await ledger.add_event(replace(event("large"), body=body), "pending")

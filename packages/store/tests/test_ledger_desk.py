@@ -313,12 +313,16 @@ def test_who_is_merged_away_is_erased_with_the_keeper_only() -> None:
 
 
 def test_no_byte_of_an_erased_address_stays_in_the_file(tmp_path: Path) -> None:
-    """What SQLite deletes it leaves where it was, unless it is told otherwise."""
+    """What SQLite deletes it leaves where it was, and in its journal, unless told otherwise."""
     path = tmp_path / "ledger.sqlite"
 
     async def story(ledger: SqlLedger) -> None:
         await fill(ledger)
         await desk_of(ledger).erase("cus_1", NOW)
+        # While the store still serves.
+        kept = {one.name: one.read_bytes().lower() for one in tmp_path.iterdir()}
+        assert len(kept) == 3
+        assert [name for name, text in kept.items() if ADA.lower().encode() in text] == []
 
     in_file(path).tell(story)
     assert [one.name for one in tmp_path.iterdir()] == [path.name]

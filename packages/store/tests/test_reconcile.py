@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import pytest
 from ledger_places import NOW, due, event, in_memory, leased
@@ -16,6 +16,7 @@ from shimmy_store.adapters.sqlite_database import SqliteDatabase
 from shimmy_store.domain.fulfilment import licence_id
 from shimmy_store.errors import LedgerError, LicensingError, PaymentsError
 from shimmy_store.ports.database import Statement
+from shimmy_store.use_cases.continue_reconciling import continue_reconciling
 from shimmy_store.use_cases.reconcile_customers import Looked, reconcile_customers
 
 
@@ -122,7 +123,7 @@ def test_a_ledger_that_fails_is_no_failure_of_a_customer() -> None:
 
 
 class _CutOff(Till):
-    async def customers(self, after: str = "") -> AsyncIterator[str]:
+    async def customers(self, after: str = "") -> AsyncGenerator[str, None]:
         yield "cus_1"
         raise PaymentsError("payments-unreachable", "", retryable=True)
 
@@ -135,5 +136,38 @@ def test_a_list_that_breaks_off_is_an_error_and_what_was_done_is_done() -> None:
         with pytest.raises(PaymentsError):
             await anext(looked)
         assert set(works.cabinet.issued) == {licence_id("pi_1")}
+
+    tell(story)
+
+
+async def _continued(works: Works, most: int) -> list[str]:
+    return [one.customer async for one in continue_reconciling(works.fulfilment(), most)]
+
+
+def test_it_goes_on_where_it_ended_and_begins_anew_after_the_last() -> None:
+    async def story(works: Works) -> None:
+        assert await _continued(works, 2) == ["cus_1", "cus_2"]
+        assert await works.ledger.bookmark() == "cus_2"
+        assert await _continued(works, 2) == ["cus_3"]
+        assert await works.ledger.bookmark() == ""
+        assert await _continued(works, 2) == ["cus_1", "cus_2"]
+
+    tell(story)
+
+
+class _Forgetful(Till):
+    async def customers(self, after: str = "") -> AsyncGenerator[str, None]:
+        if after:
+            raise PaymentsError("payments-refused", "no such customer")
+        yield "cus_1"
+
+
+def test_a_bookmark_that_stripe_does_not_know_is_dropped() -> None:
+    async def story(works: Works) -> None:
+        works.till = _Forgetful(works.till.bought)
+        await works.ledger.set_bookmark("cus_gone")
+        with pytest.raises(PaymentsError):
+            await _continued(works, 2)
+        assert await _continued(works, 2) == ["cus_1"]
 
     tell(story)

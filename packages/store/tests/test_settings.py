@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from shimmy_store.domain.catalog import PLAN_IDS
 from shimmy_store.errors import SettingsError
-from shimmy_store.settings import Settings, read_settings
+from shimmy_store.settings import (
+    OPTIONAL_SECRETS,
+    PLAIN,
+    Settings,
+    read_settings,
+    variables_of,
+)
+from shimmy_store.settings import (
+    SECRETS as SECRET_NAMES,
+)
 
 POLICIES = ",".join(f"{plan}=policy-of-{plan}" for plan in PLAN_IDS)
 SECRET, OLD_SECRET = "new" * 12, "old" * 12
@@ -61,7 +73,7 @@ def test_a_good_set_is_read() -> None:
     assert settings.webhook_secrets == ("whsec_newhidden", "whsec_oldhidden")
     assert settings.secrets == (SECRET, OLD_SECRET), "the first one signs"
     assert settings.policies == {plan: f"policy-of-{plan}" for plan in PLAN_IDS}
-    assert (settings.stripe_url, settings.portal, settings.metrics_token) == ("", "", "")
+    assert (settings.stripe_url, settings.portal, settings.metrics_tokens) == ("", "", ())
     assert settings.keygen_url == "https://api.keygen.sh"
     assert settings.pay_origins == ("https://checkout.stripe.com", "https://billing.stripe.com")
 
@@ -82,7 +94,7 @@ def test_what_may_be_left_out_may_be_said() -> None:
     assert settings.stripe_url == "http://127.0.0.1:7420"
     assert settings.pay_origins == ("http://127.0.0.1:7420",)
     assert settings.keygen_url == "https://keygen.example.com:8443"
-    assert (settings.portal, settings.metrics_token) == ("bpc_1", "m" * 16)
+    assert (settings.portal, settings.metrics_tokens) == ("bpc_1", ("m" * 16,))
 
 
 def test_spaces_and_line_ends_around_a_value_are_none_of_it() -> None:
@@ -240,7 +252,7 @@ def test_secrets_are_not_shown() -> None:
         "mail",
         "ledger",
         "secrets",
-        "metrics_token",
+        "metrics_tokens",
         "operator_tokens",
     }
 
@@ -258,3 +270,59 @@ def test_the_environment_of_this_process_is_read(monkeypatch: pytest.MonkeyPatch
     for name, value in GOOD.items():
         monkeypatch.setenv(f"SHIMMY_STORE_{name}", value)
     assert read_settings() == read(GOOD)
+
+
+WORKER = {**GOOD, "LEDGER": "d1://DB", "MAIL": "resend://hidden@api.resend.com"}
+
+
+def _on_worker(**changes: str) -> Settings:
+    given = {f"SHIMMY_STORE_{name}": value for name, value in {**WORKER, **changes}.items()}
+    return read_settings(variables_of(SimpleNamespace(**given, DB=object())), "worker")
+
+
+def test_a_worker_reads_its_bindings() -> None:
+    key = "0f" * 32
+    settings = _on_worker(KEYGEN_PUBLIC_KEY=key)
+    assert (settings.ledger, settings.keygen_public_key) == ("d1://DB", key)
+
+
+@pytest.mark.parametrize("mail", ["smtp://user:hidden@127.0.0.1:25", "smtps://mail.example.com"])
+def test_a_worker_sends_no_mail_by_smtp_and_says_why(mail: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        _on_worker(MAIL=mail)
+    assert "no sockets" in error.value.message
+    assert "resend://" in error.value.message
+    assert "hidden" not in error.value.message
+
+
+def test_each_host_has_ledgers_of_its_own() -> None:
+    with pytest.raises(SettingsError, match="LEDGER is not of the right form"):
+        _on_worker(LEDGER="sqlite:////tmp/ledger.sqlite")
+    assert refused(GOOD, LEDGER="d1://DB")[0].startswith("SHIMMY_STORE_LEDGER")
+
+
+def test_every_variable_that_is_read_is_on_the_list_of_a_worker() -> None:
+    class Asked(dict[str, str]):
+        def get(self, name: str, default: Any = None) -> Any:
+            names.add(name.removeprefix("SHIMMY_STORE_").removesuffix("_FILE"))
+            return super().get(name, default)
+
+    names: set[str] = set()
+    read_settings(Asked({f"SHIMMY_STORE_{name}": value for name, value in GOOD.items()}))
+    assert names == {*PLAIN, *SECRET_NAMES, *OPTIONAL_SECRETS}
+
+
+def test_the_configuration_of_a_worker_names_what_settings_need() -> None:
+    place = Path(__file__).parents[1] / "cloudflare/wrangler.jsonc"
+    lines = [one for one in place.read_text().splitlines() if not one.strip().startswith("//")]
+    environments = json.loads("\n".join(lines))["env"]
+    assert set(environments) == {"test", "production"}
+    for mode, told in zip(("test", "live"), environments.values(), strict=True):
+        assert told["vars"]["SHIMMY_STORE_MODE"] == mode
+        needed = {f"SHIMMY_STORE_{name}" for name in SECRET_NAMES}
+        assert needed <= set(told["secrets"]["required"])
+        plain = {name.removeprefix("SHIMMY_STORE_") for name in told["vars"]}
+        assert plain <= set(PLAIN)
+        assert {"URL", "KEYGEN_ACCOUNT", "KEYGEN_POLICIES", "MAIL_FROM", "LEDGER"} <= plain
+        (database,) = told["d1_databases"]
+        assert told["vars"]["SHIMMY_STORE_LEDGER"] == f"d1://{database['binding']}"

@@ -23,6 +23,16 @@ def test_a_folder_that_is_not_there_is_named() -> None:
     assert (refused.value.code, refused.value.retryable) == ("ledger-unusable", True)
 
 
+def test_nobody_else_may_read_a_ledger(tmp_path: Path) -> None:
+    async def story(ledger: SqlLedger) -> None:
+        await ledger.add_event(event("e1"), "pending")
+        modes = {one.name: one.stat().st_mode & 0o777 for one in tmp_path.iterdir()}
+        assert len(modes) == 3
+        assert set(modes.values()) == {0o600}
+
+    in_file(tmp_path / "ledger.sqlite").tell(story)
+
+
 def test_a_file_that_is_no_database_is_refused_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     path.write_text("a letter to somebody " * 100)

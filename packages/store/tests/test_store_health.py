@@ -263,7 +263,7 @@ def test_figures_are_for_whoever_has_the_token(store: Store) -> None:
                 odd = [(b"Authorization", "Bearer é".encode())]
                 assert (await visitor.get("/metrics", headers=odd)).status_code == 403
 
-    at_door(store, act, metrics_token=TOKEN)
+    at_door(store, act, metrics_tokens=("newer-" * 4, TOKEN))
 
 
 def test_without_a_token_figures_are_for_this_machine_alone(store: Store) -> None:

@@ -40,7 +40,11 @@ class Stubborn(Workroom):
 
 
 @pytest.mark.parametrize("deaf", [0, 1, 3])
-def test_it_stops_even_if_that_has_to_be_said_again(deaf: int) -> None:
+def test_it_stops_even_if_that_has_to_be_said_again(
+    deaf: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workroom, "_FINISHING_SECONDS", 0.01)
+
     async def work() -> None:
         shop: Any = SimpleNamespace()
         room = Stubborn(shop, Meters())
@@ -52,6 +56,28 @@ def test_it_stops_even_if_that_has_to_be_said_again(deaf: int) -> None:
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(work())
+
+
+def test_a_mail_that_is_just_being_handed_over_is_noted_before_it_stops() -> None:
+    done: list[str] = []
+
+    class Sending(Stubborn):
+        async def _send(self) -> bool:
+            done.append("begun")
+            await asyncio.sleep(0.1)
+            done.append("noted")
+            return True
+
+    async def work() -> None:
+        shop: Any = SimpleNamespace()
+        room = Sending(shop, Meters())
+        room.start()
+        await asyncio.sleep(0.05)
+        async with asyncio.timeout(2):
+            await room.stop()
+
+    asyncio.run(work())
+    assert done == ["begun", "noted"], "and no other one was begun"
 
 
 def test_what_never_began_has_nothing_to_stop() -> None:

@@ -12,6 +12,8 @@ OpsError
 ├── CustomerError    a customer cannot be found, exported or erased as asked
 ├── BackupError      a backup cannot be made, is damaged, or cannot go where it should
 ├── ReleaseError     a release cannot be judged, recorded, put in place, or taken back
+├── DeployError      a release cannot be deployed, or did not hold once it was
+├── RotationError    a secret cannot be replaced, or the store does not take the new one
 ├── TransactionError the live transaction cannot begin, go on, or did not end as it must
 ├── LaunchError      the launch plan or its record makes no sense, or a task may not run yet
 └── MonitorError     what is watched cannot be read, or an alert cannot be sent
@@ -73,6 +75,14 @@ class BackupError(OpsError):
 
 class ReleaseError(OpsError):
     """A release cannot be judged, recorded, put in place, or taken back."""
+
+
+class DeployError(OpsError):
+    """A release cannot be deployed, or did not hold once it was."""
+
+
+class RotationError(OpsError):
+    """A secret cannot be replaced, or the store does not take the new one."""
 
 
 class TransactionError(OpsError):

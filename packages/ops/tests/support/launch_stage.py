@@ -61,6 +61,9 @@ class MemoryRecord:
     def read(self) -> KeptRecord:
         return KeptRecord(self.lines, self.head or None)
 
+    def begin(self, head: bytes) -> None:
+        self.head = head
+
     def append(self, line: bytes, head: bytes) -> None:
         self.lines, self.head = self.lines + line + b"\n", head
 

@@ -21,6 +21,23 @@ Mode: TypeAlias = Literal["test", "live"]
 Host: TypeAlias = Literal["machine", "worker"]
 
 _PREFIX = "SHIMMY_STORE_"
+# Prometheus's client reads it too, the moment it is imported.
+_SHARED_METERS = "PROMETHEUS_MULTIPROC_DIR"
+# What must not be read by whoever may look at a deployment: a Worker keeps these as secrets.
+SECRETS = ("STRIPE_KEY", "WEBHOOK_SECRETS", "KEYGEN_TOKEN", "MAIL", "SECRET")
+OPTIONAL_SECRETS = ("METRICS_TOKEN", "OPERATOR_TOKEN")
+PLAIN = (
+    "MODE",
+    "URL",
+    "KEYGEN_ACCOUNT",
+    "KEYGEN_POLICIES",
+    "KEYGEN_PUBLIC_KEY",
+    "MAIL_FROM",
+    "LEDGER",
+    "STRIPE_URL",
+    "KEYGEN_URL",
+    "PORTAL",
+)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _STRIPE_PAGES = ("https://checkout.stripe.com", "https://billing.stripe.com")
 _SHORTEST_SECRET = 32
@@ -44,7 +61,7 @@ class Settings:
     stripe_url: str = ""
     keygen_url: str = "https://api.keygen.sh"
     portal: str = ""
-    metrics_token: str = field(repr=False, default="")
+    metrics_tokens: tuple[str, ...] = field(repr=False, default=())
     pay_origins: tuple[str, ...] = _STRIPE_PAGES
     operator_tokens: tuple[str, ...] = field(repr=False, default=())
     keygen_public_key: str = ""
@@ -53,6 +70,23 @@ class Settings:
     def livemode(self) -> bool:
         """Whether real money moves."""
         return self.mode == "live"
+
+
+def variables_of(bindings: object) -> Mapping[str, str]:
+    """Our variables out of a host's own object, which has each as an attribute or has it not."""
+    names = [f"{_PREFIX}{name}" for name in (*PLAIN, *SECRETS, *OPTIONAL_SECRETS)]
+    found = {name: getattr(bindings, name, None) for name in names}
+    return {name: value for name, value in found.items() if isinstance(value, str)}
+
+
+def share_meters(folder: str) -> None:
+    """For processes that this one starts from now on; see ``shared_meters``."""
+    os.environ[_SHARED_METERS] = folder
+
+
+def shared_meters() -> str:
+    """The folder in which workers of one supervisor count together, or nothing."""
+    return os.environ.get(_SHARED_METERS, "")
 
 
 def read_settings(environ: Mapping[str, str] | None = None, host: Host = "machine") -> Settings:
@@ -77,7 +111,7 @@ def read_settings(environ: Mapping[str, str] | None = None, host: Host = "machin
         stripe_url=stripe_url,
         keygen_url=reading.address("KEYGEN_URL", optional=True) or "https://api.keygen.sh",
         portal=reading.text("PORTAL", pattern=r"bpc_\w+", optional=True),
-        metrics_token=reading.text("METRICS_TOKEN", pattern=r"\S{16,}", optional=True),
+        metrics_tokens=reading.several("METRICS_TOKEN", pattern=r"\S{16,}", optional=True),
         pay_origins=(stripe_url,) if stripe_url else _STRIPE_PAGES,
         operator_tokens=reading.several("OPERATOR_TOKEN", pattern=r"[!-~]{32,200}", optional=True),
         keygen_public_key=reading.text(

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from d1_server import BridgedD1
+
 from shimmy_store.adapters.ledger_schema import migrate_ledger
 from shimmy_store.adapters.postgres_database import PostgresDatabase
 from shimmy_store.adapters.sql_ledger import SqlLedger
@@ -31,6 +33,8 @@ class Place:
     connect: Callable[[], Awaitable[Database]]
     # A ledger in memory has one connection: there its programs are tasks that share it.
     shared: bool = False
+    # Of the text that one value may hold; D1 takes two million bytes.
+    largest: int = 4_000_000
 
     def tell(self, story: Story) -> None:
         """Run it on a ledger opened for it."""
@@ -83,6 +87,15 @@ def on_server(url: str) -> Place:
         return await PostgresDatabase.open(url)
 
     return Place(connect)
+
+
+def on_d1(address: str) -> Place:
+    """A local D1 database, over the bridge."""
+
+    async def connect() -> Database:
+        return BridgedD1(address)
+
+    return Place(connect, largest=1_900_000)
 
 
 @asynccontextmanager

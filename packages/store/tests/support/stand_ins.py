@@ -7,7 +7,7 @@ What is sold, held and asked for lies open; whoever is in ``failing`` meets that
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
@@ -65,8 +65,9 @@ class Till:
             )
             self.bought[customer] = replace(bought, subscriptions=left)
 
-    async def customers(self, after: str = "") -> AsyncIterator[str]:
-        for customer in list(self.bought):
+    async def customers(self, after: str = "") -> AsyncGenerator[str, None]:
+        listed = list(self.bought)
+        for customer in listed[listed.index(after) + 1 :] if after else listed:
             yield customer
 
 

@@ -136,7 +136,7 @@ def open_store(folder: Path, **changes: Any) -> Iterator[Store]:
     with ExitStack() as stack:
         town = stack.enter_context(open_town(folder / "ledger.sqlite"))
         mailbox = stack.enter_context(serve_mailbox())
-        town.sdk.v1.billing_portal.configurations.create(_portal(town))
+        town.sdk.v1.billing_portal.configurations.create(portal_of_town(town))
         given = {
             "mode": "test",
             "url": "http://127.0.0.1:1",
@@ -167,7 +167,8 @@ def open_store(folder: Path, **changes: Any) -> Iterator[Store]:
         yield Store(served.url, town, mailbox, settings, stack)
 
 
-def _portal(town: Town) -> dict[str, Any]:
+def portal_of_town(town: Town) -> dict[str, Any]:
+    """A portal in which everything may be changed."""
     products = [
         {"product": town.sdk.v1.prices.retrieve(price).product, "prices": [price]}
         for plan, price in town.prices.items()

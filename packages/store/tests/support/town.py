@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import sqlite3
 import ssl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -37,6 +36,7 @@ from shimmy_store.domain.catalog import PLAN_IDS
 from shimmy_store.domain.convergence import IssuedLicence
 from shimmy_store.domain.fulfilment import licence_id
 from shimmy_store.domain.webhook_event import parse_handled
+from shimmy_store.ports.database import Database, Statement
 from shimmy_store.use_cases.fulfil_customer import Fulfilment
 from shimmy_store.use_cases.receive_event import Endpoint, receive_event
 from shimmy_store.use_cases.sweep_events import Swept, sweep_events
@@ -106,6 +106,8 @@ class Town:
     ledger: Path
     sdk: Any
     browser: httpx.Client
+    # Where the ledger lies, if not in that file.
+    connect: Callable[[], Database] | None = None
     prices: dict[str, str] = field(default_factory=dict)
     heard: set[str] = field(default_factory=set)
 
@@ -184,7 +186,7 @@ class Town:
     async def fulfilment(self, fuse: Fuse | None = None) -> AsyncIterator[Fulfilment]:
         """What the store works with; the fuse guards every call but those that hear events."""
         fuse = fuse or Fuse(None)
-        database = SqliteDatabase(self.ledger)
+        database = self._connect()
         http = stripe.HTTPXClient(timeout=10)
         try:
             await migrate_ledger(database)
@@ -229,6 +231,9 @@ class Town:
             answer = await receive_event(body, str(header), endpoint, ledger, self.now())
             assert isinstance(answer, str)
 
+    def _connect(self) -> Database:
+        return self.connect() if self.connect else SqliteDatabase(self.ledger)
+
     def licence(self, origin: str) -> IssuedLicence:
         async def find() -> IssuedLicence | None:
             async with self._keygen() as wire:
@@ -247,7 +252,7 @@ class Town:
         """One question to the ledger."""
 
         async def ask() -> Any:
-            database = SqliteDatabase(self.ledger)
+            database = self._connect()
             try:
                 return await getattr(SqlLedger(database), method)(*args)
             finally:
@@ -285,9 +290,17 @@ class Town:
 
     def messages(self, customer: str) -> list[str]:
         """The keys of all messages to a customer, sent or not, oldest first."""
-        with closing(sqlite3.connect(self.ledger)) as file:
-            sql = "SELECT key FROM outbox WHERE customer = ? ORDER BY number"
-            return [str(row[0]) for row in file.execute(sql, (customer,))]
+        sql = "SELECT key FROM outbox WHERE customer = ? ORDER BY number"
+
+        async def ask() -> list[str]:
+            database = self._connect()
+            try:
+                (rows,) = await database.batch([Statement(sql, (customer,))])
+            finally:
+                await database.close()
+            return [str(row[0]) for row in rows]
+
+        return asyncio.run(ask())
 
 
 @contextmanager

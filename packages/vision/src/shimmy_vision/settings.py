@@ -13,6 +13,11 @@ from pathlib import Path
 
 import platformdirs
 
+from shimmy_vision.domain.model.encoder_choice import ENCODER_WISHES, PRECISIONS
+from shimmy_vision.domain.payload.pinned import PUBLIC_KEY
+from shimmy_vision.errors import UsageError
+from shimmy_vision.ports.engine_probe import EncoderOrder
+from shimmy_vision.ports.library_places import PayloadPlaces
 from shimmy_vision.ports.vision_order import LicenceOrder
 
 DEFAULT_MODEL_BASE_URL = "https://huggingface.co"
@@ -23,7 +28,12 @@ _VARIABLES = {
     "models_directory": "SHIMMY_MODEL_DIR",
     "model_base_url": "SHIMMY_MODEL_BASE_URL",
     "library_directory": "SHIMMY_LIBRARY_DIR",
+    "encoder": "SHIMMY_ENCODER",
+    "encoder_precision": "SHIMMY_ENCODER_PRECISION",
     "state_directory": "SHIMMY_STATE_DIR",
+    "fleet_directory": "SHIMMY_FLEET_DIR",
+    "cache_directory": "SHIMMY_CACHE_DIR",
+    "allow_older_library": "SHIMMY_ALLOW_OLDER_LIBRARY",
     "allow_synthetic": "SHIMMY_ALLOW_SYNTHETIC",
     "offline": "SHIMMY_OFFLINE",
     "browser": "SHIMMY_BROWSER",
@@ -46,7 +56,12 @@ class Settings:
     ``models_directory``  SHIMMY_MODEL_DIR: where ``shimmy models pull`` keeps files
     ``model_base_url``    SHIMMY_MODEL_BASE_URL: a mirror to download from
     ``library_directory`` SHIMMY_LIBRARY_DIR: folder of the native libraries
+    ``encoder``           SHIMMY_ENCODER: auto, openvino or mtmd
+    ``encoder_precision`` SHIMMY_ENCODER_PRECISION: f32, bf16, f16 or int8 (default: what is best)
     ``state_directory``   SHIMMY_STATE_DIR: small records, never images
+    ``fleet_directory``   SHIMMY_FLEET_DIR: a folder that all machines behind one proxy share
+    ``cache_directory``   SHIMMY_CACHE_DIR: where the native library is kept unpacked
+    ``allow_older_library`` SHIMMY_ALLOW_OLDER_LIBRARY=1: go back to a version before
     ``allow_synthetic``   SHIMMY_ALLOW_SYNTHETIC=1: accept random-weight test models
     ``offline``           SHIMMY_OFFLINE=1: never use the network
     ``browser``           SHIMMY_BROWSER: the Chromium that web pages are seen with
@@ -67,7 +82,12 @@ class Settings:
     models_directory: Path
     model_base_url: str
     library_directory: Path
+    encoder: str
+    encoder_precision: str | None
     state_directory: Path
+    fleet_directory: Path | None
+    cache_directory: Path
+    allow_older_library: bool
     allow_synthetic: bool
     offline: bool
     browser: str | None
@@ -93,7 +113,12 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         models_directory=_path(env, "SHIMMY_MODEL_DIR", Path(directories.user_data_dir, "models")),
         model_base_url=env.get("SHIMMY_MODEL_BASE_URL") or DEFAULT_MODEL_BASE_URL,
         library_directory=_path(env, "SHIMMY_LIBRARY_DIR", _installed_library_directory()),
+        encoder=env.get("SHIMMY_ENCODER", "").strip().lower() or "auto",
+        encoder_precision=env.get("SHIMMY_ENCODER_PRECISION", "").strip().lower() or None,
         state_directory=state,
+        fleet_directory=_optional_path(env, "SHIMMY_FLEET_DIR"),
+        cache_directory=_path(env, "SHIMMY_CACHE_DIR", Path(directories.user_cache_dir)),
+        allow_older_library=_flag(env, "SHIMMY_ALLOW_OLDER_LIBRARY"),
         allow_synthetic=_flag(env, "SHIMMY_ALLOW_SYNTHETIC"),
         offline=_flag(env, "SHIMMY_OFFLINE"),
         browser=env.get("SHIMMY_BROWSER", "").strip() or None,
@@ -108,6 +133,30 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         callback_secret=env.get("SHIMMY_CALLBACK_SECRET", "").strip() or None,
         container="kubernetes" if "KUBERNETES_SERVICE_HOST" in env else env.get("container", ""),
     )
+
+
+def library_places(settings: Settings) -> PayloadPlaces:
+    """Where a packed native library is unpacked, and what is remembered of it."""
+    return PayloadPlaces(
+        settings.cache_directory / "native",
+        settings.state_directory / "library-seen.json",
+        settings.allow_older_library,
+    )
+
+
+def encoder_order(settings: Settings) -> EncoderOrder:
+    """Which encoder is wished for. Raises UsageError encoder-unknown."""
+    wish = next((one for one in ENCODER_WISHES if one == settings.encoder), None)
+    named = settings.encoder_precision
+    precision = next((one for one in PRECISIONS if one == named), None)
+    if wish is None or (precision is None and named is not None):
+        raise UsageError(
+            "encoder-unknown",
+            f"There is no encoder {settings.encoder} with the precision {named or 'auto'}.",
+            hint=f"SHIMMY_ENCODER is one of {', '.join(ENCODER_WISHES)}, "
+            f"SHIMMY_ENCODER_PRECISION one of {', '.join(PRECISIONS)} or unset.",
+        )
+    return EncoderOrder(wish, precision, settings.cache_directory / "encoders")
 
 
 def child_environment(settings: Settings, licence: LicenceOrder) -> dict[str, str]:
@@ -171,10 +220,14 @@ def _flag(env: Mapping[str, str], name: str) -> bool:
 
 
 def _installed_library_directory() -> Path:
-    """llama-cpp-python's folder of libraries, found without importing it.
+    """The packed library; where none is packed llama-cpp-python's, found without importing it.
 
     Importing it would load the libraries into this process before any probe.
     """
+    packed = Path(__file__).resolve().parent / "adapters" / "payload" / "packed"
+    # A release looks nowhere else, also where somebody took its payload away.
+    if PUBLIC_KEY or packed.exists():
+        return packed
     spec = importlib.util.find_spec("llama_cpp")
     places = list(spec.submodule_search_locations or []) if spec else []
     return Path(places[0], "lib") if places else Path("llama-cpp-python-is-not-installed")

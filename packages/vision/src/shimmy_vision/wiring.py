@@ -17,6 +17,7 @@ from shimmy_vision.adapters.engine.child_probe import (
     report_library,
     report_probe_error,
 )
+from shimmy_vision.adapters.engine.encoder_opening import describe_encoder
 from shimmy_vision.adapters.engine.engine_caches import EngineCaches
 from shimmy_vision.adapters.engine.lazy_engine import LazyEngine
 from shimmy_vision.adapters.engine.llama_engine import LlamaEngine, LlamaEngineOpener
@@ -28,10 +29,12 @@ from shimmy_vision.adapters.files.http_model_source import HttpModelSource
 from shimmy_vision.adapters.files.pdfium_documents import PdfiumDocuments
 from shimmy_vision.adapters.files.pillow_intake import PillowIntake
 from shimmy_vision.adapters.licence.background_sync import BackgroundSync
+from shimmy_vision.adapters.licence.folder_page_claims import open_claims
 from shimmy_vision.adapters.licence.keygen_licences import KeygenLicences
 from shimmy_vision.adapters.licence.signed_exchange import SignedExchange
 from shimmy_vision.adapters.licence.sqlite_licence_state import SqliteLicenceState
 from shimmy_vision.adapters.licence.system_machine_id import find_machine_id, in_container
+from shimmy_vision.adapters.payload.payload_vault import describe_library as describe_library
 from shimmy_vision.adapters.psutil_machine import read_machine_facts
 from shimmy_vision.adapters.quiet_libraries import quiet_libraries
 from shimmy_vision.adapters.web.guarded_web import guarded_web
@@ -68,7 +71,7 @@ from shimmy_vision.ports.progress import DocumentListener, ProgressListener
 from shimmy_vision.ports.serving import Serving
 from shimmy_vision.ports.vision_order import LicenceOrder as LicenceOrder
 from shimmy_vision.ports.vision_order import VisionOrder as VisionOrder
-from shimmy_vision.settings import Settings, child_environment
+from shimmy_vision.settings import Settings, child_environment, encoder_order, library_places
 from shimmy_vision.use_cases.analyze_document import DocumentCollaborators, analyze_document
 from shimmy_vision.use_cases.analyze_image import Collaborators, analyze_image
 from shimmy_vision.use_cases.analyze_url import analyze_url
@@ -84,6 +87,7 @@ from shimmy_vision.use_cases.locate_model import LocateCollaborators, locate_mod
 from shimmy_vision.use_cases.open_engine import EngineParts, open_engine
 from shimmy_vision.use_cases.prepare_engine import prepare_engine
 from shimmy_vision.use_cases.pull_model import PullCollaborators
+from shimmy_vision.use_cases.recover_claims import recover_claims
 from shimmy_vision.use_cases.report_pages import report_pages
 from shimmy_vision.use_cases.run_job import run_job
 
@@ -182,11 +186,12 @@ def vision(settings: Settings, order: VisionOrder) -> Iterator[Vision]:
     """Ready to analyse; the engine opens on first use."""
     web = guarded_web(settings.allow_urls, offline=settings.offline)
     caches = EngineCaches(order.caches)
-    opener = LlamaEngineOpener(settings.library_directory, caches)
+    opener = LlamaEngineOpener(settings.library_directory, caches, library_places(settings))
     engines = LazyEngine(
         partial(_open_engine, settings, order, opener), order.idle_seconds, caches.counters
     )
     with licensing(settings, order.licence) as licences:
+        recover_claims(licences)
         analysis = Collaborators(
             licensing=licences,
             intake=PillowIntake(),
@@ -222,7 +227,6 @@ def licensing(settings: Settings, order: LicenceOrder) -> Iterator[Licensing]:
         host=platform.node() if contained else "",
     )
     given = settings.licence_key if order.key is None else order.key
-    key = None if given is None else clean_key(given)
     machine = find_machine_id(
         order.machine_id, settings.machine_id, settings.machine_id_file, settings.container
     ) or MachineId("kept", state.machine_id())
@@ -246,10 +250,11 @@ def licensing(settings: Settings, order: LicenceOrder) -> Iterator[Licensing]:
             fingerprint=fingerprint,
             machine_name=order.machine_name or settings.machine_name or platform.node(),
             platform=f"{platform.system()} {platform.machine()}",
-            given_key=key,
+            given_key=None if given is None else clean_key(given),
             now=_now,
             own_id=machine.source != "kept",
             contained=contained,
+            claims=open_claims(settings.fleet_directory, fingerprint),
         )
     finally:
         server.close()
@@ -276,11 +281,12 @@ def _open_engine(
     cancellation: Cancellation,
 ) -> Engine:
     context = context_size(order.request.question, order.request.limits.max_tokens)
+    shape = order.threads, order.gpu_layers, context, order.sequences
     parts = EngineParts(
         locate=partial(_locate, settings, order, cancellation),
         probe=_probe(settings),
         opener=opener,
-        options=EngineOptions(order.threads, order.gpu_layers, context, order.sequences),
+        options=EngineOptions(*shape, encoder_order(settings)),
     )
     return open_engine(granted, parts, cancellation)
 
@@ -307,10 +313,7 @@ def model_commands(settings: Settings) -> ModelCommands:
     store = FolderModelStore(settings.models_directory)
     source = HttpModelSource(settings.model_base_url, offline=settings.offline)
     pull = PullCollaborators(store, source, _model_files(settings))
-
-    def recommend() -> ModelFamily:
-        return recommend_model(_gpu_memory(settings, _probe(settings), -1))
-
+    recommend = lambda: recommend_model(_gpu_memory(settings, _probe(settings), -1))  # noqa: E731
     return ModelCommands(MANIFEST, pull, recommend)
 
 
@@ -361,14 +364,17 @@ def serving(settings: Settings, order: VisionOrder, jobs: int) -> Iterator[Servi
         )
 
 
-def describe_library_here(directory: Path) -> str:
+def describe_library_here(settings: Settings, directory: Path) -> str:
     """For the trial process: load the library in this one and report it as JSON."""
-    return report_library(open_native_library(directory).report())
+    report = open_native_library(directory, library_places(settings)).report()
+    return report_library(report, *describe_encoder(encoder_order(settings)))
 
 
-def try_engine_here(directory: Path, files: EngineFiles, options: EngineOptions) -> None:
+def try_engine_here(
+    settings: Settings, directory: Path, files: EngineFiles, options: EngineOptions
+) -> None:
     """For the trial process: load, and run once."""
-    with closing(LlamaEngine(directory, files, options)) as engine:
+    with closing(LlamaEngine(directory, files, options, None, library_places(settings))) as engine:
         exercise_engine(engine, Cancellation())
 
 

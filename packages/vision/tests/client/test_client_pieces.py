@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving import PlayedAnalyst
 
-from shimmy_vision.client import CallbackRefused, answers, check_callback
+from shimmy_vision.client import CallbackRefused, answers, calls, check_callback
 from shimmy_vision.client.answers import ErrorRecord
 from shimmy_vision.client.event_stream import EventStream
 from shimmy_vision.client.results import Result
@@ -248,3 +248,10 @@ def test_any_other_callback_is_refused(moment: int, body: bytes, other: bytes) -
 def test_a_header_of_another_shape_is_refused(header: str) -> None:
     with pytest.raises(CallbackRefused):
         check_callback(BODY, header, SECRET, 1)
+
+
+def test_each_try_of_a_call_has_its_key_and_each_call_another() -> None:
+    first, second = (calls.image_analysis(b"\x89PNG", {}) for _ in range(2))
+    keys = [one.arguments()["headers"]["Idempotency-Key"] for one in (first, first, second)]
+    assert keys[0] == keys[1] != keys[2]
+    assert "headers" not in calls.MODELS.arguments()

@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _make(args: argparse.Namespace, profile: Profile, base: Path) -> int:
     place = backup_place(profile, base, args.out)
-    with open_backup_sources(profile, base) as sources:
+    with place.records.alone(), open_backup_sources(profile, base) as sources:
         order = BackupOrder(profile, __version__, args.keep, _tell, utc_now, fresh_secret)
         record = make_backup(order, sources, place)
     print(f"made and verified: {record.file} ({record.rows} rows of the ledger)")
@@ -102,7 +102,8 @@ def _make(args: argparse.Namespace, profile: Profile, base: Path) -> int:
 def _verify(args: argparse.Namespace, profile: Profile, base: Path) -> int:
     place = backup_place(profile, base)
     file = _file(args.file, place)
-    read = verify_backup(file, need_backup_key(place), place.vault, place.records, utc_now)
+    with place.records.alone():
+        read = verify_backup(file, need_backup_key(place), place.vault, place.records, utc_now)
     _show_manifest(read.manifest)
     print("verified: every byte is as it was put in")
     return DONE
@@ -145,6 +146,8 @@ def _restore(args: argparse.Namespace, profile: Profile, base: Path) -> int:
     _show_tables(restored.tables)
     for customer in restored.erased:
         print(f"erased once more, as was asked since: {customer}")
+    for customer in restored.begun:
+        print(f"begun to erase and left as it is: {customer}; `erase-customer` goes on")
     return _show_licences(restored)
 
 
@@ -160,6 +163,7 @@ def _show_licences(restored: Restored) -> int:
         print("--licences makes them again, under their old ids and keys.")
         return PENDING
     print("restored and verified")
+    print("Now `shimmy-store reconcile --all`: what happened since the backup is at Stripe.")
     return DONE
 
 

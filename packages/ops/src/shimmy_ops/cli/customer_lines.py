@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from shimmy_ops.domain.customers.facts import BillingFacts, LicenceFacts, StoreFacts
+from shimmy_ops.domain.customers.facts import BillingFacts, LicenceFacts, StoreFacts, shown
 from shimmy_ops.use_cases.lookup_customer import LookedUp
 
 _LAST = 5
@@ -22,7 +22,11 @@ def customer_document(found: LookedUp, show: Callable[[str], str]) -> dict[str, 
 
 
 def customer_lines(found: LookedUp, show: Callable[[str], str]) -> Iterator[str]:
-    """For a person."""
+    """For a person; others wrote much of it, so nothing in it steers a terminal."""
+    return (shown(line) for line in _lines(found, show))
+
+
+def _lines(found: LookedUp, show: Callable[[str], str]) -> Iterator[str]:
     facts = found.facts
     addresses = ", ".join(map(show, facts.addresses)) or "no address"
     yield f"{facts.customer or 'no customer'}  {addresses}"

@@ -20,8 +20,10 @@ from shimmy_ops.domain.launch.plan import Task
 from shimmy_ops.domain.launch.report import report_document, status_lines
 from shimmy_ops.domain.launch.schedule import plan_timeline
 from shimmy_ops.domain.launch.summary import (
+    OPEN,
     LaunchView,
     gantt_lines,
+    said_time,
     status_document,
     timeline_document,
 )
@@ -33,6 +35,7 @@ from shimmy_ops.use_cases.run_launch import (
     PersonNeeded,
     RunOrder,
     TaskFailed,
+    TooEarly,
     run_launch,
 )
 from shimmy_ops.use_cases.verify_launch import verify_launch
@@ -71,9 +74,7 @@ def add_arguments(_: str, command: argparse.ArgumentParser) -> None:
     report.add_argument("--markdown", type=Path, metavar="FILE")
     report.add_argument("--html", type=Path, metavar="FILE")
     for one in (timeline, report):
-        one.add_argument(
-            "--start", type=date.fromisoformat, metavar="YYYY-MM-DD", help="default: today"
-        )
+        one.add_argument("--start", type=_day, metavar="YYYY-MM-DD", help="default: today")
     for one in (status, timeline, criteria, verify):
         one.add_argument("--json", action="store_true", help="machine-readable, on stdout")
 
@@ -90,6 +91,14 @@ def _action(
     )
     action.add_argument("--root", type=Path, metavar="FOLDER", help="where commands run")
     return action
+
+
+def _day(text: str) -> date:
+    """Years that a timeline can be counted on from."""
+    day = date.fromisoformat(text)
+    if not 1900 <= day.year <= 9000:
+        raise argparse.ArgumentTypeError(f"{text} is no day that a launch begins on")
+    return day
 
 
 def run(args: argparse.Namespace) -> int:
@@ -123,7 +132,7 @@ def _order(args: argparse.Namespace) -> LaunchOrder:
 
 
 def _run(args: argparse.Namespace, order: LaunchOrder) -> int:
-    """0 when all that was asked for holds, 1 when one failed, 3 when a person is needed."""
+    """0 when all that was asked for holds, 1 when one failed, 3 for a person or a time to come."""
     plan = read_launch_plan(order)
     desk = open_launch(order, plan, writes=True)
     wanted = RunOrder(args.through, args.only, args.act, args.stand_in)
@@ -142,6 +151,12 @@ def _run(args: argparse.Namespace, order: LaunchOrder) -> int:
             return REFUSED
         case PersonNeeded(task):
             print(f"☐ {task.id}: {task.title}\n  {task.do}\n  {task.ask}\n  {_asked(task, order)}")
+            return PENDING
+        case TooEarly(task, since):
+            print(
+                f"{OPEN} {task.id}: {task.title}\n  It may run from {said_time(since)} on: "
+                f"{', '.join(task.after)} must have held for {task.wait_hours:g} hours."
+            )
             return PENDING
 
 

@@ -33,6 +33,8 @@ COMMANDS = {
     "restore": ("shimmy_ops.cli.backup", "bring a kept ledger back into an empty store"),
     "release": ("shimmy_ops.cli.release", "record a release and put it in place"),
     "rollback": ("shimmy_ops.cli.release", "put the release before this one in place again"),
+    "deploy": ("shimmy_ops.cli.deploy", "check, release, check again; taken back where it fails"),
+    "rotate": ("shimmy_ops.cli.rotate", "replace a secret while the store goes on selling"),
     "support": ("shimmy_ops.cli.support", "find a customer by masked key, address or session"),
     "export-customer": ("shimmy_ops.cli.support", "all that is kept of one customer, as JSON"),
     "erase-customer": ("shimmy_ops.cli.support", "forget one customer everywhere it may be"),

@@ -27,6 +27,7 @@ from shimmy_ops.wiring.accounts import (
     open_accounts,
     read_profile,
 )
+from shimmy_ops.wiring.rotation import refuse_open_rotations
 
 _SIGNS = {"create": "+", "change": "~", "retire": "-"}
 
@@ -48,6 +49,9 @@ def run(args: argparse.Namespace) -> int:
     """0 when nothing is left to do, 3 when --plan found something."""
     profile = read_profile(args.config, args.profile)
     desired = desired_state(profile)
+    if args.apply or args.write_env:
+        kinds = ("webhook-secret", "keygen-token")
+        refuse_open_rotations(profile, args.config.resolve().parent, kinds)
     with open_accounts(profile, args.config.resolve().parent) as accounts:
         found = find_state(desired, accounts.billing, accounts.licensing, accounts.safe)
         plan = plan_provision(desired, found)

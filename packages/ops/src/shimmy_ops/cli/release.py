@@ -207,7 +207,7 @@ def _version(given: str) -> str:
 
 
 def _wanted(given: str | None) -> int | str | None:
-    return int(given) if given is not None and given.isdigit() else given
+    return int(given) if given is not None and given.isdecimal() and given.isascii() else given
 
 
 def _read(path: Path) -> str:

@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _lookup(args: argparse.Namespace) -> int:
-    given = sys.stdin.readline() if args.what == "-" else args.what
+    given = _first_line() if args.what == "-" else args.what
     sought = parse_sought(given, visible=args.what != "-")
     profile = read_profile(args.config, args.profile)
     with open_sources(profile, args.config.resolve().parent) as sources:
@@ -111,7 +111,16 @@ def _person(args: argparse.Namespace) -> SoughtId | SoughtAddress:
         raise CustomerError(
             "person-not-given", "Give the customer's id or address, or --email-stdin: one of them."
         )
-    return parse_person(args.who or sys.stdin.readline())
+    return parse_person(args.who or _first_line())
+
+
+def _first_line() -> str:
+    try:
+        return sys.stdin.readline()
+    except UnicodeDecodeError:
+        raise CustomerError(
+            "input-not-text", "What came on standard input is no text in this terminal's encoding."
+        ) from None
 
 
 def _export(args: argparse.Namespace) -> int:
@@ -140,7 +149,9 @@ def _erase(args: argparse.Namespace) -> int:
             utc_now,
             fresh_secret,
         )
-        receipt = erase_customer(order, sources, erasure_records(profile, base))
+        records = erasure_records(profile, base)
+        with records.alone():
+            receipt = erase_customer(order, sources, records)
     print(f"erased: {receipt.customer}, {receipt.finished}")
     return DONE
 

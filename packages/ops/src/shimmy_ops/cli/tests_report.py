@@ -17,6 +17,9 @@ def add_arguments(_: str, command: argparse.ArgumentParser) -> None:
     command.add_argument("--commit", metavar="REV", help="default: what git has checked out here")
     command.add_argument("--max-age-hours", type=float, metavar="N", help="default: any age")
     command.add_argument(
+        "--at-least", type=int, default=1, metavar="N", help="so many must have run; default: 1"
+    )
+    command.add_argument(
         "--allow-changed", action="store_true", help="files may have differed from the revision"
     )
 
@@ -31,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
         judging_time(),
         age,
         allow_changed=args.allow_changed,
+        at_least=args.at_least,
     )
     for problem in problems:
         print(f"! {problem}")

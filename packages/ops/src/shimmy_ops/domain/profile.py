@@ -34,6 +34,10 @@ class Profile:
     ``alert_mail``          where alerts go; empty: to ``operator_mail``
     ``tickets_file``        support's tickets, exported: CSV or a mailbox
     ``release_folder``      records and artefacts of what was released
+    ``wrangler``            words that begin each of Cloudflare's commands
+    ``worker_env``          which of its environments; empty: production in live mode, else test
+    ``container_image``     the image's name, without a tag
+    ``secret_put``          words of a command that is given a secret on its input, ``{name}`` in it
     """
 
     name: ProfileName
@@ -62,6 +66,14 @@ class Profile:
     restart_command: tuple[str, ...] = ()
     worker_deploy: tuple[str, ...] = ()
     smoke_paths: tuple[str, ...] = ("/health", "/pricing")
+    wrangler: tuple[str, ...] = ()
+    worker_env: str = ""
+    container_image: str = ""
+    container_build: tuple[str, ...] = ()
+    container_push: tuple[str, ...] = ()
+    container_deploy: tuple[str, ...] = ()
+    static_deploy: tuple[str, ...] = ()
+    secret_put: tuple[str, ...] = ()
 
     @property
     def livemode(self) -> bool:
@@ -75,7 +87,10 @@ class Profile:
 
 
 _FLAGS = ("keygen_permissions",)
-_LISTS = ("restart_command", "worker_deploy", "smoke_paths")
+_LISTS = (
+    "restart_command", "worker_deploy", "smoke_paths", "wrangler", "container_build",
+    "container_push", "container_deploy", "static_deploy", "secret_put",
+)  # fmt: skip
 _ADDRESSES = (
     "store_url", "webhook_url", "stripe_url", "keygen_url", "privacy_url", "terms_url", "site_url"
 )  # fmt: skip
@@ -85,6 +100,8 @@ _FORMS: Mapping[str, tuple[str, str]] = {
     "mail_from": (r"[^\r\n]+@[^\r\n]+", "Name <address@example.com>"),
     "portal_headline": (r"[^\r\n]{1,60}", "one line of at most 60 letters"),
     "keep": (r"file|keyring", "file or keyring"),
+    "worker_env": (r"[\w-]+", "an environment of wrangler.jsonc"),
+    "container_image": (r"[\w./:-]+", "registry.example.com/shop/store"),
     **dict.fromkeys(
         ("secrets_folder", "state_folder", "site_folder", "release_folder"),
         (r"[^\0]+", "a folder"),

@@ -22,14 +22,21 @@ MADE: Mapping[str, str] = {
     "SECRET": STORE_SECRET,
 }
 """What nobody but us and the store has to know, by the name it is kept as."""
+STORE_WEBHOOK, STORE_TOKEN = "store-webhook-secrets", "store-keygen-token"
+"""What the store is told of secrets that others made: the same names whichever these are."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreEnvironment:
-    """``plain`` values, and ``kept``: the variable and the name its secret is kept by."""
+    """``plain`` values, and ``kept``: the variable and the name its secret is kept by.
+
+    ``copied``: names among these, and of what they are copies. The store goes on reading one name
+    while the secret behind it is replaced, also after a rollback.
+    """
 
     plain: Mapping[str, str]
     kept: Mapping[str, str]
+    copied: Mapping[str, str]
 
 
 def store_environment(desired: Desired, found: Found) -> StoreEnvironment:
@@ -56,12 +63,12 @@ def store_environment(desired: Desired, found: Found) -> StoreEnvironment:
         **({"STRIPE_URL": profile.stripe_url} if profile.stripe_url else {}),
         **({"KEYGEN_URL": profile.keygen_url} if profile.keygen_url != KEYGEN else {}),
     }
-    kept = {
-        "WEBHOOK_SECRETS": secret_name("endpoint", endpoint["id"]),
-        "KEYGEN_TOKEN": secret_name("token", token["id"]),
-        **MADE,
+    kept = {"WEBHOOK_SECRETS": STORE_WEBHOOK, "KEYGEN_TOKEN": STORE_TOKEN, **MADE}
+    copied = {
+        STORE_WEBHOOK: secret_name("endpoint", endpoint["id"]),
+        STORE_TOKEN: secret_name("token", token["id"]),
     }
-    return StoreEnvironment(_prefixed(plain), _prefixed(kept))
+    return StoreEnvironment(_prefixed(plain), _prefixed(kept), copied)
 
 
 def _prefixed(variables: Mapping[str, str]) -> dict[str, str]:

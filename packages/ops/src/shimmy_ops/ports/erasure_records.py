@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from shimmy_ops.domain.customers.receipts import ErasureReceipt
@@ -9,6 +10,9 @@ from shimmy_ops.domain.customers.receipts import ErasureReceipt
 
 class ErasureRecords(Protocol):
     """Every method raises KeepingError."""
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Within, no other process erases: two would write one receipt at once."""
 
     def read(self) -> tuple[ErasureReceipt, ...]:
         """All that were begun."""

@@ -9,8 +9,9 @@ from datetime import datetime
 from typing import Protocol
 
 from shimmy_ops.domain.launch.entries import Entry, Output, Ran
-from shimmy_ops.domain.launch.plan import Command, Task
+from shimmy_ops.domain.launch.plan import TASK_PROFILES, Command, Task, TaskProfile
 from shimmy_ops.domain.launch.record import KeptRecord, Verifier
+from shimmy_ops.domain.launch.standing import REVISION, STORE, Here
 
 
 class LaunchRecord(Protocol):
@@ -22,6 +23,10 @@ class LaunchRecord(Protocol):
 
     def read(self) -> KeptRecord:
         """As it is now; empty where there is none yet."""
+        ...
+
+    def begin(self, head: bytes) -> None:
+        """The note that there is nothing yet, before the first line; durable."""
         ...
 
     def append(self, line: bytes, head: bytes) -> None:
@@ -79,6 +84,10 @@ class LaunchPlaces(Protocol):
         """The words as they are run. Raises LaunchError, ProfileError."""
         ...
 
+    def store(self, profile: TaskProfile) -> str | None:
+        """A short digest of a profile's store and accounts; None where there is none."""
+        ...
+
 
 class LaunchWitness(Protocol):
     """Says what an entry was made with."""
@@ -114,3 +123,16 @@ class LaunchDesk:
     witness: LaunchWitness
     clock: Callable[[], datetime]
     rehearsal: bool
+
+    def here(self) -> Here:
+        """What evidence is held against, as it is now."""
+        stores = {name: self.places.store(name) for name in TASK_PROFILES}
+        return Here(
+            self.witness.versions().get(REVISION, ""),
+            {name: store for name, store in stores.items() if store is not None},
+        )
+
+    def made_with(self, task: Task) -> Mapping[str, str]:
+        """What an entry of this task notes of it."""
+        store = self.places.store(task.profile)
+        return {**self.witness.versions(), **({} if store is None else {STORE: store})}

@@ -63,8 +63,12 @@ class SampleBook(Protocol):
     def add(self, sample: Sample) -> None:
         """Keep one."""
 
-    def since(self, start: datetime) -> Iterator[Sample]:
-        """From then on, in order of time."""
+    def since(self, start: datetime, until: datetime | None = None) -> Iterator[Sample]:
+        """From then on, in order of time; up to ``until``, that one too, where it is given.
+
+        Whoever asks what is now gives now: a clock that was ahead for a moment leaves samples that
+        would stay the newest until their time comes.
+        """
 
     def prune(self, before: datetime) -> None:
         """Forget what is older."""

@@ -35,6 +35,9 @@ class Shelf(Protocol):
     def add_config(self, text: str) -> str:
         """Keep a configuration; the object's digest."""
 
+    def folder(self, digest: str) -> PurePath:
+        """Where the object's files are; nobody changes them."""
+
     def damage(self, digest: str) -> list[str]:
         """What is wrong with an object; empty: every byte is as it was."""
 
@@ -53,6 +56,9 @@ class Places(Protocol):
 
     def managed(self) -> frozenset[Part]:
         """The parts that the profile has a place for."""
+
+    def commanded(self) -> frozenset[Part]:
+        """Those of them that a command puts in place: nobody can look what is there."""
 
     def holds(self, part: Part, digest: str) -> bool | None:
         """Whether this object is in place; None where nobody can tell."""

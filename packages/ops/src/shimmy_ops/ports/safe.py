@@ -21,5 +21,8 @@ class Safe(Protocol):
     def read(self, name: str) -> str | None:
         """The secret of this name, None where none is kept."""
 
+    def forget(self, name: str) -> None:
+        """It is kept no longer, if it was."""
+
     def assignment(self, variable: str, name: str) -> str:
         """A line of shell that tells ``variable`` where its secret is, and not the secret."""

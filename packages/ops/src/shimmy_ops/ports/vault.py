@@ -63,6 +63,9 @@ class Vault(Protocol):
 class BackupRecords(Protocol):
     """Raises BackupError, KeepingError."""
 
+    def alone(self) -> AbstractContextManager[None]:
+        """Within, no other process makes or verifies one: two would make a key each, at first."""
+
     def read(self) -> tuple[BackupRecord, ...]:
         """Newest last."""
 

@@ -39,8 +39,12 @@ def advance_transaction(receipt: Receipt, journey: Journey) -> Receipt:
         if verdict.outcome in ("held", "skipped"):
             continue
         problem = problem or _problem(step, verdict, late=late)
-        if course.receipt.way == "whole":
+        # Without knowing who paid there is nothing to undo, and all else would seem undone.
+        if course.receipt.way == "whole" or step == "paid":
             course.close_unbegun()
+            if step == "refunded":
+                # A refund may be under way for days, and nothing is billed meanwhile.
+                course.take("ended")
             raise problem
         passed.add(step)
     if problem is not None:

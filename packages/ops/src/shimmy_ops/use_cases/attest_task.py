@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from shimmy_ops.domain.launch.commands import check_words, task_digest
 from shimmy_ops.domain.launch.entries import NOTHING, Entry
 from shimmy_ops.domain.launch.plan import LaunchPlan
-from shimmy_ops.domain.launch.standing import judge_tasks
+from shimmy_ops.domain.launch.standing import earliest, judge_tasks
+from shimmy_ops.domain.launch.summary import said_time
 from shimmy_ops.errors import LaunchError
 from shimmy_ops.ports.launch import LaunchDesk
 from shimmy_ops.use_cases.read_launch_record import read_launch_record
@@ -45,17 +46,23 @@ def attest_task(plan: LaunchPlan, desk: LaunchDesk, said: Attestation) -> Entry:
     with desk.record.alone():
         record = read_launch_record(desk.record, desk.signer, rehearsal=desk.rehearsal)
         now = desk.clock()
-        standing = next(
-            one for one in judge_tasks(plan, record.entries, now) if one.task.id == task.id
-        )
+        standings = judge_tasks(plan, record.entries, now, desk.here())
+        standing = next(one for one in standings if one.task.id == task.id)
         if standing.waits_for:
             raise LaunchError(
                 "task-blocked",
                 f"{task.id} waits for {', '.join(standing.waits_for)}.",
                 hint="shimmy-ops launch status shows what is next.",
             )
+        due = earliest(task, record.entries)
+        if due is not None and now < due:
+            raise LaunchError(
+                "task-early",
+                f"{task.id} may be attested from {said_time(due)} on.",
+                hint=f"{', '.join(task.after)} must have held for {task.wait_hours:g} hours.",
+            )
         entry = Entry(
             0, NOTHING, now, task.id, task_digest(task, plan), "attested", desk.rehearsal,
-            by=by, note=note, versions=desk.witness.versions(),
+            by=by, note=note, versions=desk.made_with(task),
         )  # fmt: skip
         return record_entry(entry, record, desk.record, desk.signer)[0]

@@ -53,7 +53,8 @@ def erase_customer(order: EraseOrder, sources: Sources, records: ErasureRecords)
         if not plan_erasure(found):
             return begun
         begun = None
-    if begun is None and not order.end_subscriptions:
+    # Also where it was begun: something new may have been bought since.
+    if not order.end_subscriptions:
         refuse_running(found, order.now())
     order.agreed(found)
     receipt = begun or _begin(order, found)

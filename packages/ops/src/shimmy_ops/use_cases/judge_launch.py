@@ -15,7 +15,7 @@ def judge_launch(plan: LaunchPlan, desk: LaunchDesk) -> LaunchView:
     """Raises LaunchError where the record cannot be trusted."""
     record = read_launch_record(desk.record, desk.signer, rehearsal=desk.rehearsal)
     now = desk.clock()
-    standings = judge_tasks(plan, record.entries, now)
+    standings = judge_tasks(plan, record.entries, now, desk.here())
     judged = judge_criteria(plan, standings, lambda one: _evidence(one, desk.shelf))
     return LaunchView(
         plan, standings, judged, record.entries, now, desk.rehearsal, desk.signer.fingerprint

@@ -57,7 +57,7 @@ def make_picture(sources: Sources, hours: float, books: BooksRead) -> Picture:
     """The last ``hours`` hours, now. Never raises for a source that cannot be read."""
     now = sources.now()
     since = now - timedelta(hours=hours)
-    read = _tried(lambda: take_apart(sources.samples.since(min(since, now - LONGEST))))
+    read = _tried(lambda: take_apart(sources.samples.since(min(since, now - LONGEST), now)))
     history = History() if isinstance(read, Unknown) else read
     window = Window(hours, since, coverage(history, since, now))
     said = _ask_store(sources, hours)

@@ -170,8 +170,9 @@ def _take_back(state: State, journal: Journal, yard: Yard) -> NoReturn:
     problem = restarted or _smoke(active, yard)
     # All that can be put back is: whatever comes next must not have to wait for this one.
     yard.shelf.keep_state(replace(state, journal=None))
-    if _forgotten(journal):
-        problem = problem or "which Worker was deployed before, nobody knows: deploy it by hand"
+    lost = _forgotten(journal, yard)
+    if lost:
+        problem = problem or f"which {lost[0]} was there before, nobody knows: deploy it by hand"
     if problem:
         raise ReleaseError(
             "release-not-well",
@@ -189,7 +190,7 @@ def _put_back(journal: Journal, yard: Yard) -> list[str]:
     """Every part, whatever becomes of another; what could not be."""
     problems = []
     for part in reversed(journal.parts):
-        if part == "worker" and _forgotten(journal):
+        if part in _forgotten(journal, yard):
             continue
         try:
             yard.places.put_back(part, journal.before[part])
@@ -199,6 +200,10 @@ def _put_back(journal: Journal, yard: Yard) -> list[str]:
     return problems
 
 
-def _forgotten(journal: Journal) -> bool:
-    """Whether the Worker was replaced and nobody knows by which it was."""
-    return "worker" in journal.parts and not journal.before["worker"]
+def _forgotten(journal: Journal, yard: Yard) -> list[Part]:
+    """What a command replaced, and nobody knows what was there before."""
+    return [
+        part
+        for part in journal.parts
+        if part in yard.places.commanded() and not journal.before[part]
+    ]

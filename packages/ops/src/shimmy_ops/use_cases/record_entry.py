@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from shimmy_ops.domain.launch.entries import Entry, entry_line, line_digest, signed_part
+from shimmy_ops.domain.launch.entries import NOTHING, Entry, entry_line, line_digest, signed_part
 from shimmy_ops.domain.launch.record import CheckedRecord, head_line
 from shimmy_ops.ports.launch import LaunchRecord, LaunchSigner
 
@@ -22,5 +22,7 @@ def record_entry(
     signed = replace(placed, signature=signer.sign(signed_part(placed)))
     line = entry_line(signed)
     last = line_digest(line)
+    if not before.entries:
+        record.begin(head_line(0, NOTHING, signer.sign))
     record.append(line, head_line(signed.number, last, signer.sign))
     return signed, CheckedRecord((*before.entries, signed), (), 0, last)

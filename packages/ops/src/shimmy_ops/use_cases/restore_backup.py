@@ -52,12 +52,14 @@ class Restored:
     """``missing``: licences that Keygen has not; ``again`` those of them that were made anew.
 
     ``erased``: customers who asked to be forgotten after the backup was made, and are once more.
+    ``begun``: those whose erasure was begun, and who were left alone.
     """
 
     tables: tuple[TableDifference, ...]
     missing: tuple[str, ...]
     again: tuple[str, ...]
     erased: tuple[str, ...]
+    begun: tuple[str, ...] = ()
 
 
 # Erasing takes rows from these; from the others it takes what they say.
@@ -71,7 +73,8 @@ def restore_backup(order: RestoreOrder, vault: Vault, target: RestoreTarget) -> 
         read = read_backup(order.file, order.key, vault, place)
         refuse_other_profile(read.manifest, order.profile.name)
         order.agreed(read.manifest)
-        since = begun_since(target.erasures.read(), read.manifest.made)
+        receipts = target.erasures.read()
+        since = begun_since(receipts, read.manifest.made)
         tables = _restore(read, place, target.desk, forgiven=_THINNED if since else frozenset())
     for receipt in since:
         _erase(receipt.customer, target.desk)
@@ -81,7 +84,8 @@ def restore_backup(order: RestoreOrder, vault: Vault, target: RestoreTarget) -> 
     )
     again = tuple(_made_again(left, licensing)) if order.licences else ()
     names = tuple(one.customer for one in since)
-    return Restored(tables, tuple(one.id for one in left), again, names)
+    begun = tuple(one.customer for one in receipts if not one.finished and one not in since)
+    return Restored(tables, tuple(one.id for one in left), again, names, begun)
 
 
 def _erase(customer: str, desk: StoreDesk) -> None:
@@ -112,7 +116,7 @@ def _restore(
             "restore-refused",
             refused.message,
             hint="The store's ledger must be empty and of the same mode: start the store on a "
-            "fresh one, and run this again.",
+            "fresh one, where no webhook reaches it yet, and run this again.",
         )
     named = ", ".join(f"{one.table} {one.missing}" for one in lost)
     raise BackupError(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TypeAlias
 
 from shimmy_ops.domain.launch.commands import check_words, task_digest
 from shimmy_ops.domain.launch.entries import NOTHING, Entry, Ran
 from shimmy_ops.domain.launch.plan import LaunchPlan, Task
 from shimmy_ops.domain.launch.record import CheckedRecord
-from shimmy_ops.domain.launch.standing import Standing, judge_tasks
+from shimmy_ops.domain.launch.standing import Standing, earliest, judge_tasks
 from shimmy_ops.errors import LaunchError
 from shimmy_ops.ports.launch import LaunchDesk, RunTeller
 from shimmy_ops.use_cases.read_launch_record import read_launch_record
@@ -57,7 +58,15 @@ class PersonNeeded:
     task: Task
 
 
-Outcome: TypeAlias = Finished | TaskFailed | PersonNeeded
+@dataclass(frozen=True, slots=True)
+class TooEarly:
+    """What comes before it has not held for long enough: it may run ``since`` then."""
+
+    task: Task
+    since: datetime
+
+
+Outcome: TypeAlias = Finished | TaskFailed | PersonNeeded | TooEarly
 
 
 def run_launch(plan: LaunchPlan, desk: LaunchDesk, order: RunOrder, teller: RunTeller) -> Outcome:
@@ -76,6 +85,9 @@ def run_launch(plan: LaunchPlan, desk: LaunchDesk, order: RunOrder, teller: RunT
         while (standing := _next(plan, desk, order, chosen, record, ran)) is not None:
             _unblocked(standing)
             task = standing.task
+            since = _too_early(task, desk, record)
+            if since is not None:
+                return TooEarly(task, since)
             if task.attested and not order.stand_in:
                 return PersonNeeded(task)
             entry, record = _settle(task, plan, desk, order, record, teller)
@@ -107,7 +119,7 @@ def _next(
     ran: int,
 ) -> Standing | None:
     """The first of the chosen that does not hold, or the one that was named, once."""
-    standings = judge_tasks(plan, record.entries, desk.clock())
+    standings = judge_tasks(plan, record.entries, desk.clock(), desk.here())
     ours = (one for one in standings if one.task.id in chosen)
     if order.only:
         return next(ours) if ran == 0 else None
@@ -121,6 +133,14 @@ def _unblocked(standing: Standing) -> None:
             f"{standing.task.id} waits for {', '.join(standing.waits_for)}.",
             hint="shimmy-ops launch run runs them in their order.",
         )
+
+
+def _too_early(task: Task, desk: LaunchDesk, record: CheckedRecord) -> datetime | None:
+    """From when on it may run; None: now. A rehearsal that runs something else does not wait."""
+    if task.proof(rehearsal=desk.rehearsal) != task.verify:
+        return None
+    since = earliest(task, record.entries)
+    return since if since is not None and desk.clock() < since else None
 
 
 def _settle(
@@ -152,7 +172,7 @@ def _settle(
         otherwise=proof != task.verify,
         run=run,
         act=act,
-        versions=desk.witness.versions(),
+        versions=desk.made_with(task),
     )
     if task.attested and (act is None or act.exit_code == 0):
         entry = replace(entry, kind="attested", by=order.stand_in, note=_NOBODY_ASKED)

@@ -119,7 +119,7 @@ def _age(moment: datetime, at: datetime) -> float:
 def _books(sources: Sources, at: datetime, read: Callable[[], BooksRead]) -> Books:
     """Those of the sample before, while they are whole and young enough."""
     before = None
-    for one in sources.samples.since(at - _BOOKS_GOOD_FOR):
+    for one in sources.samples.since(at - _BOOKS_GOOD_FOR, at):
         before = one.findings.books or before
     if before is not None and before.drift is not None and before.mrr is not None:
         age = at - datetime.fromisoformat(before.read)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -10,12 +11,13 @@ from shimmy_ops.domain.transaction.checks import (
     check_ended,
     check_nothing_left,
     check_refund,
+    check_refunds,
     check_refusal,
     check_suspended,
-    waiting,
 )
 from shimmy_ops.domain.transaction.receipt import Receipt, StepId
-from shimmy_ops.domain.transaction.sightings import parse_heard
+from shimmy_ops.domain.transaction.sightings import SeenCharge, SeenRefund, parse_heard
+from shimmy_ops.errors import OpsError
 from shimmy_ops.ports.transaction import Journey
 
 
@@ -36,21 +38,30 @@ def take_undoing_step(step: StepId, receipt: Receipt, journey: Journey, end: dat
 
 
 def _refund(receipt: Receipt, journey: Journey) -> Verdict:
-    verdict = _refunded(receipt, journey)
-    record = receipt.step("refunded")
-    if verdict.outcome == "waiting" and verdict.facts.get("missing") and record is not None:
-        journey.till.refund(receipt.text("paid", "charge"), record.attempts)
-        verdict = _refunded(receipt, journey)
-    return verdict
+    """Every payment of this customer, whom the purchase made: months may have been billed since."""
+    record, seen = receipt.step("refunded"), _payments(receipt, journey)
+    attempt = 1 if record is None else record.attempts
+    refused: OpsError | None = None
+    kept = [charge for charge, refunds in seen if check_refund(charge, refunds).facts["missing"]]
+    for charge in kept:
+        try:
+            journey.till.refund(charge.id, attempt)
+        except OpsError as error:
+            # The others go back all the same.
+            refused = refused or error
+    if refused is not None:
+        raise refused
+    return check_refunds(_payments(receipt, journey) if kept else seen)
 
 
-def _refunded(receipt: Receipt, journey: Journey) -> Verdict:
-    wanted = receipt.text("paid", "charge")
-    charges = journey.till.charges(receipt.text("paid", "customer"))
-    charge = next((one for one in charges if one.id == wanted), None)
-    if charge is None:
-        return waiting("Stripe does not show the payment")
-    return check_refund(charge, journey.till.refunds(wanted))
+def _payments(
+    receipt: Receipt, journey: Journey
+) -> Sequence[tuple[SeenCharge, Sequence[SeenRefund]]]:
+    """With what went back of each; nothing while Stripe does not show the first one."""
+    charges = [one for one in journey.till.charges(receipt.text("paid", "customer")) if one.paid]
+    if all(one.id != receipt.text("paid", "charge") for one in charges):
+        return ()
+    return [(one, journey.till.refunds(one.id)) for one in charges]
 
 
 def _end_subscription(receipt: Receipt, journey: Journey) -> Verdict:
@@ -89,6 +100,10 @@ def _half_over(journey: Journey, end: datetime) -> bool:
 def _see_nothing_left(receipt: Receipt, journey: Journey) -> Verdict:
     customer = receipt.text("paid", "customer")
     journey.machine.remove()
+    # A month may have been billed between the refund and the end of the subscription.
+    back = _refund(receipt, journey)
+    if back.outcome != "held":
+        return replace(back, facts={})
     # Whoever abandons may do so because no webhook arrives; Stripe goes on trying for days.
     whole = receipt.way == "whole"
     since = datetime.fromisoformat(receipt.text("paid", "paid_at"))

@@ -22,6 +22,10 @@ def write_store_env(
     known = store_environment(desired, found)
     for name in sorted(set(MADE.values()) - safe.held(MADE.values())):
         safe.keep(name, fresh())
+    for name, source in known.copied.items():
+        secret = safe.read(source)
+        if secret and secret != safe.read(name):
+            safe.keep(name, secret)
     left = ", ".join(f"SHIMMY_STORE_{name}" for name in LEFT)
     file.write(
         [

@@ -71,6 +71,10 @@ def open_launch(order: LaunchOrder, plan: LaunchPlan, *, writes: bool) -> Launch
     folder = base / profile.state_folder / "launch"
     git = GitCommands()
     root = (order.root or git.top(Path()) or Path()).resolve()
+    if not root.is_dir():
+        raise LaunchError(
+            "launch-root-missing", f"{root} is no folder.", hint="--root names where commands run."
+        )
     record = RecordFiles(folder, "rehearsal" if order.rehearsal else "record")
     shelf = OutputFiles(folder)
     places = ProfilePlaces(

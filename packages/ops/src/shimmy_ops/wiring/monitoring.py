@@ -81,7 +81,7 @@ class Monitor:
     def alert(self, remind: timedelta = REMIND) -> tuple[KnownAlert, ...]:
         """Judge the samples and tell who has to know. Raises OpsError."""
         sources, now = self.sources, self._now()
-        history = take_apart(sources.samples.since(now - LONGEST))
+        history = take_apart(sources.samples.since(now - LONGEST, now))
         channels = open_channels(self._profile)
         judged = judge_conditions(history, now)
         return send_alerts(sources.alerts, channels, judged, sources.profile, now, remind)

@@ -58,7 +58,7 @@ from shimmy_ops.wiring.accounts import (
 )
 from shimmy_ops.wiring.backups import backup_place
 from shimmy_ops.wiring.scanning import scan_order, scan_today
-from shimmy_ops.wiring.store import open_desk
+from shimmy_ops.wiring.store import in_use, open_desk
 
 _STRIPE = "https://api.stripe.com"
 _TRIES, _RETRIES = 3, 1
@@ -213,7 +213,7 @@ class ProfileSurroundings:
             return pages.status(f"{self._profile.store_url}/operator/alarms", _JSON)
 
     def metrics(self) -> MetricsDoor:
-        token = open_safe(self._profile, self._base).read(METRICS_TOKEN) or ""
+        token = in_use(open_safe(self._profile, self._base).read(METRICS_TOKEN) or "")
         url = f"{self._profile.store_url}/metrics"
         with self._pages() as pages:
             known = pages.status(url, {"Authorization": f"Bearer {token}"})

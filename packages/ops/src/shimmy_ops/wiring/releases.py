@@ -13,8 +13,9 @@ from shimmy_ops.adapters.judging.git_revision import read_revision
 from shimmy_ops.adapters.releases.http_witness import HttpWitness
 from shimmy_ops.adapters.releases.loopback_site import serve_link, served_digests
 from shimmy_ops.adapters.releases.object_folders import ObjectFolders
-from shimmy_ops.adapters.releases.release_places import ReleasePlaces, Targets
+from shimmy_ops.adapters.releases.release_places import ReleasePlaces, Run, Targets
 from shimmy_ops.adapters.releases.release_shelf import ReleaseShelf
+from shimmy_ops.domain.deploying.worker_words import deploy_words
 from shimmy_ops.domain.profile import Profile
 from shimmy_ops.domain.releases.records import Release
 from shimmy_ops.errors import OpsError, ReleaseError
@@ -33,16 +34,25 @@ def open_shelf(profile: Profile, base: Path) -> Shelf:
 
 @contextmanager
 def open_yard(
-    profile: Profile, base: Path, told: Callable[[str], None], patience_seconds: float
+    profile: Profile,
+    base: Path,
+    told: Callable[[str], None],
+    patience_seconds: float,
+    run: Run | None = None,
 ) -> Iterator[Yard]:
-    """All that putting in place needs; ``patience_seconds`` until the store must answer."""
+    """All that putting in place needs; ``patience_seconds`` until the store must answer.
+
+    ``run`` runs what deploys a part, where its output is to be kept.
+    """
     objects, folder = _objects(profile, base), base / profile.release_folder
     targets = Targets(
         base=base.absolute(),
         kept=folder / "before",
         site=base / profile.site_current if profile.site_current else None,
         config=base / profile.config_current if profile.config_current else None,
-        worker=profile.worker_deploy,
+        worker=deploy_words(profile),
+        image=profile.container_deploy,
+        static=profile.static_deploy,
         restart=profile.restart_command,
     )
     with ExitStack() as stack:
@@ -54,7 +64,7 @@ def open_yard(
         )
         yield Yard(
             shelf=ReleaseShelf(folder, objects),
-            places=ReleasePlaces(targets, objects),
+            places=ReleasePlaces(targets, objects, run),
             witness=HttpWitness(store, site, lambda: _figures(profile, base), patience_seconds),
             paths=profile.smoke_paths,
             mode="live" if profile.livemode else "test",

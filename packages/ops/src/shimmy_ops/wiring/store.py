@@ -26,4 +26,9 @@ def open_desk(profile: Profile, base: Path) -> Iterator[StoreDesk]:
             hint="shimmy-ops provision --apply --write-env FILE makes one for the store.",
         )
     with http_client(profile, profile.store_url) as client:
-        yield HttpStoreDesk(client, token, safe.read(METRICS_TOKEN) or "")
+        yield HttpStoreDesk(client, in_use(token), in_use(safe.read(METRICS_TOKEN) or ""))
+
+
+def in_use(kept: str) -> str:
+    """The first: while one token replaces another both are kept, and this one works."""
+    return kept.partition(",")[0]

@@ -44,10 +44,14 @@ class Incoming:
 
 @dataclass(slots=True)
 class Api:
-    """Answers API requests from the books; ``key`` is the secret key it accepts."""
+    """Answers API requests from the books; ``key`` is the secret key it accepts.
+
+    ``rolled`` are further keys, and whether each is accepted: also of ``key`` itself.
+    """
 
     keys: IdempotencyKeys
     key: str
+    rolled: dict[str, bool] = field(default_factory=dict)
     forced: list[dict[str, Any]] = field(default_factory=list)
     """Answers on request, as the controls describe them."""
 
@@ -158,7 +162,7 @@ class Api:
         if given == PUBLISHABLE_KEY:
             message = "This API call cannot be made with a publishable API key. Use a secret key."
             raise unauthorised(message, "secret_key_required")
-        if given != self.key:
+        if not self.rolled.get(given, given == self.key):
             raise unauthorised(f"Invalid API Key provided: {given[:8]}****{given[-4:]}")
 
 

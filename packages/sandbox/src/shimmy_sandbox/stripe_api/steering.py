@@ -69,6 +69,7 @@ class Steering:
     ``POST disputes``           ``{"charge": id, "reason": text, "inquiry": bool}``
     ``POST disputes/{id}``      ``{"status": "under_review"|"won"|"lost"|"warning_closed"}``
     ``POST pause/{subscription}``, ``POST rotate/{endpoint}`` (``{"overlap_seconds": N}``)
+    ``POST keys``               ``{"key": text, "accepted": bool}``: as when a key is rolled
     ``GET secrets``             the secrets that sign for each endpoint now, newest first
     """
 
@@ -89,6 +90,7 @@ class Steering:
             Route("/_sim/disputes/{id}", self._order(self._close), methods=["POST"]),
             Route("/_sim/pause/{id}", self._order(self._pause), methods=["POST"]),
             Route("/_sim/rotate/{id}", self._order(self._rotate), methods=["POST"]),
+            Route("/_sim/keys", self._order(self._keys), methods=["POST"]),
             Route("/_sim/secrets", self._order(self._secrets), methods=["GET"]),
         )
 
@@ -208,6 +210,13 @@ class Steering:
         endpoint = books.get("webhook_endpoint", identifier)
         overlap = int(order.get("overlap_seconds", OVERLAP_SECONDS))
         return {"secret": rotate_secret(books, endpoint, overlap)}
+
+    def _keys(self, _books: Books, order: Order, _id: str) -> Order:
+        key, accepted = order["key"], order["accepted"]
+        if not isinstance(key, str) or not key.startswith(("sk_test_", "rk_test_")):
+            raise ValueError("key is one of test mode: sk_test_… or rk_test_…")
+        self.app.api.rolled[key] = bool(accepted)
+        return {"accepted": bool(accepted)}
 
     def _secrets(self, books: Books, _order: Order, _id: str) -> Order:
         endpoints = books.store.find("webhook_endpoint")

@@ -22,13 +22,15 @@ def read_webhook_events() -> Any:
 
 def _read(name: str) -> Any:
     packed = resources.files("shimmy_store") / "contracts" / name
-    in_place = Path(__file__).resolve().parents[5] / "contracts" / name
     try:
-        text = packed.read_text() if packed.is_file() else in_place.read_text()
-        return json.loads(text)
+        return json.loads(packed.read_text() if packed.is_file() else _in_place(name).read_text())
     except (OSError, ValueError) as error:
         raise CatalogError(
             "catalog-unreadable",
             f"contracts/{name} cannot be read: {error}",
             hint="Reinstall shimmy-store.",
         ) from error
+
+
+def _in_place(name: str) -> Path:
+    return Path(__file__).resolve().parents[5] / "contracts" / name

@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from shimmy_store.adapters.ledger_rows import moment, stamp
 from shimmy_store.adapters.ledger_traces import Traces
-from shimmy_store.ports.database import Row, Statement
+from shimmy_store.ports.database import FORGETS, Row, Statement
 from shimmy_store.ports.ledger_desk import Erased
 
 # The table whose rows a statement returns; none for those that do not count.
@@ -47,8 +47,8 @@ def erase_rows(customer: str, traces: Traces, now: datetime) -> list[Step]:
         (
             "customers",
             Statement(
-                "UPDATE customers SET email = '', email_folded = '', plan = NULL, changes = 0,"
-                " given_up = '', look_again = NULL, erased = COALESCE(erased, ?)"
+                f"{FORGETS}UPDATE customers SET email = '', email_folded = '', plan = NULL,"
+                " changes = 0, given_up = '', look_again = NULL, erased = COALESCE(erased, ?)"
                 f" WHERE {_WHOSE} AND (erased IS NULL OR email <> '') RETURNING customer",
                 (at, *whose),
             ),

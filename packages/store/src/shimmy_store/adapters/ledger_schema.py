@@ -16,6 +16,14 @@ _NUMBER: Mapping[Dialect, str] = {
     "postgresql": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
 }
 _TRIES = 20
+_SCRIPT_HEAD = "-- Made by `shimmy-store ledger migrations`. Steps that were taken never change."
+_TABLE = "CREATE TABLE IF NOT EXISTS migrations (number BIGINT PRIMARY KEY)"
+# Of this batch alone, so that it is good behind a pooler that changes sessions between
+# transactions. Whoever comes second waits here, not at a table that is half made.
+_ONE_AT_A_TIME: Mapping[Dialect, tuple[Statement, ...]] = {
+    "sqlite": (),
+    "postgresql": (Statement("SELECT pg_advisory_xact_lock(7236834821)"),),
+}
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -88,6 +96,22 @@ async def migrate_ledger(database: Database) -> int:
     raise problem or LedgerError("ledger-unusable", "The ledger's tables could not be made.")
 
 
+def migration_scripts() -> dict[str, str]:
+    """The steps for D1 as ``wrangler d1 migrations apply`` takes them: texts by the file's name.
+
+    Wrangler keeps in a table of its own which it ran. Each file also leaves the store's note, the
+    same as ``migrate_ledger`` leaves, and begins with it: a step that was taken the other way is
+    refused by wrangler, and nothing of it is done.
+    """
+    scripts = {}
+    for number, statements in enumerate(MIGRATIONS, 1):
+        steps = [one.replace("{number}", _NUMBER["sqlite"]) for one in statements]
+        note = f"INSERT INTO migrations (number) VALUES ({number})"  # noqa: S608 - a number of ours
+        lines = [_SCRIPT_HEAD, *(f"{one};" for one in (_TABLE, note, *steps))]
+        scripts[f"{number:04}_ledger.sql"] = "\n".join(lines) + "\n"
+    return scripts
+
+
 async def check_ledger(database: Database) -> None:
     """Raises LedgerError for tables that are older than this program, or not there.
 
@@ -135,8 +159,7 @@ async def claim_ledger(database: Database, mode: str) -> None:
 
 
 async def _count(database: Database) -> int:
-    create = Statement("CREATE TABLE IF NOT EXISTS migrations (number BIGINT PRIMARY KEY)")
-    await database.batch([create])
+    await database.batch([*_ONE_AT_A_TIME[database.dialect], Statement(_TABLE)])
     (rows,) = await database.batch([Statement("SELECT COUNT(*) FROM migrations")])
     return int(rows[0][0])
 
@@ -145,4 +168,4 @@ async def _step(database: Database, number: int, statements: tuple[str, ...]) ->
     note = Statement("INSERT INTO migrations (number) VALUES (?)", (number,))
     numbered = _NUMBER[database.dialect]
     steps = [Statement(one.replace("{number}", numbered)) for one in statements]
-    await database.batch([note, *steps])
+    await database.batch([*_ONE_AT_A_TIME[database.dialect], note, *steps])

@@ -7,7 +7,7 @@ batch, and whether it may happen is part of its statements.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from shimmy_store.adapters import ledger_statements as batches
@@ -27,7 +27,7 @@ from shimmy_store.adapters.ledger_rows import (
 from shimmy_store.adapters.ledger_statements import ERASED, OURS
 from shimmy_store.domain.fulfilment import Alarm
 from shimmy_store.domain.notices import Notice
-from shimmy_store.ports.database import Database, Row, Statement
+from shimmy_store.ports.database import Database, Dialect, Row, Statement
 from shimmy_store.ports.ledger import (
     CustomerRecord,
     DueWork,
@@ -39,6 +39,10 @@ from shimmy_store.ports.ledger import (
     PendingEvent,
     Stock,
 )
+
+# Without it every worker wants the same rows, and all but one begin anew. Events need no such
+# thing: looking at a customer takes longer than a transaction may, so they have leases.
+_PASSING_BY: Mapping[Dialect, str] = {"sqlite": "", "postgresql": " FOR UPDATE SKIP LOCKED"}
 
 
 class SqlLedger:
@@ -199,15 +203,18 @@ class SqlLedger:
         )
 
     async def take_messages(self, now: datetime, until: datetime, most: int) -> Sequence[Message]:
-        # Asked twice, inside and out: of two workers the second one finds the row changed.
+        # Asked twice, inside and out: of two workers the second one finds the row changed, where it
+        # does not pass by what the first one is just taking.
+        passing_by = _PASSING_BY[self._database.dialect]
         rows = await self._one(
-            "UPDATE outbox SET again = ? WHERE state = 'waiting' AND again <= ? AND number IN"
-            " (SELECT number FROM outbox WHERE state = 'waiting' AND again <= ?"
-            f" ORDER BY number LIMIT ?) RETURNING {MESSAGE}, number",
-            stamp(until),
-            stamp(now),
+            "WITH due AS (SELECT number FROM outbox WHERE state = 'waiting' AND again <= ?"
+            f" ORDER BY number LIMIT ?{passing_by}) UPDATE outbox SET again = ? WHERE"
+            " state = 'waiting' AND again <= ? AND number IN (SELECT number FROM due)"
+            f" RETURNING {MESSAGE}, number",
             stamp(now),
             most,
+            stamp(until),
+            stamp(now),
         )
         return [message_of(row[:-1]) for row in sorted(rows, key=lambda row: int(row[-1]))]
 

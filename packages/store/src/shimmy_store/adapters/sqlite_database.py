@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from shimmy_store.errors import LedgerError
-from shimmy_store.ports.database import Dialect, Row, Statement
+from shimmy_store.ports.database import FORGETS, Dialect, Row, Statement
 
 _BUSY_SECONDS = 10
+# Pyodide has one and no way to more.
+_HAS_THREADS = sys.platform != "emscripten"
 
 
 class SqliteDatabase:
@@ -23,7 +27,7 @@ class SqliteDatabase:
 
     dialect: Dialect = "sqlite"
 
-    def __init__(self, path: Path | str, *, on_thread: bool = True) -> None:
+    def __init__(self, path: Path | str, *, on_thread: bool = _HAS_THREADS) -> None:
         self._thread: ThreadPoolExecutor | None = None
         if on_thread:
             self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
@@ -56,10 +60,17 @@ class SqliteDatabase:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+            if any(one.sql.startswith(FORGETS) for one in statements):
+                # Else the journal keeps the old pages until a thousand new ones are written.
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             return rows
 
 
 def _connect(path: Path | str) -> sqlite3.Connection:
+    if str(path) != ":memory:":
+        # Addresses are in it. SQLite's other files get the mode of this one.
+        with suppress(OSError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     with _errors():
         connection = sqlite3.connect(
             path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False

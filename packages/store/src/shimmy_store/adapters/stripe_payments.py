@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from typing import Any
 
@@ -74,10 +74,12 @@ class StripePayments:
                 if error.http_status != NOT_FOUND:
                     raise
 
-    async def customers(self, after: str = "") -> AsyncIterator[str]:
+    async def customers(self, after: str = "") -> AsyncGenerator[str, None]:
         with stripe_errors():
-            behind = {"starting_after": after} if after else {}
-            listed = await self._v1.customers.list_async({"limit": _PAGE, **behind})  # type: ignore[typeddict-item]
+            page: stripe.params.CustomerListParams = {"limit": _PAGE}
+            if after:
+                page["starting_after"] = after
+            listed = await self._v1.customers.list_async(page)
             async for one in listed.auto_paging_iter():
                 yield one.id
 

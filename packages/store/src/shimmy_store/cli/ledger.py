@@ -1,4 +1,4 @@
-"""``shimmy-store ledger``: the whole ledger into a file, back into an empty one, a file checked."""
+"""``shimmy-store ledger``: dump it into a file, restore it, check a file; its steps for D1."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from shimmy_store.use_cases.check_dump import check_dump
 from shimmy_store.use_cases.dump_ledger import dump_ledger
 from shimmy_store.use_cases.restore_ledger import restore_ledger
 from shimmy_store.wiring import open_shop
-from shimmy_store.wiring.files import read_dump_at, write_dump_at
+from shimmy_store.wiring.files import read_dump_at, write_dump_at, write_migrations_at
 
 
 def add_arguments(_name: str, parser: argparse.ArgumentParser) -> None:
-    """``dump``, ``restore`` and ``check``, each with its file."""
+    """``dump``, ``restore`` and ``check``, each with its file; ``migrations`` with a folder."""
     actions = parser.add_subparsers(dest="action", required=True)
     for name, summary in (
         ("dump", "write everything into FILE, which its owner alone may read"),
@@ -27,10 +27,17 @@ def add_arguments(_name: str, parser: argparse.ArgumentParser) -> None:
     ):
         action = actions.add_parser(name, help=summary)
         action.add_argument("file", type=Path, metavar="FILE")
+    steps = actions.add_parser(
+        "migrations", help="write the ledger's steps for `wrangler d1 migrations apply`"
+    )
+    steps.add_argument("--out", type=Path, required=True, metavar="FOLDER")
 
 
 def run(args: argparse.Namespace) -> int:
     """0 when it is done; refusals are errors."""
+    if args.action == "migrations":
+        print("\n".join(write_migrations_at(args.out)))
+        return 0
     work = {"dump": _dump, "restore": _restore, "check": _check}
     whole = asyncio.run(work[args.action](args.file))
     counts = ", ".join(f"{name} {count}" for name, count in whole.header.tables.items())

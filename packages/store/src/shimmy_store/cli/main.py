@@ -17,7 +17,10 @@ COMMANDS = {
     "retry": ("shimmy_store.cli.work", "try again what was given up"),
     "site": ("shimmy_store.cli.site", "build the static site, or check one before it goes out"),
     "alarms": ("shimmy_store.cli.work", "list what a person should look at, or tick it off"),
-    "ledger": ("shimmy_store.cli.ledger", "dump the ledger, restore it, or check a dump"),
+    "ledger": (
+        "shimmy_store.cli.ledger",
+        "dump the ledger, restore it, or check a dump",
+    ),
 }
 # What to do about them differs: mend the set-up, or try again.
 _EXIT = {"set-up": 2, "later": 75, "failed": 1}

@@ -1,25 +1,37 @@
-"""``shimmy-store serve``: the store on uvicorn."""
+"""``shimmy-store serve``: the store on uvicorn, in this process or in several workers."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import multiprocessing
+import os
 import signal
 import socket
 import sys
+import tempfile
+import threading
+from typing import Any
 
 import uvicorn
+from starlette.applications import Starlette
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
 
 from shimmy_store.errors import LedgerError, SettingsError
 from shimmy_store.server.app import create_app
 from shimmy_store.server.logs import start_logging
-from shimmy_store.settings import Settings, read_settings
+from shimmy_store.settings import Settings, read_settings, share_meters, shared_meters
 from shimmy_store.wiring import open_shop
 
 _PORT = 8400
 # More at once than this are told 503 and to come back: it keeps those that are let in fast.
 _AT_ONCE = 400
 _DRAIN_SECONDS = 10
+_MOST_WORKERS = 64
+# A worker that says nothing for so long is ended; one that starts says nothing either.
+_SILENT_SECONDS = 30
+_LATER = 75
 
 
 def add_arguments(_name: str, parser: argparse.ArgumentParser) -> None:
@@ -32,16 +44,43 @@ def add_arguments(_name: str, parser: argparse.ArgumentParser) -> None:
         metavar="ADDRESSES",
         help="whose X-Forwarded-For is believed (default 127.0.0.1)",
     )
+    parser.add_argument(
+        "--workers",
+        type=_workers,
+        default=1,
+        metavar="N",
+        help="processes that serve and work (default 1); each has its own connections",
+    )
+
+
+def _workers(given: str) -> int:
+    if not given.isdecimal() or not 1 <= int(given) <= _MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"1 to {_MOST_WORKERS}")
+    return int(given)
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM; requests under way are finished."""
     settings = read_settings()
     listener = _listen(args.host, args.port)
+    # Here and once: of the workers, none has to make tables or to find an address wrong.
     asyncio.run(_check(settings))
     start_logging()
-    config = uvicorn.Config(
-        create_app(settings, open_shop),
+    # Uvicorn sends itself the signal again once it has stopped in good order: that is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    shared = f", {args.workers} workers" if args.workers > 1 else ""
+    told = f"{settings.mode} mode, {settings.url}, on {args.host}:{args.port}{shared}"
+    print(f"shimmy-store: {told}", file=sys.stderr, flush=True)
+    with listener:
+        if args.workers > 1:
+            return _supervise(args, listener)
+        uvicorn.Server(_config(args, create_app(settings, open_shop))).run(sockets=[listener])
+    return 0
+
+
+def _config(args: argparse.Namespace, app: Any, **more: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
         log_config=None,
         # Uvicorn's own lines hold addresses with tokens in them; the app writes its own.
         access_log=False,
@@ -51,14 +90,66 @@ def run(args: argparse.Namespace) -> int:
         limit_concurrency=_AT_ONCE,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
         ws="none",
+        **more,
     )
-    # Uvicorn sends itself the signal again once it has stopped in good order: that is no failure.
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    told = f"{settings.mode} mode, {settings.url}, on {args.host}:{args.port}"
-    print(f"shimmy-store: {told}", file=sys.stderr, flush=True)
-    with listener:
-        uvicorn.Server(config).run(sockets=[listener])
-    return 0
+
+
+class _Supervisor(Multiprocess):
+    """Lets nobody in any more once it stops.
+
+    Whoever came while its workers finish would else wait for nobody, and be cut off at the end;
+    refused at once, a balancer asks another host.
+    """
+
+    def terminate_all(self) -> None:
+        for one in self.sockets:
+            pass
+        super().terminate_all()
+
+
+def _supervise(args: argparse.Namespace, listener: socket.socket) -> int:
+    """A worker that ends is begun anew. All accept on one socket."""
+    config = _config(
+        args,
+        f"{__name__}:worker_app",
+        factory=True,
+        workers=args.workers,
+        timeout_worker_healthcheck=_SILENT_SECONDS,
+    )
+    # What the workers count, so that whoever is asked can tell of all.
+    with _meters_folder() as folder:
+        share_meters(folder)
+        supervisor = _Supervisor(config, [listener])
+        supervisor.run()
+    # Another try would end the same at once; whoever runs us waits a little before one.
+    failed = any(one.exitcode == STARTUP_FAILURE for one in supervisor.processes)
+    return _LATER if failed else 0
+
+
+def _meters_folder() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix="shimmy-store-")
+    except OSError as error:
+        raise SettingsError(
+            "no-temporary-folder",
+            f"Workers cannot count together: no temporary folder ({type(error).__name__}).",
+            hint="Mount a small writable /tmp, name another folder in TMPDIR, or use --workers 1.",
+        ) from error
+
+
+def worker_app() -> Starlette:
+    """What each worker serves, made in its process."""
+    start_logging()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    return create_app(read_settings(), open_shop, shared_meters=shared_meters())
+
+
+def _end_with_parent() -> None:
+    """Nobody would stop a worker whose supervisor was killed, nor free its address."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _listen(host: str, port: int) -> socket.socket:

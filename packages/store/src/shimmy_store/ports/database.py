@@ -12,6 +12,10 @@ Row: TypeAlias = tuple[Any, ...]
 Dialect: TypeAlias = Literal["sqlite", "postgresql"]
 
 
+# Begins a statement after which no journal may hold what it took away; a comment to SQL.
+FORGETS = "/* forgets */ "
+
+
 class Statement(NamedTuple):
     """SQL with ``?`` for each value; values are text, integers or None."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from shimmy_store.domain.purchases import Purchases
@@ -23,6 +23,6 @@ class Payments(Protocol):
         """End a subscription now, with or without credit for what is left; twice does no harm."""
         ...
 
-    def customers(self, after: str = "") -> AsyncIterator[str]:
+    def customers(self, after: str = "") -> AsyncGenerator[str, None]:
         """Every customer there is, newest first; or only those behind ``after``."""
         ...

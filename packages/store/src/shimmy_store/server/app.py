@@ -36,9 +36,13 @@ def create_app(
     open_shop: Callable[[Settings], AbstractAsyncContextManager[Shop]],
     *,
     works: bool = True,
+    shared_meters: str = "",
 ) -> Starlette:
-    """``works``: looks at events and sends mail beside answering."""
-    meters = Meters()
+    """``works``: looks at events and sends mail beside answering.
+
+    ``shared_meters``: the folder in which this worker and its siblings count.
+    """
+    meters = Meters(shared_meters)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -104,6 +108,8 @@ def _routes() -> list[Route]:
         at("/merge", licence_pages.ask_to_merge),
         at("/merge", licence_pages.merge, "POST"),
         Route("/stripe-webhook", webhook.stripe_webhook, methods=["POST"]),
+        Route("/alive", health.alive),
+        Route("/ready", health.ready),
         Route("/health", health.health),
         Route("/metrics", health.metrics),
         Route("/assets/{digest}/{name}", show_asset),

@@ -9,7 +9,7 @@ from collections.abc import Awaitable
 from datetime import datetime, timedelta
 from typing import Any
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -17,6 +17,7 @@ from shimmy_store import __version__
 from shimmy_store.errors import StoreError, VisitError
 from shimmy_store.ports.ledger import Stock
 from shimmy_store.server.logs import log_event
+from shimmy_store.server.meters import Meters
 from shimmy_store.wiring import Shop
 
 _PATIENCE_SECONDS = 5
@@ -24,6 +25,7 @@ _PATIENCE_SECONDS = 5
 _FRESH = timedelta(seconds=5)
 # An event that waits longer than this has failed several times.
 _TOO_OLD = timedelta(minutes=10)
+_FRESH_ONLY = {"Cache-Control": "no-store"}
 _LOOPBACK = ("127.0.0.1", "::1")
 
 
@@ -84,37 +86,42 @@ async def _try(asked: Awaitable[Any]) -> tuple[str, Any]:
         return "too-slow", None
 
 
+async def alive(request: Request) -> Response:  # noqa: ARG001 - every handler is given one
+    """200 whenever this process answers: one that does not is to be begun anew."""
+    return JSONResponse({"status": "ok"}, headers=_FRESH_ONLY)
+
+
+async def ready(request: Request) -> Response:
+    """503 unless the ledger answers; Stripe and Keygen may be gone, and webhooks come in still."""
+    answered, _ = await _try(request.app.state.shop.ledger.bookmark())
+    # It serves while it is filled: a restore that was cut off comes again over HTTP.
+    well = answered in ("ok", "ledger-half-restored")
+    report = {"status": "ok" if well else "failing", "checks": {"ledger": answered}}
+    return JSONResponse(report, 200 if well else 503, headers=_FRESH_ONLY)
+
+
 async def health(request: Request) -> Response:
     """503 unless the ledger, Stripe and Keygen answer and no event waits too long."""
     report = await request.app.state.health.report()
     status = 200 if report["status"] == "ok" else 503
     if status != 200:
         log_event(logging.getLogger(__name__), "unwell", **report["checks"])
-    return JSONResponse(report, status, headers={"Cache-Control": "no-store"})
+    return JSONResponse(report, status, headers=_FRESH_ONLY)
 
 
 async def metrics(request: Request) -> Response:
     """For Prometheus: with the token, or from this machine where none is set."""
     shop: Shop = request.app.state.shop
-    token, client = shop.settings.metrics_token, request.client
-    given = request.headers.get("authorization", "")
-    if token:
-        allowed = hmac.compare_digest(given.encode(), f"Bearer {token}".encode())
+    tokens, client = shop.settings.metrics_tokens, request.client
+    given = request.headers.get("authorization", "").encode()
+    if tokens:
+        # Every one of them, so that the time tells nothing.
+        matches = [hmac.compare_digest(given, f"Bearer {one}".encode()) for one in tokens]
+        allowed = any(matches)
     else:
         allowed = client is not None and client.host in _LOOPBACK
     if not allowed:
         raise VisitError("metrics-refused", "These figures are not public.")
-    meters = request.app.state.meters
-    stock, now = await shop.ledger.take_stock(), shop.now()
-    for state, count in stock.events.items():
-        meters.events.labels(state).set(count)
-    meters.oldest_event.set(_age(stock.oldest_event, now))
-    meters.messages.labels("waiting").set(stock.messages_waiting)
-    meters.messages.labels("parked").set(stock.messages_parked)
-    meters.oldest_message.set(_age(stock.oldest_message, now))
-    meters.alarms.set(stock.alarms)
-    return Response(generate_latest(meters.registry), media_type=CONTENT_TYPE_LATEST)
-
-
-def _age(since: datetime | None, now: datetime) -> float:
-    return 0.0 if since is None else (now - since).total_seconds()
+    meters: Meters = request.app.state.meters
+    stock = await shop.ledger.take_stock()
+    return Response(meters.written(stock, shop.now()), media_type=CONTENT_TYPE_LATEST)

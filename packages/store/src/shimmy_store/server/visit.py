@@ -50,8 +50,18 @@ class Visit:
     @property
     def form_token(self) -> str:
         """What our forms carry: another site cannot know it, another browser cannot use it."""
-        key = self.shop.settings.secrets[0].encode()
-        return hmac.new(key, f"form {self.browser}".encode(), hashlib.sha256).hexdigest()
+        return self._form_token(self.shop.settings.secrets[0])
+
+    def believes(self, token: str) -> bool:
+        """Whether a form carries ours: also one that was shown before a secret was replaced."""
+        ours = [self._form_token(secret) for secret in self.shop.settings.secrets]
+        matches = [hmac.compare_digest(token.encode(), one.encode()) for one in ours]
+        return any(matches)
+
+    def _form_token(self, secret: str) -> str:
+        return hmac.new(
+            secret.encode(), f"form {self.browser}".encode(), hashlib.sha256
+        ).hexdigest()
 
     @property
     def browser_digest(self) -> str:
@@ -128,7 +138,7 @@ async def read_form(visit: Visit) -> Mapping[str, str]:
         fields = dict(parse_qsl(body, keep_blank_values=True, max_num_fields=_MOST_FIELDS))
     except ValueError as error:
         raise VisitError("body-malformed", "The form cannot be read.") from error
-    if not hmac.compare_digest(fields.get("csrf", "").encode(), visit.form_token.encode()):
+    if not visit.believes(fields.get("csrf", "")):
         raise VisitError(
             "form-expired",
             "This form is too old, or the browser does not keep our cookie.",

@@ -21,6 +21,8 @@ from shimmy_store.wiring import Shop
 _PAUSE_SECONDS = 2.0
 _WATCHING_SECONDS = 60.0
 _CLEANING_SECONDS = 3600.0
+# A mail that is just being handed over is noted as sent; cut off there, it would go out twice.
+_FINISHING_SECONDS = 3.0
 _STOPPING_SECONDS = 0.2
 _KEEP = timedelta(days=30)
 
@@ -37,16 +39,20 @@ class Workroom:
         self._meters = meters
         self._chance = random.SystemRandom().random
         self._bells = (asyncio.Event(), asyncio.Event())
+        # Nobody rings these but who stops.
+        self._own_bells = (asyncio.Event(), asyncio.Event())
         self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
 
     def start(self) -> None:
         """Begin to work."""
         events, mail = self._bells
+        watch, cleaning = self._own_bells
         rounds = (
             self._keep_at("events", self._sweep, _PAUSE_SECONDS, events),
             self._keep_at("mail", self._send, _PAUSE_SECONDS, mail),
-            self._keep_at("watch", self._watch, _WATCHING_SECONDS, asyncio.Event()),
-            self._keep_at("cleaning", self._clean, _CLEANING_SECONDS, asyncio.Event()),
+            self._keep_at("watch", self._watch, _WATCHING_SECONDS, watch),
+            self._keep_at("cleaning", self._clean, _CLEANING_SECONDS, cleaning),
         )
         self._tasks = [asyncio.create_task(one) for one in rounds]
 
@@ -79,8 +85,13 @@ class Workroom:
         await self._round("cleaning", self._clean)
 
     async def stop(self) -> None:
-        """Stop wherever it is: every step may be cut off and begun again."""
+        """Finish what ends soon, then stop wherever it is: every step may be begun again."""
+        self._stopping = True
+        for bell in (*self._bells, *self._own_bells):
+            bell.set()
         left = set(self._tasks)
+        if left:
+            _, left = await asyncio.wait(left, timeout=_FINISHING_SECONDS)
         while left:
             # Again and again: Python 3.11's wait_for, which sending mail rests on, loses one now
             # and then.
@@ -91,9 +102,9 @@ class Workroom:
     async def _keep_at(
         self, name: str, work: Callable[[], Awaitable[bool]], pause: float, bell: asyncio.Event
     ) -> None:
-        while True:
+        while not self._stopping:
             bell.clear()
-            if not await self._round(name, work):
+            if not await self._round(name, work) and not self._stopping:
                 await _wait(bell, pause)
 
     async def _round(self, name: str, work: Callable[[], Awaitable[bool]]) -> bool:

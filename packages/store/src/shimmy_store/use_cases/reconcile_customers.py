@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -23,17 +24,25 @@ class Looked:
     crash: str = ""
 
 
-async def reconcile_customers(fulfilment: Fulfilment, after: str = "") -> AsyncIterator[Looked]:
+async def reconcile_customers(
+    fulfilment: Fulfilment, after: str = ""
+) -> AsyncGenerator[Looked, None]:
     """One after the other, so that it may be watched and stopped. Raises PaymentsError, LedgerError
     where the list itself or the ledger fails; a customer that fails is told of and passed over.
     ``after`` names a customer: only those behind it in Stripe's list, which are older.
     """
-    async for customer in fulfilment.payments.customers(after):
-        try:
-            yield Looked(customer, await fulfil_customer(customer, fulfilment))
-        except LedgerError:
-            # Of all the others nothing could be noted, either.
-            raise
-        except Exception as error:  # noqa: BLE001 - a mistake of ours is one customer's matter
-            failure = read_failure(error)
-            yield Looked(customer, "failed", failure.code, failure.crash)
+    # Closed here: not every host's loop goes after what was left half way.
+    async with aclosing(fulfilment.payments.customers(after)) as customers:
+        async for customer in customers:
+            yield await _look(customer, fulfilment)
+
+
+async def _look(customer: str, fulfilment: Fulfilment) -> Looked:
+    try:
+        return Looked(customer, await fulfil_customer(customer, fulfilment))
+    except LedgerError:
+        # Of all the others nothing could be noted, either.
+        raise
+    except Exception as error:  # noqa: BLE001 - a mistake of ours is one customer's matter
+        failure = read_failure(error)
+        return Looked(customer, "failed", failure.code, failure.crash)

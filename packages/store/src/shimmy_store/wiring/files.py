@@ -8,6 +8,8 @@ from pathlib import Path
 from shimmy_store.adapters.dump_file import read_dump_file, write_dump_file
 from shimmy_store.adapters.html_reader import StandardHtmlReader
 from shimmy_store.adapters.jinja_site import JinjaSite, site_place
+from shimmy_store.adapters.ledger_schema import migration_scripts
+from shimmy_store.adapters.migration_files import write_scripts
 from shimmy_store.adapters.operator_file import read_operator
 from shimmy_store.adapters.site_folder import DiskSiteFolder
 from shimmy_store.domain.site.findings import Finding
@@ -30,6 +32,13 @@ def build_site_at(order: SiteOrder, operator: Path | None, out: Path) -> int:
 def check_site_at(mode: SiteMode, folder: Path, hosts: frozenset[str]) -> tuple[Finding, ...]:
     """What is wrong with a built site."""
     return check_site(mode, catalog(), DiskSiteFolder(folder), StandardHtmlReader(), hosts)
+
+
+def write_migrations_at(folder: Path) -> tuple[str, ...]:
+    """The ledger's steps as files for ``wrangler d1 migrations apply``; their names."""
+    scripts = migration_scripts()
+    write_scripts(folder, scripts)
+    return tuple(scripts)
 
 
 def write_dump_at(path: Path, lines: Iterable[bytes]) -> None:

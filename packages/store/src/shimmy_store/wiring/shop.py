@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -144,9 +143,7 @@ async def _open_database(settings: Settings) -> Database:
     # A Worker has no SQLite of its own.
     from shimmy_store.adapters.sqlite_database import SqliteDatabase
 
-    path = unquote(settings.ledger.removeprefix("sqlite://").removeprefix("/"))
-    # Pyodide has one thread and no way to more.
-    return SqliteDatabase(path, on_thread=sys.platform != "emscripten")
+    return SqliteDatabase(unquote(settings.ledger.removeprefix("sqlite://").removeprefix("/")))
 
 
 def _stripe_client(settings: Settings, http: stripe.HTTPClient) -> stripe.StripeClient:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from shimmy_store.adapters.d1_binding import D1Binding
+from shimmy_store.adapters.d1_database import D1Database
 from shimmy_store.adapters.js_fetch_transport import JsFetchTransport
 from shimmy_store.adapters.ledger_schema import check_ledger, claim_ledger
 from shimmy_store.adapters.resend_mailer import ResendMailer
 from shimmy_store.adapters.stripe_over_httpx import StripeOverHttpx
+from shimmy_store.errors import SettingsError
 from shimmy_store.ports.database import Database
 from shimmy_store.settings import Settings
 from shimmy_store.wiring.shop import (
@@ -20,6 +23,23 @@ from shimmy_store.wiring.shop import (
     now_in_utc,
     resend_client,
 )
+
+
+def open_ledger(settings: Settings, bindings: object) -> Database:
+    """The D1 database that the ledger's address names among a Worker's bindings.
+
+    Raises SettingsError where there is none of that name.
+    """
+    name = settings.ledger.removeprefix("d1://")
+    binding = getattr(bindings, name, None)
+    if binding is None:
+        raise SettingsError(
+            "ledger-not-bound",
+            f"No D1 database is bound to this Worker as {name}.",
+            hint="Name it under d1_databases in wrangler.jsonc, for this environment.",
+        )
+    # The runtime's Python wraps bindings and converts what passes; within is D1's own.
+    return D1Database(D1Binding(getattr(binding, "_binding", binding)))
 
 
 async def open_worker_shop(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from shimmy_vision.cli.exit_codes import OK, exit_code
+from shimmy_vision.domain.model.encoder_choice import ENCODER_WISHES
 from shimmy_vision.errors import ShimmyError
 from shimmy_vision.ports.engine_probe import EngineFiles, EngineOptions
 
@@ -21,19 +23,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--gpu-layers", type=int, default=0)
     add("--context", type=int, default=1024)
     add("--sequences", type=int, default=1)
+    add("--encoder", choices=ENCODER_WISHES, default="mtmd")
+    add("--projector-sha256", default="")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print a report of the library, or nothing for a whole engine that works."""
     from shimmy_vision import wiring
+    from shimmy_vision.settings import encoder_order, read_settings
 
+    settings = read_settings()
     try:
         if args.main is None:
-            print(wiring.describe_library_here(args.library))
+            print(wiring.describe_library_here(settings, args.library))
         else:
-            files = EngineFiles(args.main, args.projector, args.family, False, "", "")
-            options = EngineOptions(args.threads, args.gpu_layers, args.context, args.sequences)
-            wiring.try_engine_here(args.library, files, options)
+            digests = "", args.projector_sha256
+            files = EngineFiles(args.main, args.projector, args.family, False, *digests)
+            encoder = replace(encoder_order(settings), wish=args.encoder)
+            shape = args.threads, args.gpu_layers, args.context, args.sequences
+            options = EngineOptions(*shape, encoder)
+            wiring.try_engine_here(settings, args.library, files, options)
     except ShimmyError as error:
         print(wiring.probe_error_line(error))
         return exit_code(error)

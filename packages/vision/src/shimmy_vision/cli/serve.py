@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from shimmy_vision.settings import Settings
 
 PORT = 8750
+# Nothing waits at a proxy for longer between being sent and being in the line.
+_LEAVE_SECONDS = 1.0
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -39,6 +41,7 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
         metavar="ORIGIN",
         help="web pages that may ask, like https://app.example; default: none",
     )
+    add("--host-tag", metavar="TAG", help="this host's, before the ids of its jobs; see deploy.md")
     add("--no-socket", action="store_true", help="no Unix socket for `shimmy vision`")
     add("--drain-seconds", type=positive_integer, default=30, help="for work at a stop; default 30")
 
@@ -120,6 +123,7 @@ def _options(args: argparse.Namespace, settings: Settings) -> ServerOptions:
     from shimmy_vision.server.guard import GuardRules, digest_key
     from shimmy_vision.server.orders import OrderLimits
     from shimmy_vision.settings import digest_settings
+    from shimmy_vision.wiring import describe_library
 
     keys = (*settings.api_keys, *_keys_in(args.api_key_file))
     if not keys and args.host not in _LOOPBACK:
@@ -146,8 +150,23 @@ def _options(args: argparse.Namespace, settings: Settings) -> ServerOptions:
         drain_seconds=args.drain_seconds,
         max_seconds=args.max_seconds,
         preload=args.preload,
+        host_tag=_host_tag(args.host_tag),
+        leave_seconds=_LEAVE_SECONDS if args.host_tag else 0.0,
         local=LocalOffer(digest_settings(settings), args.model, args.max_dim),
+        library=describe_library(settings.library_directory),
     )
+
+
+def _host_tag(given: str | None) -> str | None:
+    from shimmy_vision.domain.serving.job_names import is_host_tag
+
+    if given is not None and not is_host_tag(given):
+        raise UsageError(
+            "host-tag-malformed",
+            f"--host-tag {given!r} has to be small letters, digits and hyphens, up to 32.",
+            hint="Like: --host-tag a",
+        )
+    return given
 
 
 def _keys_in(path: Path | None) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,7 +56,8 @@ class BatchItem(Options, total=False):
 class Call:
     """A request; ``streamed`` ones are answered with events.
 
-    ``also`` are statuses besides success whose bodies are answers and no errors.
+    ``also`` are statuses besides success whose bodies are answers and no errors. ``key`` is the same
+    for each try of this call: its pages count once, however many hosts it is sent to.
     """
 
     method: str
@@ -66,6 +68,7 @@ class Call:
     params: Mapping[str, str] = field(default_factory=dict)
     streamed: bool = False
     also: frozenset[int] = frozenset()
+    key: str = field(default_factory=lambda: uuid.uuid4().hex, repr=False, compare=False)
 
     def is_answered(self, status: int) -> bool:
         """Whether a response of ``status`` is an answer rather than an error."""
@@ -74,8 +77,11 @@ class Call:
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of httpx's ``build_request``."""
         given: dict[str, Any] = {"method": self.method, "url": self.path}
+        headers = {"Idempotency-Key": self.key} if self.method == "POST" else {}
         if self.streamed:
-            given["headers"] = {"Accept": _EVENTS}
+            headers["Accept"] = _EVENTS
+        if headers:
+            given["headers"] = headers
         if self.params:
             given["params"] = self.params
         if self.file is not None:

@@ -165,6 +165,7 @@ class Backend(TypedDict):
     build: str
     device: str
     threads: int
+    encoder: str
 
 
 class Timings(TypedDict):

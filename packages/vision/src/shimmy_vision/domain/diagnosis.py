@@ -63,6 +63,12 @@ def judge_library(build: str, system_info: str, error: str, remedy: str) -> tupl
     )
 
 
+def judge_encoder(found: str, *, usable: bool) -> Finding:
+    """What encodes images on the CPU; libmtmd instead of OpenVINO works, and takes longer."""
+    remedy = "" if usable else "Install OpenVINO: pip install openvino"
+    return Finding("image encoder", "ok" if usable else "note", found, remedy)
+
+
 def judge_machine(facts: MachineFacts) -> tuple[Finding, ...]:
     """Python, processor and memory."""
     free = facts.available_memory

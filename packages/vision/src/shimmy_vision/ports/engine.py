@@ -16,7 +16,10 @@ from shimmy_vision.ports.language_model import LanguageModel
 
 @dataclass(frozen=True, slots=True)
 class EngineDescription:
-    """What answered, for ``meta.model`` and ``meta.backend``."""
+    """What answered, for ``meta.model`` and ``meta.backend``.
+
+    ``encoder`` names what reads the slices; ``encoder_fallback`` why that is not the faster one.
+    """
 
     family: ModelFamily
     synthetic: bool
@@ -25,6 +28,8 @@ class EngineDescription:
     build: str
     device: str
     threads: int
+    encoder: str = "libmtmd"
+    encoder_fallback: str = ""
 
 
 class Engine(Protocol):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from shimmy_vision.domain.model.encoder_choice import EncoderWish, Precision
 from shimmy_vision.domain.model.model_family import ModelFamily
 from shimmy_vision.ports.cancellation import Cancellation
 
@@ -23,6 +24,18 @@ class EngineFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class EncoderOrder:
+    """Which encoder is wished for; ``precision`` None leaves that to the machine.
+
+    ``folder`` keeps compiled projectors and what was measured; None keeps nothing.
+    """
+
+    wish: EncoderWish = "mtmd"
+    precision: Precision | None = None
+    folder: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EngineOptions:
     """How to run. ``threads`` 0 takes one per physical core; ``gpu_layers`` -1 all, 0 none.
 
@@ -33,6 +46,7 @@ class EngineOptions:
     gpu_layers: int
     context_size: int
     sequences: int = 1
+    encoder: EncoderOrder = EncoderOrder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +60,28 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class LibraryReport:
-    """What the native library says of itself: CPU features compiled in, GPUs found."""
+    """What the native library says of itself: CPU features compiled in, GPUs found.
+
+    ``encoder`` says of OpenVINO what it is, or why it is not used.
+    """
 
     build: str
     system_info: str
     gpus: tuple[Gpu, ...]
+    encoder: str = ""
+    encoder_usable: bool = True
 
 
 class EngineProbe(Protocol):
     """Loads the engine once in a child process before this process does."""
 
-    def probe(self, files: EngineFiles, options: EngineOptions, cancellation: Cancellation) -> None:
-        """Raises LibraryError or ModelError with cause and remedy if the child failed or died.
+    def probe(
+        self, files: EngineFiles, options: EngineOptions, cancellation: Cancellation
+    ) -> EngineOptions:
+        """The options to open with: ``options``, with libmtmd where only the faster encoder failed.
 
-        A pair that passed is remembered and not tried again until a file changes.
+        Raises LibraryError or ModelError with cause and remedy if the child failed or died. What
+        passed is remembered and not tried again until a file changes.
         """
         ...
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from shimmy_vision.domain.licence.licensor import Licensor
 from shimmy_vision.ports.licence_server import LicenceServer
 from shimmy_vision.ports.licence_state import LicenceState
+from shimmy_vision.ports.page_claims import NoClaims, PageClaims
 
 # Another process that asks the server or reports pages is waited for so many seconds.
 OTHERS_WAIT = 15.0
@@ -21,7 +22,8 @@ class Licensing:
     ``given_key`` comes from a flag or the environment and stands above the one kept in the state;
     ``machine_name`` and ``platform`` are what the licence's owner sees in the list of machines;
     ``own_id`` is False where the machine's id is one that is kept in the state, ``contained`` is
-    True in containers; ``now`` is this machine's clock, in UTC.
+    True in containers; ``now`` is this machine's clock, in UTC; ``claims`` are those of the fleet
+    that this machine belongs to.
     """
 
     licensor: Licensor
@@ -34,6 +36,7 @@ class Licensing:
     now: Callable[[], datetime]
     own_id: bool = True
     contained: bool = False
+    claims: PageClaims = field(default_factory=NoClaims)
 
     @property
     def lasting(self) -> bool:

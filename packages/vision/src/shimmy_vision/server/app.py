@@ -104,7 +104,7 @@ def create_app(
             _OtherPages,
             allow_origins=list(options.rules.origins),
             allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "X-API-Key"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-API-Key"],
             expose_headers=["Retry-After"],
         )
     return app

@@ -35,7 +35,10 @@ class ServerOptions:
 
     ``drain_seconds`` is what a stop waits for work under way, ``max_seconds`` the longest time
 
-    that one image, page of a document or web page is worked on.
+    that one image, page of a document or web page is worked on. ``host_tag`` names this server
+    among several at one address, whose proxy goes elsewhere at a stop: what had reached this one
+    by then is taken for ``leave_seconds`` more. ``library`` says who answers for
+    the native library.
     """
 
     limits: OrderLimits = field(default_factory=OrderLimits)
@@ -48,6 +51,9 @@ class ServerOptions:
     preload: bool = False
     jobs: JobLimits = field(default_factory=JobLimits)
     local: LocalOffer | None = None
+    host_tag: str | None = None
+    leave_seconds: float = 0.0
+    library: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,7 @@ def open_state(
     meters.watch("line_busy", "Analyses under way.", lambda: line.busy)
     meters.watch("line_waiting", "Analyses that wait for a slot.", lambda: line.waiting)
     meters.watch("held_bytes", "Bytes of images and documents in memory.", lambda: baggage.held)
-    jobs = Jobs(options.jobs, callbacks)
+    jobs = Jobs(options.jobs, callbacks, options.host_tag)
     meters.watch("jobs_kept", "Asynchronous jobs that can be fetched.", lambda: len(jobs))
     meters.watch("jobs_held_bytes", "Bytes of these jobs' results.", lambda: jobs.held)
     meters.watch_engine(analyst.status)

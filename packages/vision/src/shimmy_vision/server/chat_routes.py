@@ -28,6 +28,7 @@ from shimmy_vision.server.chat_replies import Envelope, SpokenReply, finish_reas
 from shimmy_vision.server.describing import errors, event_schema, json_body
 from shimmy_vision.server.intake import aside, read_json
 from shimmy_vision.server.json_text import JsonResponse, write_json
+from shimmy_vision.server.page_keys import name_pages, read_page_key
 from shimmy_vision.server.problems import error_json
 from shimmy_vision.server.runs import Run
 from shimmy_vision.server.streams import EVENT_STREAM, EventStream, watch_client, with_pings
@@ -99,8 +100,10 @@ async def complete(request: Request, state: StateOf) -> Response:
         body = await read_json(request, account, ChatBody)
         named = await _named(body.model, state)
         limits = state.options.limits
+        key = read_page_key(request.headers)
         order = await aside(account.held, lambda: plan_chat(body, limits))
-        run = state.runs.start(order.job, None, held.pop_all().close)
+        job = await aside(account.held, lambda: name_pages(order.job, key, body.seed))
+        run = state.runs.start(job, None, held.pop_all().close)
     options = body.stream_options
     with_usage = options is not None and bool(options.include_usage)
     exchange = _Exchange(state, run, order.free, named, with_usage)

@@ -18,9 +18,12 @@ router = APIRouter(tags=["operation"])
 
 
 @router.get("/health", name="health", summary="Liveness", responses=errors())
-async def health() -> dict[str, str]:
-    """The web process answers. Says nothing of licence, model or engine: see `/ready`."""
-    return {"status": "ok", "version": __version__}
+async def health(state: StateOf) -> dict[str, str]:
+    """The web process answers. Says nothing of licence, model or engine: see `/ready`.
+
+    `library` is who answers for the native library: a signature, or nobody.
+    """
+    return {"status": "ok", "version": __version__, "library": state.options.library}
 
 
 @router.get(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import socket
 
@@ -40,5 +41,18 @@ class HttpServer(uvicorn.Server):
         """The app hears of it first, and not when all connections have ended."""
         state: AppState | None = self.lifespan.state.get(STATE)
         if state is not None:
+            if state.options.leave_seconds:
+                await self._leave(sockets or [], state.options.leave_seconds)
             state.ending.begin()
         await super().shutdown(sockets)
+
+    async def _leave(self, sockets: list[socket.socket], seconds: float) -> None:
+        """A proxy that finds nobody here asks another host; what it had sent before is taken."""
+        for server in self.servers:
+            server.close()
+        for one in sockets:
+            one.close()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, HttpProtocol):
+                connection.shutdown()
+        await asyncio.sleep(seconds)

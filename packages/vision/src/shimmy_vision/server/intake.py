@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from anyio.to_thread import run_sync
@@ -15,6 +16,7 @@ from shimmy_vision.errors import UsageError
 from shimmy_vision.server.bodies import SourceBody, VisionBody
 from shimmy_vision.server.json_bounds import ONE_FILE, JsonBounds, check_fields, read_json_text
 from shimmy_vision.server.orders import Order, OrderLimits, plan_file, plan_order
+from shimmy_vision.server.page_keys import name_pages, read_page_key
 from shimmy_vision.server.waiting_line import BaggageAccount
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -44,6 +46,15 @@ async def read_asked(
     request: Request, account: BaggageAccount, limits: OrderLimits, model: type[Asked]
 ) -> tuple[Order, Asked]:
     """The order, and all fields besides the file. Raises as ``read_order``."""
+    key = read_page_key(request.headers)
+    order, asked = await _read_unnamed(request, account, limits, model)
+    named = await aside(account.held, lambda: name_pages(order.job, key, asked.seed))
+    return replace(order, job=named), asked
+
+
+async def _read_unnamed(
+    request: Request, account: BaggageAccount, limits: OrderLimits, model: type[Asked]
+) -> tuple[Order, Asked]:
     kind = media_type(request)
     if kind == "application/json":
         body = await read_json(request, account, model)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
+from shimmy_vision.domain.serving.job_names import host_of_job, name_job
 from shimmy_vision.errors import (
     BusyError,
     DeadlineError,
@@ -47,9 +48,9 @@ class JobLimits:
 class KeptJob:
     """One job as its client sees it. Results are kept as the JSON they are answered with."""
 
-    def __init__(self, run: Run, delivery: Delivery | None) -> None:
+    def __init__(self, run: Run, delivery: Delivery | None, host: str | None = None) -> None:
         # Whoever knows it may read the result and cancel the job.
-        self.id = secrets.token_urlsafe(18)
+        self.id = name_job(secrets.token_urlsafe(18), host)
         self.run, self.delivery = run, delivery
         self.created, self.finished = datetime.now(UTC), None
         self.ended = asyncio.Event()
@@ -135,10 +136,12 @@ class KeptJob:
 
 
 class Jobs:
-    """All of them; for one event loop."""
+    """All of them; for one event loop. ``host`` is this one's tag among several."""
 
-    def __init__(self, limits: JobLimits, callbacks: Callbacks | None) -> None:
-        self._limits, self._callbacks = limits, callbacks
+    def __init__(
+        self, limits: JobLimits, callbacks: Callbacks | None, host: str | None = None
+    ) -> None:
+        self._limits, self._callbacks, self._host = limits, callbacks, host
         self._kept: dict[str, KeptJob] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.held = 0
@@ -157,9 +160,15 @@ class Jobs:
             raise UsageError(
                 "job-unknown",
                 "There is no such job, or it was removed.",
-                hint=f"Finished jobs are kept for {self._limits.seconds / 60:g} minutes at most.",
+                hint=self._where(job_id),
             )
         return found
+
+    def _where(self, job_id: str) -> str:
+        other = host_of_job(job_id)
+        if other not in (None, self._host):
+            return f"Jobs stay where they were ordered: the proxy has to lead here to {other!r}."
+        return f"Finished jobs are kept for {self._limits.seconds / 60:g} minutes at most."
 
     def order_callback(self, url: str | None) -> Delivery | None:
         """Raises UsageError where the server could not deliver, or may not."""
@@ -184,7 +193,7 @@ class Jobs:
         """``run``, just started, as a job, for which the oldest finished one may have to go."""
         if len(self._kept) >= self._limits.number:
             self._drop_oldest()
-        job = KeptJob(run, delivery)
+        job = KeptJob(run, delivery, self._host)
         self._kept[job.id] = job
         self._spawn(self._follow(job))
         return job

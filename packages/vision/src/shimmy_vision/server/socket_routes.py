@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
@@ -20,6 +20,7 @@ from shimmy_vision.server.intake import aside, invalid_fields
 from shimmy_vision.server.json_bounds import read_json_text
 from shimmy_vision.server.json_text import write_json
 from shimmy_vision.server.orders import Order, plan_file, plan_order
+from shimmy_vision.server.page_keys import check_page_key, name_pages
 from shimmy_vision.server.problems import crash_error, error_json
 from shimmy_vision.server.runs import Run
 from shimmy_vision.server.socket_protocol import STOPPING
@@ -41,6 +42,8 @@ class SocketOrder(VisionBody):
     """An analysis; ``id`` is the client's own and comes back with each event."""
 
     id: Annotated[str, Field(min_length=1, max_length=200)]
+    # No browser sends headers of its own with a WebSocket.
+    idempotency_key: Annotated[str | None, Field(min_length=1, max_length=255)] = None
 
 
 class SocketCancel(BaseModel):
@@ -169,9 +172,12 @@ class _Conversation:
 
     def _plan(self, order: SocketOrder, content: str | bytes) -> Order:
         limits = self._service.options.limits
+        key = check_page_key(order.idempotency_key) if order.idempotency_key else ""
         if isinstance(content, bytes):
-            return plan_file(content, order, limits)
-        return plan_order(order, limits)
+            planned = plan_file(content, order, limits)
+        else:
+            planned = plan_order(order, limits)
+        return replace(planned, job=name_pages(planned.job, key, order.seed))
 
     def _start(self, named: str, order: Order, held: ExitStack) -> None:
         run = self._service.runs.start(order.job, order.seconds, held.pop_all().close)

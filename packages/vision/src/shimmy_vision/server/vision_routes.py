@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
@@ -28,7 +29,8 @@ from shimmy_vision.server.describing import (
 from shimmy_vision.server.intake import aside, read_json, read_order
 from shimmy_vision.server.json_bounds import JsonBounds
 from shimmy_vision.server.json_text import JsonResponse, write_json
-from shimmy_vision.server.orders import plan_order
+from shimmy_vision.server.orders import Order, plan_order
+from shimmy_vision.server.page_keys import name_pages, read_page_key
 from shimmy_vision.server.problems import crash_error, error_json
 from shimmy_vision.server.runs import Run
 from shimmy_vision.server.status_codes import status_of
@@ -119,7 +121,7 @@ async def analyse_batch(request: Request, state: StateOf) -> Response:
     with ExitStack() as held:
         account = held.enter_context(state.baggage.account())
         body = await read_json(request, account, BatchBody, _BOUNDS)
-        batch = _Batch(body, state)
+        batch = _Batch(body, state, read_page_key(request.headers))
         if body.stream:
             lines = with_pings(_batch_lines(request, batch, held.pop_all()))
             return EventStream(lines)
@@ -144,8 +146,8 @@ class _Batch:
     So a batch takes its turn as many single requests would, and never fills the line by itself.
     """
 
-    def __init__(self, body: BatchBody, state: AppState) -> None:
-        self._body, self._service = body, state
+    def __init__(self, body: BatchBody, state: AppState, key: str) -> None:
+        self._body, self._service, self._key = body, state, key
         self._runs: set[Run] = set()
         self.gone = False
         self._turn = asyncio.Semaphore(state.options.slots)
@@ -165,7 +167,7 @@ class _Batch:
         entry: dict[str, Any] = {"index": index, "id": item.id, "status": 200}
         async with self._turn:
             try:
-                answer = await self._analyse(item)
+                answer = await self._analyse(index, item)
             except ShimmyError as error:
                 return _failed(entry, error)
             except Exception:  # noqa: BLE001 - whatever it is, it is this entry's alone
@@ -173,10 +175,16 @@ class _Batch:
                 return _failed(entry, crash_error())
         return {**entry, **(answer if "pages" in answer else {"result": answer})}
 
-    async def _analyse(self, item: BatchItem) -> dict[str, Any]:
+    async def _analyse(self, index: int, item: BatchItem) -> dict[str, Any]:
         self._check_wanted()
         whole, limits = _with_defaults(item, self._body), self._service.options.limits
-        order = await aside(len(item.image or ""), lambda: plan_order(whole, limits))
+        key = f"{self._key}/{index}" if self._key else ""
+
+        def plan() -> Order:
+            order = plan_order(whole, limits)
+            return replace(order, job=name_pages(order.job, key, whole.seed))
+
+        order = await aside(len(item.image or ""), plan)
         self._check_wanted()
         run = self._service.runs.start(order.job, order.seconds)
         self._runs.add(run)

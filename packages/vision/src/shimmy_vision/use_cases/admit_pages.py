@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal, overload
@@ -43,10 +44,14 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """Pages that want to pass, under the id that they will have."""
+    """Pages that want to pass, under the id that they will have.
+
+    ``elsewhere`` tells for a licence key whether another machine has counted them.
+    """
 
     id: str
     count: int
+    elsewhere: Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,9 @@ def admit_pages(count: int, licensing: Licensing, key: str = "") -> Admission:
     Asks the licence server only where ``decide_contact`` says so. Raises LicenceError with reason
     and remedy, LicenceStateError when what is kept cannot be read or written.
     """
-    asked = _Asked(key or uuid.uuid4().hex, count)
+    named = key or uuid.uuid4().hex
+    # New pages are nowhere else.
+    asked = _Asked(named, count, lambda one: bool(key) and licensing.claims.taken(one, named))
     return use_sound_state(
         licensing,
         lambda: _admit_on_any_disk(choose_key(licensing), asked, licensing),
@@ -113,8 +120,10 @@ def _judge(
     key: str, asked: _Asked, licensing: Licensing, *, may_ask: bool
 ) -> Admission | Refused | _AskFirst:
     now = licensing.now()
+    # Before the session, which others wait for.
+    elsewhere = asked.elsewhere(key)
     with licensing.state.session(key) as session:
-        counted = session.is_counted(asked.id)
+        counted = elsewhere or session.is_counted(asked.id)
         session.release(asked.id)
         left = 0 if counted else asked.count
         standing = read_standing(session, key, licensing, now)

@@ -13,5 +13,6 @@ from shimmy_vision.use_cases.pass_gate import pass_gate
 def check_ready(licensing: Licensing, analyst: Analyst, locate: Callable[[], EngineFiles]) -> None:
     """Raises LicenceError, or what ``locate`` raises where no model is in memory."""
     pass_gate(licensing)
+    licensing.claims.check()
     if analyst.status().model is None:
         locate()

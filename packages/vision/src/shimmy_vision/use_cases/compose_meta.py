@@ -64,7 +64,7 @@ class RunFacts:
 def compose_meta(facts: RunFacts) -> dict[str, Any]:
     """The ``meta`` object, as ``domain.answer.result_schema`` publishes it."""
     question = facts.request.question
-    warnings = [*([_SYNTHETIC] if facts.engine.synthetic else []), *facts.warnings]
+    warnings = [*_of_engine(facts.engine), *facts.warnings]
     meta: dict[str, Any] = {
         "model": _model(facts.engine),
         "backend": {
@@ -72,6 +72,7 @@ def compose_meta(facts: RunFacts) -> dict[str, Any]:
             "build": facts.engine.build,
             "device": facts.engine.device,
             "threads": facts.engine.threads,
+            "encoder": facts.engine.encoder,
         },
         "licence": facts.plan,
         "mode": question.mode if isinstance(question, StandardQuestion) else "custom",
@@ -92,6 +93,14 @@ def compose_meta(facts: RunFacts) -> dict[str, Any]:
     if facts.request.raw:
         meta["raw"] = [bytes(one.data).decode("utf-8", "replace") for one in facts.answers]
     return meta
+
+
+def _of_engine(engine: EngineDescription) -> list[Warning_]:
+    warnings = [_SYNTHETIC] if engine.synthetic else []
+    if engine.encoder_fallback:
+        told = f"Images are encoded by libmtmd, more slowly: {engine.encoder_fallback}"
+        warnings.append(Warning_("encoder-fallback", told))
+    return warnings
 
 
 def _page(one: PageFacts | None) -> dict[str, Any]:

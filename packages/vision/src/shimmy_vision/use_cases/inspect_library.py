@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shimmy_vision.domain.diagnosis import Finding, judge_library
+from shimmy_vision.domain.diagnosis import Finding, judge_encoder, judge_library
 from shimmy_vision.errors import LibraryError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.engine_probe import EngineProbe
@@ -19,4 +19,6 @@ def inspect_library(probe: EngineProbe) -> tuple[tuple[Finding, ...], int | None
         for gpu in report.gpus
     )
     library = judge_library(report.build, report.system_info, "", "")
+    if report.encoder:
+        library = (*library, judge_encoder(report.encoder, usable=report.encoder_usable))
     return (*library, *gpus), max((gpu.total_memory for gpu in report.gpus), default=None)

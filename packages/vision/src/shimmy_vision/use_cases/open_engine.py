@@ -30,6 +30,6 @@ def open_engine(_granted: Granted, parts: EngineParts, cancellation: Cancellatio
     """
     files = parts.locate()
     cancellation.check()
-    parts.probe.probe(files, parts.options, cancellation)
+    options = parts.probe.probe(files, parts.options, cancellation)
     cancellation.check()
-    return parts.opener.open(files, parts.options)
+    return parts.opener.open(files, options)

@@ -10,10 +10,21 @@ def settle_pages(admission: Admission, licensing: Licensing, *, done: bool) -> N
     """Commit the pages of a success, release those of a failure. Raises LicenceStateError."""
     if not admission.metered and not done:
         return
+    if admission.metered and done:
+        _count(admission, licensing)
+        return
     with licensing.state.session(admission.key) as session:
-        if not admission.metered:
+        if done:
             session.tally(admission.pages)
-        elif done:
-            session.commit(admission.pages)
         else:
             session.release(admission.pages.id)
+
+
+def _count(admission: Admission, licensing: Licensing) -> None:
+    """Here, unless another machine of the fleet counts the very same pages."""
+    key, pages = admission.key, admission.pages
+    with licensing.claims.counting(key, pages) as ours, licensing.state.session(key) as session:
+        if ours:
+            session.commit(pages)
+        else:
+            session.release(pages.id)

@@ -46,18 +46,19 @@ class StripeCustomers:
             if found is None:
                 return None
             of: dict[str, Any] = {"customer": customer}
-            charges = _all(self._v1.charges, of)
+            listed = _all_of_deleted if found.get("deleted") else _all
+            charges = listed(self._v1.charges, of)
             methods = self._v1.customers.payment_methods
             return BillingRecord(
                 found,
-                _all(self._v1.subscriptions, {**of, "status": "all"}),
-                _all(self._v1.invoices, {**of, "expand": ["data.payments"]}),
+                listed(self._v1.subscriptions, {**of, "status": "all"}),
+                listed(self._v1.invoices, {**of, "expand": ["data.payments"]}),
                 charges,
                 # Also those that failed, of which a charge says nothing.
                 _of_charges(self._v1.refunds, charges, "paid"),
                 _of_charges(self._v1.disputes, charges, "disputed"),
-                _all(self._v1.checkout.sessions, of),
-                _all(self._v1.payment_intents, of),
+                listed(self._v1.checkout.sessions, of),
+                listed(self._v1.payment_intents, of),
                 () if found.get("deleted") else _listed(methods.list(customer, {"limit": _PAGE})),
             )
 
@@ -96,6 +97,16 @@ def _found(ask: Callable[[], Any]) -> dict[str, Any] | None:
 
 def _all(service: Any, asked: Mapping[str, Any]) -> tuple[Document, ...]:
     return _listed(service.list({**asked, "limit": _PAGE}))
+
+
+def _all_of_deleted(service: Any, asked: Mapping[str, Any]) -> tuple[Document, ...]:
+    """Which lists Stripe still gives of a deleted customer it does not promise: none is empty."""
+    try:
+        return _all(service, asked)
+    except stripe.InvalidRequestError as error:
+        if error.http_status == _NOT_FOUND or error.code == "resource_missing":
+            return ()
+        raise
 
 
 def _listed(listed: Any) -> tuple[Document, ...]:

@@ -63,10 +63,14 @@ class ArchiveVault:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _clear(self) -> None:
-        """What a run left behind that was killed: it is not sealed."""
+        """What a run left behind that was killed: a bench is not sealed, an archive not whole."""
         for path in self._folder.glob(f"{_BENCH}*"):
-            if time.time() - path.stat().st_mtime > _LEFT_BEHIND_SECONDS:
+            if time.time() - path.lstat().st_mtime <= _LEFT_BEHIND_SECONDS:
+                continue
+            if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
     def seal(self, name: str, key: str, parts: Sequence[tuple[str, PurePath]]) -> Sealed:
         path = self._folder / name

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from shimmy_ops.adapters.keeping.lock_files import hold_lock
 from shimmy_ops.adapters.keeping.private_files import read_private, write_private
 from shimmy_ops.domain.backups.records import BackupRecord, parse_records, record_documents
 from shimmy_ops.errors import BackupError, KeepingError
@@ -16,6 +18,11 @@ class BackupRecordsFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        with hold_lock(self._path.with_name(f".{self._path.name}.lock")):
+            yield
 
     def read(self) -> tuple[BackupRecord, ...]:
         if not self._path.exists():

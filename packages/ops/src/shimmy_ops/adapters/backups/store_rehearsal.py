@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePath
 
 from shimmy_ops.errors import BackupError
@@ -26,7 +27,7 @@ class StoreRehearsal:
         self._plans = tuple(plans)
 
     def restore(self, dump: PurePath, mode: str) -> Iterator[bytes]:
-        with tempfile.TemporaryDirectory(prefix=".shimmy-backup-", dir=self._folder) as scratch:
+        with _folder(self._folder) as scratch:
             settings = self._settings(Path(scratch), mode)
             again = Path(scratch) / "again.ndjson"
             _run(["restore", str(dump)], settings)
@@ -54,6 +55,19 @@ class StoreRehearsal:
             "PATH": os.defpath,
             **{f"SHIMMY_STORE_{name}": value for name, value in given.items()},
         }
+
+
+@contextmanager
+def _folder(beside: Path) -> Iterator[str]:
+    try:
+        with tempfile.TemporaryDirectory(prefix=".shimmy-backup-", dir=beside) as scratch:
+            yield scratch
+    except OSError as error:
+        raise BackupError(
+            "drill-failed",
+            f"There is no place for a scratch ledger: {error.strerror or type(error).__name__}.",
+            hint="Check the state folder and its disk's space.",
+        ) from error
 
 
 def _run(order: Sequence[str], settings: dict[str, str]) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from shimmy_ops.adapters.keeping.lock_files import hold_lock
 from shimmy_ops.adapters.keeping.private_files import read_private, write_private
 from shimmy_ops.domain.customers.receipts import ErasureReceipt, parse_receipt, receipt_document
 from shimmy_ops.errors import KeepingError
@@ -18,6 +21,11 @@ class ErasureFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        with hold_lock(self._folder.with_name(f".{self._folder.name}.lock")):
+            yield
 
     def read(self) -> tuple[ErasureReceipt, ...]:
         return tuple(_read(path) for path in sorted(self._folder.glob("*.json")))

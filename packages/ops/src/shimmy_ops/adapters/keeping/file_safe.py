@@ -43,5 +43,14 @@ class FileSafe:
         path = self._folder / name
         return read_private(path) or None if path.is_file() else None
 
+    def forget(self, name: str) -> None:
+        try:
+            (self._folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise KeepingError(
+                "secret-not-forgotten",
+                f"{self._folder / name} cannot be removed: {error.strerror}.",
+            ) from error
+
     def assignment(self, variable: str, name: str) -> str:
         return f"export {variable}_FILE={shlex.quote(str(self._folder / name))}"

@@ -26,6 +26,10 @@ class SystemKeyring:
         """Keep it under this name."""
         self._ask("set_password", name, secret)
 
+    def drop(self, name: str) -> None:
+        """Keep it no longer."""
+        self._ask("delete_password", name)
+
     def _ask(self, method: str, *given: str) -> Any:
         package = _package()
         try:
@@ -73,6 +77,10 @@ class KeyringSafe:
 
     def read(self, name: str) -> str | None:
         return self._keyring.get(name) or None
+
+    def forget(self, name: str) -> None:
+        if self._keyring.get(name):
+            self._keyring.drop(name)
 
     def assignment(self, variable: str, name: str) -> str:
         # The store reads no keyring: the shell that sources the file does, each time.

@@ -33,7 +33,12 @@ def read_private(path: Path) -> str:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Whole or not at all, and on the disk when this returns. Raises KeepingError."""
+    """Whole or not at all, and on the disk when this returns. Raises KeepingError.
+
+    It takes the place of a file, never of a device or a pipe.
+    """
+    if path.exists() and not path.is_file():
+        raise KeepingError("file-unwritable", f"{path} is no plain file: not replaced.")
     fresh = path.with_name(f".{path.name}.new")
     try:
         fresh.unlink(missing_ok=True)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from shimmy_ops.domain.launch.commands import fill_command
-from shimmy_ops.domain.launch.plan import Command, Task
+from shimmy_ops.domain.launch.commands import canonical, fill_command
+from shimmy_ops.domain.launch.plan import Command, Task, TaskProfile
 from shimmy_ops.domain.profile import Profile, ProfileName
-from shimmy_ops.errors import LaunchError
+from shimmy_ops.errors import LaunchError, ProfileError
 
 
 class ProfilePlaces:
@@ -51,6 +52,17 @@ class ProfilePlaces:
                 f"{self._evidence} cannot be used: {error.strerror or type(error).__name__}.",
             ) from error
         return fill_command(command, places, self._given)
+
+    def store(self, profile: TaskProfile) -> str | None:
+        if profile == "none":
+            return None
+        name: ProfileName = "sandbox" if self._rehearsal else profile
+        try:
+            read = self._read_profile(name)
+        except ProfileError:
+            return None
+        named = [read.store_url, read.stripe_url, read.keygen_url, read.keygen_account]
+        return hashlib.sha256(canonical(named)).hexdigest()[:12]
 
     def _profiled(self, task: Task) -> Mapping[str, str]:
         if task.profile == "none":

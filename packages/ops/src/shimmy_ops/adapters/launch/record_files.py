@@ -48,6 +48,9 @@ class RecordFiles:
             head = self._head.read_bytes() if self._head.is_file() else None
             return KeptRecord(self._lines.read_bytes() if self._lines.is_file() else b"", head)
 
+    def begin(self, head: bytes) -> None:
+        write_private(self._head, head.decode())
+
     def append(self, line: bytes, head: bytes) -> None:
         with _translated(self._lines):
             flags = os.O_RDWR | os.O_CREAT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sqlite3
 import sys
@@ -51,10 +52,11 @@ class SqliteSamples:
                 row,
             )
 
-    def since(self, start: datetime) -> Iterator[Sample]:
-        asked = f"SELECT {_COLUMNS} FROM samples WHERE at >= ? ORDER BY at, number"  # noqa: S608 - our own names
+    def since(self, start: datetime, until: datetime | None = None) -> Iterator[Sample]:
+        asked = f"SELECT {_COLUMNS} FROM samples WHERE at BETWEEN ? AND ? ORDER BY at, number"  # noqa: S608 - our own names
+        end = math.inf if until is None else until.timestamp()
         with self._open() as connection:
-            for row in connection.execute(asked, (start.timestamp(),)):
+            for row in connection.execute(asked, (start.timestamp(), end)):
                 yield _sample(row)
 
     def prune(self, before: datetime) -> None:

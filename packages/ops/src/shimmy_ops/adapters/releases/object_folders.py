@@ -22,6 +22,8 @@ from shimmy_ops.errors import ReleaseError
 CONFIG = "store.env"
 _MANIFEST, _FILES = "manifest", "files"
 _PIECE = 1 << 20
+# Wrangler writes it beside whatever it deploys.
+_SCRATCH = ".wrangler"
 
 
 class ObjectFolders:
@@ -116,6 +118,8 @@ class ObjectFolders:
 
 def _entries(folder: Path) -> Iterator[Entry]:
     for path in sorted(folder.rglob("*")):
+        if _SCRATCH in path.relative_to(folder).parts:
+            continue
         if path.is_symlink() or not (path.is_dir() or path.is_file()):
             raise ReleaseError(
                 "part-unusable",
@@ -124,7 +128,18 @@ def _entries(folder: Path) -> Iterator[Entry]:
             )
         if path.is_file():
             name = path.relative_to(folder).as_posix()
+            if not _is_text(name):
+                raise ReleaseError(
+                    "part-unusable",
+                    f"{name!a} has a name that is no text (UTF-8), so no address leads to it.",
+                    hint="Name it otherwise.",
+                )
             yield Entry(name, path.stat().st_size, file_digest(path))
+
+
+def _is_text(name: str) -> bool:
+    """Names that are no UTF-8 come with stand-ins that nothing can write again."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def file_digest(path: Path) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from shimmy_ops.adapters.keeping.private_files import write_private
 from shimmy_ops.adapters.releases.object_folders import CONFIG, ObjectFolders, file_digest
@@ -16,6 +18,10 @@ from shimmy_ops.errors import ReleaseError
 
 COMMAND_SECONDS = 300
 _FOLDER = "{folder}"
+IMAGE = "image.json"
+"""What an image's object holds: its name with its digest, its digest, its version."""
+Run: TypeAlias = Callable[[Sequence[str]], str]
+"""Runs a command; why it failed, empty where it did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,26 +33,38 @@ class Targets:
     site: Path | None = None
     config: Path | None = None
     worker: tuple[str, ...] = ()
+    image: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
     restart: tuple[str, ...] = ()
 
 
 class ReleasePlaces:
     """See ``ports.releases``."""
 
-    def __init__(self, targets: Targets, objects: ObjectFolders) -> None:
+    def __init__(self, targets: Targets, objects: ObjectFolders, run: Run | None = None) -> None:
         self._targets = targets
         self._objects = objects
+        self._deploy = run or self._run
 
     def managed(self) -> frozenset[Part]:
         named = {
-            "site": self._targets.site,
+            "site": self._targets.site or self._targets.static,
             "config": self._targets.config,
             "worker": self._targets.worker,
+            "image": self._targets.image,
         }
         return frozenset(part for part in PARTS if named[part])
 
+    def commanded(self) -> frozenset[Part]:
+        words = {
+            "worker": self._targets.worker,
+            "image": self._targets.image,
+            "site": self._targets.static,
+        }
+        return frozenset(part for part in PARTS if words.get(part))
+
     def holds(self, part: Part, digest: str) -> bool | None:
-        if part == "worker":
+        if part in self.commanded():
             return None
         if part == "site":
             site = _set(self._targets.site)
@@ -55,6 +73,8 @@ class ReleasePlaces:
         return config.is_file() and kept.is_file() and config.read_bytes() == kept.read_bytes()
 
     def remember(self, part: Part) -> str:
+        if part in self.commanded():
+            return ""
         if part == "site":
             site = _set(self._targets.site)
             if site.exists() and not site.is_symlink():
@@ -70,23 +90,20 @@ class ReleasePlaces:
 
     def put(self, part: Part, digest: str) -> None:
         files = self._objects.files(digest)
-        if part == "site":
+        if part in self.commanded():
+            self._command(part, files)
+        elif part == "site":
             self._link(str(files))
-        elif part == "config":
-            self._write(self._read(files / CONFIG))
         else:
-            words = [word.replace(_FOLDER, str(files)) for word in self._targets.worker]
-            problem = self._run(words)
-            if problem:
-                raise ReleaseError("worker-not-deployed", f"worker_deploy {problem}")
+            self._write(self._read(files / CONFIG))
 
     def put_back(self, part: Part, before: str) -> None:
-        if part == "site":
-            self._link(before)
-        elif part == "config":
-            self._restore(before)
-        else:
+        if part in self.commanded():
             self.put(part, before)
+        elif part == "site":
+            self._link(before)
+        else:
+            self._restore(before)
 
     def restarts(self) -> bool:
         return bool(self._targets.restart)
@@ -96,6 +113,21 @@ class ReleasePlaces:
             return ""
         problem = self._run(self._targets.restart)
         return f"restart_command {problem}" if problem else ""
+
+    def _command(self, part: Part, files: Path) -> None:
+        """Raises ReleaseError."""
+        words, setting = self._targets.worker, "worker_deploy"
+        given = {_FOLDER: str(files)}
+        if part == "site":
+            words, setting = self._targets.static, "static_deploy"
+        elif part == "image":
+            words, setting = self._targets.image, "container_deploy"
+            given = _image_words(self._read(files / IMAGE))
+        for name, value in given.items():
+            words = tuple(word.replace(name, value) for word in words)
+        problem = self._deploy(words)
+        if problem:
+            raise ReleaseError("part-not-deployed", f"{setting} {problem}")
 
     def _link(self, target: str) -> None:
         site = _set(self._targets.site)
@@ -164,6 +196,13 @@ class ReleasePlaces:
         except (OSError, subprocess.TimeoutExpired) as error:
             return f"cannot be run: {type(error).__name__}."
         return f"ended with {done.returncode}." if done.returncode else ""
+
+
+def _image_words(text: str) -> dict[str, str]:
+    try:
+        return {f"{{{name}}}": str(value) for name, value in json.loads(text).items()}
+    except (ValueError, AttributeError) as error:
+        raise ReleaseError("image-lost", "an image's record is damaged.") from error
 
 
 def _set(path: Path | None) -> Path:

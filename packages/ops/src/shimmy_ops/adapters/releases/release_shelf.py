@@ -72,6 +72,9 @@ class ReleaseShelf:
     def add_config(self, text: str) -> str:
         return self._objects.add_config(text)
 
+    def folder(self, digest: str) -> PurePath:
+        return self._objects.files(digest)
+
     def damage(self, digest: str) -> list[str]:
         return self._objects.damage(digest)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from shimmy_ops.ports.store_desk import Answered, Document
 
 _DUMP_TYPE = "application/x-ndjson"
 _NOT_ALLOWED = frozenset({401, 403, 404})
+_CODE = re.compile(r"[a-z0-9-]{1,80}")
 # A ledger of a million events is written and read in minutes.
 _WHOLE_LEDGER_SECONDS = 1800
 
@@ -70,6 +72,7 @@ class HttpStoreDesk:
     def dump(self, into: PurePath) -> int:
         path = Path(into)
         with (
+            _files(path),
             _errors("/operator/dump"),
             self._client.stream(
                 "GET", "/operator/dump", headers=self._bearer(), timeout=_WHOLE_LEDGER_SECONDS
@@ -87,7 +90,7 @@ class HttpStoreDesk:
                 return file.tell()
 
     def restore(self, source: PurePath) -> Document:
-        with Path(source).open("rb") as file:
+        with _files(Path(source)), Path(source).open("rb") as file:
             headers = {**self._bearer(), "Content-Type": _DUMP_TYPE}
             with _errors("/operator/restore"):
                 reply = self._client.post(
@@ -166,9 +169,23 @@ def _check(reply: httpx.Response, path: str) -> None:
 
 def _code(reply: httpx.Response) -> str:
     try:
-        return str(reply.json().get("code", ""))
+        code = str(reply.json().get("code", ""))
     except (ValueError, AttributeError):
         return ""
+    # Whatever answers there is shown in a terminal: only what a code of ours looks like.
+    return code if _CODE.fullmatch(code) else ""
+
+
+@contextmanager
+def _files(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DeskError(
+            "desk-file-unusable",
+            f"{path.name} cannot be used here: {error.strerror or type(error).__name__}.",
+            hint="Check the folder and its disk's space.",
+        ) from error
 
 
 @contextmanager

@@ -27,7 +27,10 @@ class FileReceipts:
     def alone(self) -> Iterator[None]:
         self._prepare()
         # The system lets go of it when the process ends, however it ends.
-        descriptor = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            descriptor = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise _unusable(self._folder, error) from error
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -56,11 +59,15 @@ class FileReceipts:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise TransactionError(
-                "receipts-folder-unusable",
-                f"{self._folder} cannot be used: {error.strerror or type(error).__name__}.",
-                hint="state_folder in the profile names another one.",
-            ) from error
+            raise _unusable(self._folder, error) from error
+
+
+def _unusable(folder: Path, error: OSError) -> TransactionError:
+    return TransactionError(
+        "receipts-folder-unusable",
+        f"{folder} cannot be used: {error.strerror or type(error).__name__}.",
+        hint="state_folder in the profile names another one.",
+    )
 
 
 def _read(path: Path) -> Receipt:

@@ -12,7 +12,7 @@ from shimmy_ops.domain.customers.key_masks import mask_key
 Document: TypeAlias = Mapping[str, Any]
 ENDED = frozenset({"canceled", "incomplete_expired"})
 _PAYING = frozenset({"active", "trialing"})
-_FINGERPRINT = 8
+_FINGERPRINT, _PLATFORM = 8, 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +213,14 @@ def moment(written: str) -> datetime:
 
 
 def _machine(one: Document) -> str:
-    return f"{one.get('platform') or 'a machine'} {str(one['fingerprint'])[:_FINGERPRINT]}…"
+    """Whoever has the key says both, and may say anything."""
+    platform = str(one.get("platform") or "a machine")[:_PLATFORM]
+    return f"{shown(platform)} {shown(str(one['fingerprint'])[:_FINGERPRINT])}…"
+
+
+def shown(text: str) -> str:
+    """What a terminal may be given: nothing that moves its cursor or turns its letters around."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
 def _subscription(one: Document) -> SubscriptionFacts:

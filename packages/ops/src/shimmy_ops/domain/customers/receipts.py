@@ -26,6 +26,11 @@ class ErasureReceipt:
     salt: str = ""
     address: str = ""
 
+    @property
+    def took_ledger(self) -> bool:
+        """Whether the store was told to forget them."""
+        return any(one.startswith("erase-ledger ") for one in self.steps)
+
 
 def address_digest(salt: str, email: str) -> str:
     """What an address is known again by while an erasure is open."""
@@ -41,8 +46,13 @@ def find_open(receipts: Iterable[ErasureReceipt], email: str) -> str | None:
 
 
 def begun_since(receipts: Iterable[ErasureReceipt], made: str) -> tuple[ErasureReceipt, ...]:
-    """Those that a backup of that time does not know of, or of which it knows a part."""
-    return tuple(one for one in receipts if not one.finished or one.finished >= made)
+    """Those whose ledger was erased, and a backup of that time may not know of it.
+
+    One that was begun and never came to the ledger ends nobody's licence: perhaps it was a mistake.
+    """
+    return tuple(
+        one for one in receipts if (one.finished >= made if one.finished else one.took_ledger)
+    )
 
 
 def receipt_document(receipt: ErasureReceipt) -> dict[str, Any]:

@@ -56,9 +56,9 @@ def parse_sought(text: str, *, visible: bool) -> Sought:
             )
         return SoughtKey(KeyMask((_without_dashes(text), "")))
     for kind, form in _IDS:
-        if re.fullmatch(form, text):
+        if re.fullmatch(form, text, re.ASCII):
             return SoughtId(kind, text.lower() if kind == "licence" else text)
-    if _ADDRESS.fullmatch(text):
+    if _is_address(text):
         return SoughtAddress(text)
     return SoughtKey(parse_mask(text))
 
@@ -66,15 +66,20 @@ def parse_sought(text: str, *, visible: bool) -> Sought:
 def parse_person(text: str) -> SoughtId | SoughtAddress:
     """A customer's id or an address. Raises CustomerError."""
     text = text.strip()
-    if re.fullmatch(_IDS[0][1], text):
+    if re.fullmatch(_IDS[0][1], text, re.ASCII):
         return SoughtId("customer", text)
-    if _ADDRESS.fullmatch(text):
+    if _is_address(text):
         return SoughtAddress(text)
     raise CustomerError(
         "person-not-understood",
         "A customer is named by an id (cus_…) or an address.",
         hint="`shimmy-ops support lookup` finds the id by key, session or subscription.",
     )
+
+
+def _is_address(text: str) -> bool:
+    # Halves of characters, as a terminal may give them, cannot be sent to anybody.
+    return text.isprintable() and _ADDRESS.fullmatch(text) is not None
 
 
 def mask_address(email: str) -> str:

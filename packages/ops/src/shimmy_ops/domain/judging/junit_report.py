@@ -59,9 +59,22 @@ def judge_report(
     max_age: timedelta | None,
     *,
     allow_changed: bool,
+    at_least: int = 1,
 ) -> tuple[str, ...]:
-    """Why it does not show that every test of ``revision`` passed; empty if it does."""
-    return tuple(_problems(report, revision, now, max_age, allow_changed=allow_changed))
+    """Why it does not show that every test of ``revision`` passed; empty if it does.
+
+    ``at_least`` so many must have run: a run that somebody stopped, or of one folder, looks whole.
+    """
+    told = _problems(report, revision, now, max_age, allow_changed=allow_changed)
+    return (*_too_few(report, at_least), *told)
+
+
+def _too_few(report: TestsReport, at_least: int) -> Iterator[str]:
+    ran = report.tests - report.skipped
+    if ran <= 0:
+        yield "no test ran"
+    elif ran < at_least:
+        yield f"{ran} tests ran, and at least {at_least} must"
 
 
 def _problems(
@@ -72,8 +85,6 @@ def _problems(
     *,
     allow_changed: bool,
 ) -> Iterator[str]:
-    if report.tests - report.skipped <= 0:
-        yield "no test ran"
     if report.failed:
         more = len(report.failed) - _MOST_NAMED
         named = ", ".join(report.failed[:_MOST_NAMED])

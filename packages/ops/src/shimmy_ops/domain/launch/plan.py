@@ -28,6 +28,8 @@ class Task:
     ``after``         ids of the tasks that must hold before
     ``days``          working days of work, for the timeline
     ``valid_hours``   evidence that is older proves nothing any more; None: it never ages
+    ``wait_hours``    evidence made sooner after all in ``after`` held proves nothing; None: none is
+    ``this_revision`` evidence of other sources than those that lie here proves nothing
     ``criteria``      ids of the success criteria that read this task's output
     """
 
@@ -47,6 +49,8 @@ class Task:
     days: float = 0.0
     owner: str = ""
     valid_hours: float | None = None
+    wait_hours: float | None = None
+    this_revision: bool = False
     criteria: tuple[str, ...] = ()
     timeout_seconds: float = 600.0
 

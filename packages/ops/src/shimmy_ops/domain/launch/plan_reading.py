@@ -19,8 +19,9 @@ _TOP = ("title", "variables", "phases", "criteria", "task")
 _NEEDED = ("id", "phase", "title", "why", "do", "owner", "days")
 _WORDS = ("id", "title", "why", "do", "ask", "profile", "rehearse_why", "owner")
 _LISTS = ("act", "verify", "rehearse", "rehearse_act", "after", "criteria")
-_NUMBERS = ("days", "valid_hours", "timeout_seconds")
-_TASK = (*_WORDS, *_LISTS, *_NUMBERS, "phase", "attest")
+_NUMBERS = ("days", "valid_hours", "wait_hours", "timeout_seconds")
+_FLAGS = ("attest", "this_revision")
+_TASK = (*_WORDS, *_LISTS, *_NUMBERS, *_FLAGS, "phase")
 
 
 def parse_plan(data: Mapping[str, Any], overrides: Mapping[str, str] | None = None) -> LaunchPlan:
@@ -101,8 +102,9 @@ def _malformed_task(task: Any, place: int) -> Iterator[str]:
             yield f"{said} {key} must be a number that is not negative"
     if "phase" in task and (not isinstance(task["phase"], int) or isinstance(task["phase"], bool)):
         yield f"{said} phase must be the number of one"
-    if "attest" in task and task["attest"] is not True:
-        yield f"{said} attest can only be true"
+    yield from (
+        f"{said} {key} can only be true" for key in _FLAGS if key in task and task[key] is not True
+    )
     yield from (f"{said} {problem}" for problem in _unproved(task))
 
 

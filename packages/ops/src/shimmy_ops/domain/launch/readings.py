@@ -6,6 +6,7 @@ A reader never guesses: output of another shape than it knows is an unknown, not
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ def read_scan(evidence: Evidence, _: Limits) -> Reading:
     document = _document(evidence)
     findings, scanned = document.get("findings"), document.get("scanned")
     if not isinstance(findings, list) or not isinstance(scanned, dict):
-        return _by_exit(evidence, "no secret was found")
+        return Reading(None, "it does not tell what was found")
     count, pieces = len(findings), scanned.get("pieces")
     if not count and evidence.exit_code != 0:
         return Reading(None, "the scan did not end well")
@@ -160,7 +161,9 @@ def _step(receipt: Mapping[str, Any], name: str) -> str:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """None also for what no measurement gives: JSON of ours may say NaN, which no bound refuses."""
+    right = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if right and math.isfinite(value) and value >= 0 else None
 
 
 def _count(number: int, what: str) -> str:

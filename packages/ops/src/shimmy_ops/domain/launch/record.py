@@ -90,13 +90,16 @@ def head_line(number: int, last: str, sign: Callable[[bytes], str]) -> bytes:
 
 
 def _end(head: bytes | None, digests: Sequence[str], key: Verifier, *, torn: int) -> Iterator[str]:
-    """The note is written after its line: it may be one behind, and never ahead."""
+    """The note is written after its line: it may be one behind, and never ahead.
+
+    The first one, of no entry, is written before there is a line.
+    """
     if head is None:
-        if len(digests) > 1:
+        if digests:
             yield "the note of where the record ends is gone"
         return
     found = _parse_head(head, key)
-    if found is None:
+    if found is None or found[0] < 0:
         yield "the note of where the record ends is damaged"
         return
     number, last = found
@@ -105,7 +108,7 @@ def _end(head: bytes | None, digests: Sequence[str], key: Verifier, *, torn: int
         yield f"the record ended with entry {number}, and now has {len(digests)}{cut}"
     elif len(digests) > number + 1:
         yield f"the record has entries after number {number + 1} that nobody finished writing"
-    elif number < 1 or digests[number - 1] != last:
+    elif last != (digests[number - 1] if number else NOTHING):
         yield f"entry {number} is not the one that the record ended with"
 
 

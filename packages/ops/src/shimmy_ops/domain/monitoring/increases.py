@@ -136,20 +136,24 @@ def probes_within(history: History, since: datetime, until: datetime) -> Sequenc
     return [one for one in history.probes if since < one.at <= until]
 
 
+_VOUCHED_SECONDS = 600.0
+
+
 def coverage(history: History, since: datetime, until: datetime) -> float:
     """The share of the window, 0..1, that lies between samples at most two intervals apart.
 
-    Before the first sample and after the last one, one interval counts as covered.
+    Before the first sample and after the last one, one interval counts as covered. An interval
+    counts for ten minutes at most: nobody who looks once a day has watched it.
     """
     whole = (until - since).total_seconds()
     if whole <= 0:
         return 0.0
     covered, end = 0.0, since
     for one in history.probes:
-        if one.at > until + timedelta(seconds=one.every):
+        vouched = timedelta(seconds=min(one.every, _VOUCHED_SECONDS))
+        if one.at > until + vouched:
             break
-        begins = max(one.at - timedelta(seconds=one.every), end)
-        ends = min(one.at + timedelta(seconds=one.every), until)
+        begins, ends = max(one.at - vouched, end), min(one.at + vouched, until)
         if ends > begins:
             covered += (ends - begins).total_seconds()
             end = ends

@@ -99,6 +99,10 @@ def _burn(objective: str, budget: float, rule: BurnRule) -> Mapping[str, object]
     if objective == "error-rate":
         enough = f"sum(increase({REQUESTS}{{{_BAD}}}[{long}])) >= {LEAST_BAD}"
         both = f"({both}) and on() ({enough})"
+    else:
+        up = f'up{{job="{JOB}"}}[{long}]'
+        failed = f"count_over_time({up}) - sum_over_time({up})"
+        both = f"({both}) and on(job, instance) ({failed} >= {LEAST_BAD})"
     name = "".join(part.title() for part in objective.split("-"))
     return {
         "alert": f"ShimmyStore{name}Burns{long}",
@@ -111,7 +115,8 @@ def _burn(objective: str, budget: float, rule: BurnRule) -> Mapping[str, object]
 
 
 def _thresholds() -> Iterator[Mapping[str, object]]:
-    down = f'up{{job="{JOB}"}} == 0'
+    # A target that nobody scrapes any more has no `up` at all.
+    down = f'up{{job="{JOB}"}} == 0 or absent(up{{job="{JOB}"}})'
     yield _alert("Down", down, "2m", "page", "The store does not answer.")
     late = f"max({OLDEST_EVENT}) > {EVENT_SECONDS:g}"
     yield _alert("EventsLate", late, "1m", "page", "Events wait for too long.")

@@ -43,8 +43,9 @@ def revenue_of(money: Money, catalogue: Catalogue, since: datetime, until: datet
     begun = [one for one in ours if one.status not in NEVER_BEGAN]
     sales = [one for one in money.sales if one.currency == currency]
     tiers = tuple(_tier(plan, name, begun, sales, since, until) for plan, name in catalogue.plans)
-    cancelled = sum(one.cancelled for one in tiers)
-    before = sum(_was_active(one, since) for one in begun)
+    before = [one for one in begun if _was_active(one, since)]
+    # Whoever came and went within the window is in no share of those who were there before.
+    left = sum(one.ended is not None and one.ended <= until for one in before)
     within = [one for one in money.owed if since <= one.created <= until]
     statuses = Counter(one.status for one in ours)
     return Revenue(
@@ -52,8 +53,8 @@ def revenue_of(money: Money, catalogue: Catalogue, since: datetime, until: datet
         sum(one.mrr for one in tiers),
         sum(one.active for one in tiers),
         sum(one.new for one in tiers),
-        cancelled,
-        cancelled / before if before else None,
+        sum(one.cancelled for one in tiers),
+        left / len(before) if before else None,
         len(sales),
         sum(one.amount for one in sales),
         len(money.owed),

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from shimmy_ops.errors import ReleaseError
 
-Part: TypeAlias = Literal["config", "worker", "site"]
+Part: TypeAlias = Literal["config", "worker", "image", "site"]
 PARTS: tuple[Part, ...] = get_args(Part)
 """In the order in which they are put in place: what leads customers to the store goes last."""
 

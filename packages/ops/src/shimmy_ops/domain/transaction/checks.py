@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -221,6 +221,20 @@ def check_refund(charge: SeenCharge, refunds: Sequence[SeenRefund]) -> Verdict:
     if missing > 0:
         return waiting("the money has not gone back", **facts)
     return waiting("Stripe has the refund under way", **facts)
+
+
+def check_refunds(seen: Sequence[tuple[SeenCharge, Sequence[SeenRefund]]]) -> Verdict:
+    """``check_refund`` of each payment, as one."""
+    if not seen:
+        return waiting("Stripe does not show the payment")
+    verdicts = [check_refund(charge, refunds) for charge, refunds in seen]
+    late = [one for one in verdicts if one.outcome != "held"]
+    facts: Facts = {
+        "refund": ",".join(str(one.facts["refund"]) for one in verdicts),
+        "amount": sum(int(one.facts["amount"] or 0) for one in verdicts),
+        "missing": sum(int(one.facts["missing"] or 0) for one in verdicts),
+    }
+    return replace(late[0] if late else verdicts[0], facts=facts)
 
 
 def check_ended(subscription: SeenSubscription) -> Verdict:

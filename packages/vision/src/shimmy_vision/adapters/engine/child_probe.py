@@ -16,14 +16,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from shimmy_vision.adapters.files.json_record import read_record, write_record
 from shimmy_vision.errors import LibraryError, ModelError, ShimmyError
 from shimmy_vision.ports.cancellation import Cancellation
-from shimmy_vision.ports.engine_probe import EngineFiles, EngineOptions, Gpu, LibraryReport
+from shimmy_vision.ports.engine_probe import (
+    EncoderOrder,
+    EngineFiles,
+    EngineOptions,
+    Gpu,
+    LibraryReport,
+)
 
 _TIMEOUT_SECONDS = 600
 _ERROR_LINE = "shimmy-probe-error:"
@@ -44,10 +50,26 @@ class ChildProbe:
         self._library_directory = library_directory
         self._record = record
 
-    def probe(self, files: EngineFiles, options: EngineOptions, cancellation: Cancellation) -> None:
-        key = self._key(files, options)
-        if key in self._passed():
-            return
+    def probe(
+        self, files: EngineFiles, options: EngineOptions, cancellation: Cancellation
+    ) -> EngineOptions:
+        plain = replace(options, encoder=EncoderOrder("mtmd"))
+        passed = self._passed()
+        for known in (options, plain):
+            if self._key(files, known) in passed:
+                return known
+        try:
+            self._try(files, options, cancellation)
+        except LibraryError:
+            if options.encoder.wish != "auto":
+                raise
+            # Perhaps only the faster encoder cannot be used here.
+            self._try(files, plain, cancellation)
+            options = plain
+        self._remember(self._key(files, options))
+        return options
+
+    def _try(self, files: EngineFiles, options: EngineOptions, cancellation: Cancellation) -> None:
         finished = self._run(
             [
                 *("--main", str(files.main), "--projector", str(files.projector)),
@@ -55,13 +77,14 @@ class ChildProbe:
                 *("--gpu-layers", str(options.gpu_layers)),
                 *("--context", str(options.context_size)),
                 *("--sequences", str(options.sequences)),
+                *("--encoder", options.encoder.wish),
+                *("--projector-sha256", files.projector_sha256),
             ],
             cancellation,
         )
         if finished.returncode != 0:
             names = f"{files.main.name} and {files.projector.name}"
             raise _translate(finished, self._library_directory, names)
-        self._remember(key)
 
     def describe_library(self, cancellation: Cancellation) -> LibraryReport:
         finished = self._run([], cancellation)
@@ -69,7 +92,7 @@ class ChildProbe:
             raise _translate(finished, self._library_directory, "itself")
         fields = json.loads(finished.stdout.splitlines()[-1])
         gpus = tuple(Gpu(**gpu) for gpu in fields["gpus"])
-        return LibraryReport(fields["build"], fields["system_info"], gpus)
+        return LibraryReport(**{**fields, "gpus": gpus})
 
     def _run(self, arguments: list[str], cancellation: Cancellation) -> _Finished:
         command = [*self._command, "--library", str(self._library_directory), *arguments]
@@ -107,7 +130,8 @@ class ChildProbe:
             for status in (path.stat(),)
         ]
         # Other devices, and several sequences, take other ways through the library.
-        ways = [options.gpu_layers != 0, options.sequences > 1]
+        encoder = [options.encoder.wish, options.encoder.precision]
+        ways = [options.gpu_layers != 0, options.sequences > 1, *encoder]
         return hashlib.sha256(json.dumps([identities, ways]).encode()).hexdigest()
 
     def _remember(self, key: str) -> None:
@@ -128,9 +152,9 @@ def report_probe_error(error: ShimmyError) -> str:
     return _ERROR_LINE + json.dumps(fields)
 
 
-def report_library(report: LibraryReport) -> str:
-    """What the child prints when it was asked for the library alone."""
-    return json.dumps(asdict(report))
+def report_library(report: LibraryReport, encoder: str, usable: bool) -> str:
+    """What the child prints when it was asked for the library alone, and what encodes images."""
+    return json.dumps(asdict(replace(report, encoder=encoder, encoder_usable=usable)))
 
 
 def _translate(finished: _Finished, library: Path, names: str) -> ShimmyError:

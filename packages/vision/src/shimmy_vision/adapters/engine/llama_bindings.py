@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Mapping
 from ctypes import (
     CFUNCTYPE,
     POINTER,
@@ -281,21 +282,28 @@ def library_file_name(stem: str) -> str:
     return f"lib{stem}.{'dylib' if sys.platform == 'darwin' else 'so'}"
 
 
+def load_folder(directory: Path) -> dict[str, ctypes.CDLL]:
+    """Every library of ``LOAD_ORDER`` found in ``directory``, by its stem.
+
+    Raises OSError (from ctypes) if one cannot be loaded: the caller translates.
+    """
+    loaded: dict[str, ctypes.CDLL] = {}
+    for stem in LOAD_ORDER:
+        path = directory / library_file_name(stem)
+        if stem in REQUIRED or path.exists():
+            loaded[stem] = ctypes.CDLL(str(path.resolve()))
+    return loaded
+
+
 class LlamaLibrary:
     """The loaded functions as attributes under their C names."""
 
-    def __init__(self, directory: Path) -> None:
-        """Load every library of ``LOAD_ORDER`` found in ``directory``.
+    def __init__(self, loaded: Mapping[str, ctypes.CDLL]) -> None:
+        """Bind the libraries that were ``loaded``, by their stems.
 
-        Raises OSError (from ctypes) if one cannot be loaded, AttributeError if
-        a function is missing: the caller translates.
+        Raises AttributeError if a function is missing: the caller translates.
         """
-        self.directory = directory
-        self._loaded: dict[str, ctypes.CDLL] = {}
-        for stem in LOAD_ORDER:
-            path = directory / library_file_name(stem)
-            if stem in REQUIRED or path.exists():
-                self._loaded[stem] = ctypes.CDLL(str(path.resolve()))
+        self._loaded = dict(loaded)
         for stem, functions in _FUNCTIONS.items():
             for name, (restype, argtypes) in functions.items():
                 function = getattr(self._loaded[stem], name)

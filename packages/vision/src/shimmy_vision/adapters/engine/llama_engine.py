@@ -7,18 +7,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import assert_never
 
-import psutil
-
 from shimmy_vision.adapters.engine.compute_turns import ComputeTurns
+from shimmy_vision.adapters.engine.encoder_opening import open_encoder
 from shimmy_vision.adapters.engine.engine_caches import EngineCaches
 from shimmy_vision.adapters.engine.fair_pool import FairPool
 from shimmy_vision.adapters.engine.kept_encodings import KeptEncodings
 from shimmy_vision.adapters.engine.llama_context import LlamaContext
-from shimmy_vision.adapters.engine.llama_library import BUILD, open_native_library
-from shimmy_vision.adapters.engine.llama_model import ComputeOptions, LlamaWeights
+from shimmy_vision.adapters.engine.llama_library import open_native_library
+from shimmy_vision.adapters.engine.llama_model import ComputeOptions, LlamaWeights, default_threads
 from shimmy_vision.adapters.engine.llama_sequence import LlamaSequence, SequenceParts
 from shimmy_vision.adapters.engine.llguidance_grammar import LlguidanceCompiler
-from shimmy_vision.adapters.engine.mtmd_encoder import EncoderParts, MtmdEncoder
+from shimmy_vision.adapters.engine.mtmd_encoder import EncoderParts
 from shimmy_vision.adapters.engine.shared_decoding import SharedDecoding
 from shimmy_vision.domain.image.slice_grid import EncoderGrid
 from shimmy_vision.domain.model.model_family import ModelFamily
@@ -26,6 +25,7 @@ from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.engine import EngineDescription
 from shimmy_vision.ports.engine_probe import EngineFiles, EngineOptions
 from shimmy_vision.ports.image_encoder import ImageEncoder
+from shimmy_vision.ports.library_places import PayloadPlaces
 
 
 class LlamaEngine:
@@ -37,9 +37,11 @@ class LlamaEngine:
         files: EngineFiles,
         options: EngineOptions,
         caches: EngineCaches | None = None,
+        places: PayloadPlaces | None = None,
     ) -> None:
         """``caches`` may be those of an engine before; without them nothing is kept."""
-        library = open_native_library(library_directory)
+        library = open_native_library(library_directory, places)
+        library.refuse_unlisted(files.family)
         threads = options.threads or default_threads()
         compute = ComputeOptions(
             threads, options.gpu_layers, options.context_size, options.sequences
@@ -53,7 +55,8 @@ class LlamaEngine:
         self._sequences = SequenceParts(self._context, decoding, self._turns, caches.states)
         self._free = FairPool(self._context.sequences)
         parts = EncoderParts(library, self._weights, self._turns, caches.counters)
-        self._encoder = MtmdEncoder(parts, files.projector, encoder_grid(files.family), compute)
+        opened = open_encoder(parts, files, compute, options.encoder, encoder_grid(files.family))
+        self._encoder = opened.encoder
         self._keeping: ImageEncoder = self._encoder
         if caches.name_tiles:
             models = files.main_sha256, files.projector_sha256
@@ -64,9 +67,11 @@ class LlamaEngine:
             synthetic=files.synthetic,
             main_sha256=files.main_sha256,
             projector_sha256=files.projector_sha256,
-            build=BUILD,
+            build=library.build,
             device=gpus[0].description if gpus else "cpu",
             threads=threads,
+            encoder=opened.name,
+            encoder_fallback=opened.fallback,
         )
 
     @property
@@ -100,17 +105,18 @@ class LlamaEngine:
 class LlamaEngineOpener:
     """The ``EngineOpener`` port over one library folder and the caches of all its engines."""
 
-    def __init__(self, library_directory: Path, caches: EngineCaches | None = None) -> None:
+    def __init__(
+        self,
+        library_directory: Path,
+        caches: EngineCaches | None = None,
+        places: PayloadPlaces | None = None,
+    ) -> None:
         self._library_directory = library_directory
         self._caches = caches
+        self._places = places
 
     def open(self, files: EngineFiles, options: EngineOptions) -> LlamaEngine:
-        return LlamaEngine(self._library_directory, files, options, self._caches)
-
-
-def default_threads() -> int:
-    """One per physical core: matrix kernels gain nothing from a core's second thread."""
-    return max(1, psutil.cpu_count(logical=False) or psutil.cpu_count() or 1)
+        return LlamaEngine(self._library_directory, files, options, self._caches, self._places)
 
 
 def encoder_grid(family: ModelFamily) -> EncoderGrid:

@@ -20,9 +20,17 @@ from shimmy_vision.adapters.engine.llama_bindings import (
     LlamaLibrary,
     ggml_log_callback,
     library_file_name,
+    load_folder,
 )
-from shimmy_vision.errors import LibraryError
+from shimmy_vision.adapters.payload.packed_folder import has_payload
+from shimmy_vision.adapters.payload.payload_vault import load_packed
+from shimmy_vision.domain.model.model_family import ModelFamily
+from shimmy_vision.domain.payload.manifest import PayloadModel
+from shimmy_vision.domain.payload.model_lock import is_listed
+from shimmy_vision.domain.payload.seal import describe_seal
+from shimmy_vision.errors import LibraryError, ModelError
 from shimmy_vision.ports.engine_probe import Gpu, LibraryReport
+from shimmy_vision.ports.library_places import PayloadPlaces
 
 BUILD = "llama-cpp-python 0.3.36"
 
@@ -85,15 +93,30 @@ class AbortFlag:
 
 @dataclass(frozen=True, slots=True)
 class NativeLibrary:
-    """The bound functions with the log that explains their failures."""
+    """The bound functions with the log that explains their failures.
+
+    ``build`` says of what it was built, and who answers for it; ``models`` are those that a packed
+    library was made for, None of one that lists none.
+    """
 
     c: LlamaLibrary
     log: NativeLog
+    build: str = BUILD
+    models: tuple[PayloadModel, ...] | None = None
 
     def report(self) -> LibraryReport:
         """Build, CPU features compiled in (llama.cpp's own words) and GPUs."""
         info: bytes = self.c.llama_print_system_info()
-        return LibraryReport(BUILD, info.decode("utf-8", "replace").strip(), self.gpus())
+        return LibraryReport(self.build, info.decode("utf-8", "replace").strip(), self.gpus())
+
+    def refuse_unlisted(self, family: ModelFamily) -> None:
+        """Raises ModelError with code model-not-in-library."""
+        if self.models is not None and not is_listed(self.models, family):
+            raise ModelError(
+                "model-not-in-library",
+                f"The native library of this build was not made for MiniCPM-V {family}.",
+                hint="Install a model that it lists: shimmy models list",
+            )
 
     def gpus(self) -> tuple[Gpu, ...]:
         """GPUs this build can offload to, with their memory."""
@@ -115,12 +138,53 @@ class NativeLibrary:
 
 
 @cache
-def open_native_library(directory: Path) -> NativeLibrary:
-    """Load and initialise the library in ``directory``; once a process.
+def open_native_library(directory: Path, places: PayloadPlaces | None = None) -> NativeLibrary:
+    """Load and initialise the library in ``directory``, packed or not; once a process.
+
+    A packed one is unpacked and remembered in ``places``, without them in memory alone. A build
+    that pins a key loads nothing else. Raises LibraryError: library-missing, library-incomplete,
+    library-load-failed, and what ``load_packed`` raises.
+    """
+    log = NativeLog()
+    places = places or PayloadPlaces()
+    if has_payload(directory) or places.public_key:
+        opened = _open_packed(directory, places, log)
+    else:
+        said = f"{BUILD}, {describe_seal('unsealed', None)}"
+        opened = NativeLibrary(_open_folder(directory), log, said)
+    opened.c.ggml_log_set(log.callback, None)
+    opened.c.llama_log_set(log.callback, None)
+    opened.c.mtmd_helper_log_set(log.callback, None)
+    opened.c.llama_backend_init()
+    return opened
+
+
+def _open_packed(directory: Path, places: PayloadPlaces, log: NativeLog) -> NativeLibrary:
+    def hear(stem: str, loaded: ctypes.CDLL) -> None:
+        if stem == "ggml-base":
+            # Before backends are registered, which ggml tells of on standard error otherwise.
+            loaded.ggml_log_set.argtypes = [ggml_log_callback, ctypes.c_void_p]
+            loaded.ggml_log_set(log.callback, None)
+
+    payload = load_packed(directory, places, hear)
+    manifest, seal = payload.packed.manifest, payload.packed.seal
+    try:
+        library = LlamaLibrary(payload.libraries)
+    except (AttributeError, KeyError) as error:
+        raise LibraryError(
+            "library-incomplete",
+            f"The packed native library lacks a function that is called: {error}.",
+            hint=_REINSTALL,
+        ) from error
+    said = f"{manifest.build}, {describe_seal(seal, manifest.version)}"
+    return NativeLibrary(library, log, said, manifest.models)
+
+
+def _open_folder(directory: Path) -> LlamaLibrary:
+    """A folder of libraries, as llama-cpp-python installs them.
 
     The CPU backend is linked in, so ggml never searches folders or
     ``GGML_BACKEND_PATH`` for one (it does only when no backend is registered).
-    Raises LibraryError with code library-missing or library-load-failed.
     """
     missing = [
         name
@@ -134,19 +198,13 @@ def open_native_library(directory: Path) -> NativeLibrary:
             hint=_REINSTALL,
         )
     try:
-        library = LlamaLibrary(directory)
+        return LlamaLibrary(load_folder(directory))
     except (OSError, AttributeError) as error:
         raise LibraryError(
             "library-load-failed",
             f"The native library in {directory} cannot be loaded: {error}",
             hint=f"{_REINSTALL}. If SHIMMY_LIBRARY_DIR is set, unset it.",
         ) from error
-    log = NativeLog()
-    library.ggml_log_set(log.callback, None)
-    library.llama_log_set(log.callback, None)
-    library.mtmd_helper_log_set(log.callback, None)
-    library.llama_backend_init()
-    return NativeLibrary(library, log)
 
 
 def has_gpu_backend(directory: Path) -> bool:

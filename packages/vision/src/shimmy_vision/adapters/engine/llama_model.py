@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import psutil
+
 from shimmy_vision.adapters.engine.llama_bindings import (
     LLAMA_LOAD_MODE_MMAP,
     LLAMA_ROPE_TYPE_IMROPE,
@@ -24,6 +26,11 @@ from shimmy_vision.adapters.engine.llama_library import NativeLibrary
 from shimmy_vision.errors import LibraryError, ModelError
 
 _MROPE_SECTIONS = 4  # time, line, column, unused: what llama.cpp expects of an embedding
+
+
+def default_threads() -> int:
+    """One per physical core: matrix kernels gain nothing from a core's second thread."""
+    return max(1, psutil.cpu_count(logical=False) or psutil.cpu_count() or 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ does that. What metadata can do is say in words what a wrong file is.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shimmy_vision.domain.model.gguf import GgufHeader, GgufTensor, Value
@@ -46,6 +47,24 @@ _MERGER_TENSORS = (
     "mm.up.weight",
 )
 _SYNTHETIC_KEY = "shimmy.synthetic"
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltAs:
+    """How GGUF files of one family say what they are; ``projector`` with its version, if any."""
+
+    architecture: str
+    projector: str
+
+
+_PROJECTORS: dict[ModelFamily, str] = {
+    **{family: f"resampler-{version}" for version, family in _RESAMPLER_VERSIONS.items()},
+    "4.6": "minicpmv4_6",
+}
+BUILT_AS: Mapping[ModelFamily, BuiltAs] = {
+    family: BuiltAs(architecture, _PROJECTORS[family])
+    for architecture, (family, _name) in _BASES.items()
+}
 
 
 @dataclass(frozen=True, slots=True)

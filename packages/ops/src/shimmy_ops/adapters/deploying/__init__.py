@@ -1,0 +1,1 @@
+"""Commands that deploy, the bundles they take, and what became of them."""

@@ -1,0 +1,1 @@
+"""Deploying: what must hold before and after, which commands, and what would change."""

@@ -1,0 +1,94 @@
+"""A pytest plugin for Pyodide: a loop without sockets or threads, and ledgers that lie there."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+_EXAMPLES = 5
+# Where Hypothesis keeps what a test's own decorator says.
+_OWN_SETTINGS = "_hypothesis_internal_use_settings"
+settings.register_profile(
+    "pyodide",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=True,
+    max_examples=_EXAMPLES,
+    database=None,
+)
+settings.load_profile("pyodide")
+
+
+class _Absent:
+    """What no test may reach here."""
+
+
+def _leave_out(name: str, *names: str) -> None:
+    stub = ModuleType(name)
+    for one in names:
+        setattr(stub, one, _Absent)
+    sys.modules[name] = stub
+
+
+# What the support for ledgers imports for places that are not on Pyodide.
+_leave_out("shimmy_store.adapters.postgres_database", "PostgresDatabase")
+_leave_out("d1_server", "BridgedD1")
+
+
+class _Waiting:
+    """A selector without anything to select: it only lets time pass."""
+
+    def select(self, timeout: float | None) -> list[Any]:
+        time.sleep(timeout or 0)
+        return []
+
+
+class _Loop(asyncio.BaseEventLoop):
+    _selector = _Waiting()
+
+    def _process_events(self, event_list: list[Any]) -> None:
+        """There are none."""
+
+    def _write_to_self(self) -> None:
+        """Nobody else could have to wake it."""
+
+
+def _run(main: Coroutine[Any, Any, Any], **_: Any) -> Any:
+    before = asyncio.events._get_running_loop()
+    asyncio.events._set_running_loop(None)
+    loop = _Loop()
+    try:
+        return loop.run_until_complete(main)
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+        asyncio.events._set_running_loop(before)
+
+
+# Pyodide's own loop is the browser's, and cannot be run until something is done.
+asyncio.run = _run
+
+
+@pytest.fixture(params=["memory", "file"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """As in conftest.py, as far as it goes here."""
+    from ledger_places import in_file, in_memory
+
+    return in_memory() if request.param == "memory" else in_file(tmp_path / "ledger.sqlite")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A few examples each: it is the interpreter that is on trial here, and it is slow."""
+    for item in items:
+        function = getattr(item, "obj", None)
+        own = getattr(function, _OWN_SETTINGS, None)
+        if own is not None:
+            setattr(function, _OWN_SETTINGS, settings(own, max_examples=_EXAMPLES, database=None))

@@ -1,0 +1,197 @@
+"""The store as a Worker: the deployed bundle on Pyodide, bought from over HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+
+import pytest
+from operating import operator
+from pyodide_host import ROOT, Pyodide, PyodideHost, open_worker, prepare_pyodide, run_tests
+from store_server import Store, eventually, key_on
+from town import CATALOG
+from visiting import licence_at_keygen
+
+from shimmy_sandbox.simulation.faults import Fault
+
+# Stripe's client calls httpx in a way that httpx no longer likes; that is not our business.
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+
+# What needs no sandbox: rules, letters, signatures, and the ledger on SQLite.
+TESTS = [
+    "test_buying.py",
+    "test_ed25519.py",
+    "test_figures.py",
+    "test_fulfilment.py",
+    "test_keygen_signature.py",
+    "test_ledger_contract.py",
+    "test_ledger_merges.py",
+    "test_letters.py",
+    "test_mailboxes.py",
+    "test_merging.py",
+    "test_notices.py",
+    "test_receive_event.py",
+    "test_reconcile.py",
+    "test_retry.py",
+    "test_signed_links.py",
+    "test_webhook_signature.py",
+]
+OUTAGE = Fault("status", path="/v1/", times=-1, status=503)
+RECONCILING = "*/15 * * * *"
+EVERY_MINUTE = "* * * * *"
+
+
+@pytest.fixture(scope="module")
+def pyodide(tmp_path_factory: pytest.TempPathFactory) -> Pyodide:
+    """The bundle as it would be deployed, and what it runs on."""
+    try:
+        return prepare_pyodide(tmp_path_factory.mktemp("bundle"))
+    except FileNotFoundError as absent:
+        if os.environ.get("SHIMMY_TEST_PYODIDE") == "required":
+            pytest.fail(str(absent))
+        pytest.skip(str(absent))
+
+
+@pytest.fixture(scope="module")
+def worker(
+    pyodide: Pyodide, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Store, PyodideHost]]:
+    """One Worker for all stories."""
+    with open_worker(pyodide, tmp_path_factory.mktemp("worker")) as opened:
+        yield opened
+
+
+def test_the_stores_own_tests_pass_on_pyodide(pyodide: Pyodide) -> None:
+    done = run_tests(pyodide, TESTS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert passed, done.stdout
+    assert int(passed[1]) > 300
+
+
+@pytest.mark.parametrize("plan", [one["id"] for one in CATALOG["plans"]])
+def test_every_plan_is_bought_shown_and_mailed(
+    worker: tuple[Store, PyodideHost], plan: str
+) -> None:
+    store, _ = worker
+    email = f"{plan}@example.com"
+    page = store.buy(plan, email)
+    assert page.status_code == 200, page.text
+    key = key_on(page.text)
+    licence = licence_at_keygen(store, key)
+    assert licence["attributes"]["metadata"]["plan"] == plan
+    assert key in store.mail(email, "licence")
+
+
+def test_a_tab_closed_too_early_is_made_good_by_the_webhook(
+    worker: tuple[Store, PyodideHost],
+) -> None:
+    store, _ = worker
+    visitor = store.visitor()
+    store.pay(visitor.open("/buy?plan=startup").headers["location"], "closed@example.com")
+    key = re.search(r"[A-Z0-9]+(-[A-Z0-9]+){3,}", store.mail("closed@example.com", "licence"))
+    assert key
+    assert licence_at_keygen(store, key[0])["attributes"]["metadata"]["plan"] == "startup"
+
+
+def test_a_refund_suspends_and_the_portal_opens(worker: tuple[Store, PyodideHost]) -> None:
+    store, _ = worker
+    visitor = store.visitor()
+    page = store.buy("professional", "sorry@example.com", visitor)
+    key = key_on(page.text)
+    page = visitor.open("/view-license")
+    customer = re.search(r'name="customer" value="(cus_\w+)"', page.text)
+    assert customer
+    answer = visitor.submit("/create-portal-session", customer=customer[1])
+    assert answer.headers["location"].startswith(store.town.payments.url)
+    charge = store.town.sdk.v1.charges.list({"customer": customer[1]}).data[0]
+    store.town.sdk.v1.refunds.create({"charge": charge.id})
+
+    def suspended() -> bool:
+        return bool(licence_at_keygen(store, key)["attributes"]["suspended"])
+
+    eventually(suspended)
+    assert "refunded" in store.mail("sorry@example.com", "refunded")
+
+
+def test_what_no_webhook_told_is_found_by_the_clock(worker: tuple[Store, PyodideHost]) -> None:
+    store, host = worker
+    page = store.buy("developer", "missed@example.com")
+    key = key_on(page.text)
+    host.idle()
+    # Nothing is delivered any more: only the slower clock looks at customers by itself.
+    endpoint = store.town.sdk.v1.webhook_endpoints.list().data[0]
+    store.town.sdk.v1.webhook_endpoints.update(endpoint.id, {"disabled": True})
+    licence = licence_at_keygen(store, key)
+    customer = licence["attributes"]["metadata"]["customer"]
+    charge = store.town.sdk.v1.charges.list({"customer": customer}).data[0]
+    store.town.sdk.v1.refunds.create({"charge": charge.id})
+    host.idle()
+    assert not licence_at_keygen(store, key)["attributes"]["suspended"]
+    host.tick(RECONCILING)
+    assert licence_at_keygen(store, key)["attributes"]["suspended"]
+    host.tick(EVERY_MINUTE)
+    assert "refunded" in store.mail("missed@example.com", "refunded")
+    store.town.sdk.v1.webhook_endpoints.update(endpoint.id, {"disabled": False})
+
+
+def test_the_operator_sees_figures_and_takes_a_whole_dump(
+    worker: tuple[Store, PyodideHost],
+) -> None:
+    store, host = worker
+    store.buy("developer", "counted@example.com")
+    host.idle()
+    with operator(store) as client:
+        figures = client.get("/figures?hours=1").json()
+        dump = client.get("/dump").text.splitlines()
+    assert figures["customers"]["with_licence"] >= 1
+    assert figures["events"]["by_state"].get("pending", 0) == 0
+    assert json.loads(dump[0])["format"] == "shimmy-ledger"
+    assert any("counted@example.com" in line for line in dump)
+
+
+def test_what_was_acknowledged_outlives_a_power_cut(worker: tuple[Store, PyodideHost]) -> None:
+    store, host = worker
+    keygen = store.town.keygen.controls
+    keygen.faults.add(OUTAGE)
+    visitor = store.visitor()
+    store.pay(visitor.open("/buy?plan=developer").headers["location"], "cut@example.com")
+    with operator(store) as client:
+        eventually(lambda: client.get("/figures").json()["events"]["by_state"].get("pending"))
+    # Who is killed at work keeps the customer for as long as a lease lasts.
+    host.idle()
+    host.kill()
+    keygen.faults.clear()
+    host.start()
+    assert store.mails("cut@example.com") == []
+
+    def mailed() -> bool:
+        host.tick(EVERY_MINUTE)
+        return bool(store.mails("cut@example.com"))
+
+    eventually(mailed)
+
+
+def test_the_log_names_no_key_and_no_address(
+    worker: tuple[Store, PyodideHost], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    store, host = worker
+    page = store.buy("developer", "quiet@example.com")
+    host.idle()
+    log = (tmp_path_factory.getbasetemp() / "worker0" / "worker.log").read_text()
+    assert '"event": "request"' in log
+    for said in (key_on(page.text), "quiet@example.com", store.settings.stripe_key, "cus_"):
+        assert said not in log
+
+
+def test_the_clock_of_the_entry_point_is_the_one_of_the_configuration() -> None:
+    place = ROOT / "packages/store/cloudflare"
+    entry = (place / "src/entry.py").read_text()
+    told = re.search(r'^RECONCILING = "(.+)"$', entry, re.M)
+    assert told
+    assert told[1] == RECONCILING
+    crons = re.findall(r'"crons": (\[.*?\])', (place / "wrangler.jsonc").read_text())
+    assert len(crons) == 2
+    assert all(json.loads(one) == [EVERY_MINUTE, RECONCILING] for one in crons)

@@ -1,0 +1,160 @@
+"""Opens the encoder that this machine is best served by; libmtmd where the faster one cannot."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from typing import Protocol
+
+from shimmy_vision.adapters.engine.compiled_projectors import CompiledProjectors
+from shimmy_vision.adapters.engine.encoder_trial import measure_machine, read_measured
+from shimmy_vision.adapters.engine.llama_model import ComputeOptions, default_threads
+from shimmy_vision.adapters.engine.mtmd_encoder import EncoderParts, MtmdEncoder
+from shimmy_vision.adapters.engine.openvino_encoder import OpenVinoEncoder, read_markup
+from shimmy_vision.adapters.engine.openvino_graph import build_graph
+from shimmy_vision.adapters.engine.openvino_library import OpenVino, first_line, open_openvino
+from shimmy_vision.adapters.engine.projector_tensors import ProjectorTensors
+from shimmy_vision.domain.image.slice_grid import EncoderGrid
+from shimmy_vision.domain.model.encoder_choice import (
+    EncoderChoice,
+    EncoderMachine,
+    Precision,
+    decide_encoder,
+    worth_measuring,
+)
+from shimmy_vision.domain.model.projector_shape import (
+    ProjectorShape,
+    UnknownProjector,
+    read_projector_shape,
+)
+from shimmy_vision.errors import LibraryError, ModelError
+from shimmy_vision.ports.engine_probe import EncoderOrder, EngineFiles
+from shimmy_vision.ports.image_encoder import ImageEncoder
+
+
+class ClosableEncoder(ImageEncoder, Protocol):
+    """An encoder that holds memory."""
+
+    def close(self) -> object: ...
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedEncoder:
+    """``name`` is what ``meta`` says; ``fallback`` why it is libmtmd although OpenVINO was due."""
+
+    encoder: ClosableEncoder
+    name: str
+    fallback: str = ""
+
+
+class _RefusedError(Exception):
+    """Why OpenVINO does not encode with this projector."""
+
+
+def open_encoder(
+    parts: EncoderParts,
+    files: EngineFiles,
+    compute: ComputeOptions,
+    order: EncoderOrder,
+    grid: EncoderGrid,
+) -> OpenedEncoder:
+    """Raises ModelError projector-load-failed where libmtmd refuses the file.
+
+    Raises LibraryError openvino-unusable where OpenVINO was asked for by name and cannot.
+    """
+    openvino, choice = choose_encoder(order, compute, files.projector.stat().st_size)
+    fallback = choice.fallback
+    if openvino is not None and choice.precision is not None:
+        try:
+            return _open_openvino(openvino, parts, files, compute, order, choice.precision)
+        except _RefusedError as refused:
+            fallback = str(refused)
+    if fallback and order.wish == "openvino":
+        raise LibraryError(
+            "openvino-unusable",
+            f"OpenVINO cannot encode images here: {fallback}",
+            hint="Leave the choice to Shimmy Vision: SHIMMY_ENCODER=auto",
+        )
+    mtmd = MtmdEncoder(parts, files.projector, grid, compute)
+    return OpenedEncoder(mtmd, "libmtmd", fallback)
+
+
+def choose_encoder(
+    order: EncoderOrder, compute: ComputeOptions, projector_bytes: int
+) -> tuple[OpenVino | None, EncoderChoice]:
+    """OpenVINO, where it can be loaded, and what is to encode."""
+    uses_gpu = compute.gpu_layers != 0
+    if order.wish == "mtmd" or (order.wish == "auto" and uses_gpu):
+        return None, EncoderChoice(None)
+    try:
+        openvino = open_openvino()
+    except LibraryError as error:
+        machine = EncoderMachine(platform.machine(), uses_gpu, "", error.message, frozenset())
+        return None, decide_encoder(order.wish, order.precision, machine, {})
+    measured = read_measured(openvino, order.folder, compute.threads)
+    if measured is None and order.precision is None and worth_measuring(projector_bytes):
+        measured = measure_machine(openvino, order.folder, compute.threads)
+    machine = EncoderMachine(
+        platform.machine(), uses_gpu, openvino.version, "", openvino.capabilities
+    )
+    seconds = {} if measured is None else measured.seconds
+    return openvino, decide_encoder(order.wish, order.precision, machine, seconds)
+
+
+def _open_openvino(
+    openvino: OpenVino,
+    parts: EncoderParts,
+    files: EngineFiles,
+    compute: ComputeOptions,
+    order: EncoderOrder,
+    precision: Precision,
+) -> OpenedEncoder:
+    try:
+        tensors = ProjectorTensors(files.projector)
+        shape = _known_shape(tensors, parts.weights.embedding_width)
+        compiled = CompiledProjectors(openvino, order.folder, compute.threads).open(
+            files.projector_sha256,
+            precision,
+            lambda: build_graph(openvino, tensors, shape, precision),
+        )
+        tensors.forget_pages()
+        markup = read_markup(parts.weights)
+        encoder = OpenVinoEncoder(compiled, shape, markup, parts.turns, parts.counters)
+    except (OSError, RuntimeError) as error:
+        raise _RefusedError(f"it refused the projector: {first_line(error)}") from error
+    except ModelError as error:
+        raise _RefusedError(error.message) from error
+    release = openvino.version.split("-", 1)[0]
+    return OpenedEncoder(encoder, f"OpenVINO {release}, {precision}")
+
+
+def _known_shape(tensors: ProjectorTensors, width: int) -> ProjectorShape:
+    match read_projector_shape(tensors.header):
+        case UnknownProjector(reason=reason):
+            raise _RefusedError(f"of this projector {reason}")
+        case ProjectorShape(embedding=embedding) if embedding != width:
+            raise _RefusedError(f"its rows are {embedding} wide, the language model {width}")
+        case shape:
+            return shape
+
+
+def describe_encoder(order: EncoderOrder) -> tuple[str, bool]:
+    """For ``shimmy doctor``: what encodes images on this CPU, and whether that is well."""
+    threads = default_threads()
+    compute = ComputeOptions(threads, gpu_layers=0, context_size=0)
+    openvino, choice = choose_encoder(order, compute, projector_bytes=0)
+    if openvino is None or choice.precision is None:
+        return (
+            f"libmtmd: {choice.fallback}" if choice.fallback else "libmtmd"
+        ), not choice.fallback
+    release = openvino.version.split("-", 1)[0]
+    measured = read_measured(openvino, order.folder, threads)
+    told = (
+        "not measured yet"
+        if measured is None
+        else ", ".join(
+            f"{precision} {seconds * 1000:.0f} ms"
+            for precision, seconds in measured.seconds.items()
+        )
+    )
+    return f"OpenVINO {release}, {choice.precision}, {threads} threads (a layer: {told})", True

@@ -1,0 +1,1 @@
+"""From the packed native library to functions that can be called."""

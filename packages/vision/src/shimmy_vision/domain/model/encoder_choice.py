@@ -1,0 +1,84 @@
+"""Which encoder reads the slices on this machine, and in which precision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+EncoderWish: TypeAlias = Literal["auto", "openvino", "mtmd"]
+ENCODER_WISHES: tuple[EncoderWish, ...] = ("auto", "openvino", "mtmd")
+
+Precision: TypeAlias = Literal["f32", "bf16", "f16", "int8"]
+PRECISIONS: tuple[Precision, ...] = ("f32", "bf16", "f16", "int8")
+
+HELD: Mapping[Precision, float] = {"f32": 0.9999, "bf16": 0.999, "f16": 0.999}
+"""The least cosine between a row and libmtmd's own, as tests and benchmarks hold it.
+
+int8 is left out: it holds 0.999 on random weights, which says little of genuine ones.
+"""
+
+_MACHINES = frozenset({"x86_64", "amd64", "aarch64", "arm64"})
+# Below this a slice takes milliseconds whatever computes it.
+_WORTH_MEASURING = 64_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderMachine:
+    """``machine`` is the processor's family; ``version`` OpenVINO's, empty where ``problem`` tells
+
+    why there is none; ``capabilities`` what its CPU plugin says it computes natively.
+    """
+
+    machine: str
+    uses_gpu: bool
+    version: str
+    problem: str
+    capabilities: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderChoice:
+    """``precision`` None: libmtmd. ``fallback`` says why OpenVINO is not used where it would be."""
+
+    precision: Precision | None
+    fallback: str = ""
+
+
+def decide_encoder(
+    wish: EncoderWish,
+    asked: Precision | None,
+    machine: EncoderMachine,
+    seconds: Mapping[Precision, float],
+) -> EncoderChoice:
+    """``asked`` is a precision by name; ``seconds`` what a layer took in each, where measured."""
+    if wish == "mtmd" or (wish == "auto" and machine.uses_gpu):
+        return EncoderChoice(None)
+    if wish == "auto" and machine.machine.lower() not in _MACHINES:
+        return EncoderChoice(None)
+    if machine.problem:
+        return EncoderChoice(None, machine.problem)
+    able = native_precisions(machine.capabilities)
+    if asked is not None:
+        return EncoderChoice(asked if asked in able else "f32")
+    held: list[Precision] = [precision for precision in able if precision in HELD]
+
+    def cost(one: Precision) -> float:
+        # What was not measured comes last, the narrowest first: it moves the fewest bytes.
+        return seconds.get(one, _WIDTHS[one] * 1e3)
+
+    return EncoderChoice(min(held, key=cost))
+
+
+_WIDTHS: Mapping[Precision, int] = {"int8": 1, "bf16": 2, "f16": 2, "f32": 4}
+
+
+def native_precisions(capabilities: frozenset[str]) -> tuple[Precision, ...]:
+    """What is computed without emulation."""
+    named: tuple[tuple[Precision, str], ...] = (("bf16", "BF16"), ("f16", "FP16"), ("int8", "INT8"))
+    return ("f32", *(precision for precision, name in named if name in capabilities))
+
+
+def worth_measuring(projector_bytes: int) -> bool:
+    """Whether a projector is large enough for the machine to be measured for it."""
+    return projector_bytes >= _WORTH_MEASURING
