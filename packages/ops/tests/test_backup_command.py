@@ -53,6 +53,14 @@ def test_a_backup_is_made_verified_rehearsed_and_restored(
     drilled = ran("restore", "--drill")
     assert drilled.code == 0, drilled.err
     assert "customers: 2 rows, the same" in drilled.out
+    taken_out = operated.folder / "ledger.ndjson"
+    extracted = ran("backup", "extract", "--ledger", str(taken_out))
+    assert extracted.code == 0, extracted.err
+    assert taken_out.stat().st_mode & 0o777 == 0o600
+    assert b"ada@example.com" in taken_out.read_bytes()
+    again = ran("backup", "extract", "--ledger", str(taken_out))
+    assert again.code == 1, "nothing is written over"
+    assert not list(operated.folder.glob(".*.new"))
     full = ran("restore", "--yes", str(path))
     assert full.code == 0, "everything of the backup is there already"
     buyer(operated, "startup", "cyd@example.com")

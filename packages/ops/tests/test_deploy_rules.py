@@ -123,6 +123,7 @@ def test_every_rotation_has_its_steps_and_its_state_reads_back() -> None:
             rotation = rotation.after(step, "now", "it holds").noted({step: "fact"})
             assert parse_rotation(encode_rotation(rotation)) == rotation
         assert rotation.next_step is None and rotation.variable == VARIABLES[kind]
-    for damaged in ("", "[]", '{"kind": "x"}', encode_rotation(rotation).replace("new-made", "x")):
+    other = encode_rotation(Rotation("mail", "then").after("new-made", "now", "said"))
+    for damaged in ("", "[]", '{"kind": "x"}', other):
         with pytest.raises(RotationError):
             parse_rotation(damaged)

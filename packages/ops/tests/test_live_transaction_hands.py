@@ -6,7 +6,6 @@ import io
 import json
 import os
 import struct
-import webbrowser
 import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ from operated_town import OperatedTown
 from provisioning_town import NO_TLS
 from transaction_town import DECLINED, open_transaction_town
 
-from shimmy_ops.adapters.transaction.browser_payer import BrowserPayer
+from shimmy_ops.adapters.transaction.browser_payer import BrowserPayer, SystemBrowser
 from shimmy_ops.adapters.transaction.file_receipts import FileReceipts
 from shimmy_ops.adapters.transaction.http_storefront import HttpStorefront
 from shimmy_ops.adapters.transaction.process_machine import ProcessMachine
@@ -46,28 +45,35 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatedTown]:
         yield opened
 
 
+LIVE = ["live-transaction", "--profile", "live"]
+
+
 def _session(url: str = PAGE) -> SeenSession:
     return SeenSession("cs_1", "open", False, "subscription", 1200, "usd", True, NOW, url=url)
 
 
-def test_the_page_is_opened_once_and_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_is_opened_once_and_shown() -> None:
     shown: list[str] = []
     opened: list[str] = []
-
-    def opens(url: str) -> bool:
-        opened.append(url)
-        return True
-
-    payer = BrowserPayer(shown.append, opens)
+    payer = BrowserPayer(shown.append, opened.append)
     payer.ask(_session())
     payer.ask(_session())
     assert (shown, opened) == ([PAGE], [PAGE])
 
-    def nobody(_: str) -> bool:
-        raise webbrowser.Error
 
-    BrowserPayer(shown.append, nobody).ask(_session())
-    assert shown == [PAGE, PAGE]
+def test_the_browser_is_not_given_our_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = tmp_path / "told"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$@" >{told}\nenv >>{told}\n')
+    browser.chmod(0o755)
+    monkeypatch.setenv("SHIMMY_OPS_LIVE_STRIPE_KEY", "worth-a-lot")
+    monkeypatch.setenv("BROWSER", f"{browser} %s")
+    SystemBrowser(customer_environment())(PAGE)
+    said = told.read_text()
+    assert PAGE in said
+    assert "worth-a-lot" not in said
+    # Where there is none nobody is the worse for it.
+    SystemBrowser({"PATH": str(tmp_path), "BROWSER": "no-such-browser"})(PAGE)
 
 
 def test_a_sandbox_pays_nowhere_but_on_this_machine() -> None:
@@ -267,12 +273,17 @@ def test_in_live_mode_the_amount_is_said_and_the_word_asked_for(
     monkeypatch.setenv("SHIMMY_OPS_LIVE_STRIPE_KEY", "sk_" + "live_" + "x" * 24)
     monkeypatch.setenv("SHIMMY_OPS_LIVE_KEYGEN_TOKEN", "admin")
     monkeypatch.setattr("sys.stdin", io.StringIO("yes\n"))
-    code = main(["live-transaction", "--profile", "live", "--config", str(config)])
+    code = main([*LIVE, "--config", str(config)])
     said = capsys.readouterr().err
     assert (code, "transaction-not-confirmed" in said) == (1, True)
     assert "12.00 USD" in said
     assert "Stripe keeps its fee" in said
     assert not list((tmp_path / "state").rglob("*.json"))
+    typed = [*LIVE, "--config", str(config), "--card", "4000000000000002"]
+    assert main(typed) == 1
+    said = capsys.readouterr().err
+    assert "card-in-arguments" in said
+    assert "4000000000000002" not in said
 
 
 @pytest.mark.parametrize("wrong", ["0", "-1", "nan", "inf", "soon"])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,10 +99,19 @@ class Rotating:
             self.released.town.admin.get("licenses?page[size]=100&page[number]=1").json()["data"]
         )
 
+    def deliveries(self) -> Any:
+        """All of them, as the sandbox tells."""
+        reply = httpx.get(f"{self.released.town.stripe.url}/_sim/deliveries", trust_env=False)
+        return reply.json()["deliveries"]
+
+    def kept_events(self) -> list[str]:
+        """Ids of Stripe's events in the ledger."""
+        with closing(sqlite3.connect(self.folder / "ledger.sqlite")) as ledger:
+            return [row[0] for row in ledger.execute("SELECT id FROM events WHERE id LIKE 'evt_%'")]
+
     def delivered(self) -> bool:
         """Whether everything was; no delivery was ever refused by a store that ran."""
-        reply = httpx.get(f"{self.released.town.stripe.url}/_sim/deliveries", trust_env=False)
-        rows = reply.json()["deliveries"]
+        rows = self.deliveries()
         assert not [one for one in rows if one["last_status"] not in (None, 200, 202, 204)], rows
         return all(one["state"] == "delivered" for one in rows)
 

@@ -17,6 +17,7 @@ from shimmy_ops.domain.backups.manifest import Manifest
 from shimmy_ops.domain.profile import Profile
 from shimmy_ops.errors import BackupError
 from shimmy_ops.use_cases.drill_restore import drill_restore
+from shimmy_ops.use_cases.extract_ledger import extract_ledger
 from shimmy_ops.use_cases.make_backup import BackupOrder, BackupPlace, make_backup
 from shimmy_ops.use_cases.restore_backup import Restored, RestoreOrder, restore_backup
 from shimmy_ops.use_cases.verify_backup import verify_backup
@@ -47,6 +48,10 @@ def add_arguments(name: str, command: argparse.ArgumentParser) -> None:
     verify = actions.add_parser("verify", help="read one to its last byte")
     add_profile(verify)
     verify.add_argument("file", nargs="?", type=Path, metavar="FILE", help="default: the newest")
+    extract = actions.add_parser("extract", help="take the ledger's dump out, unsealed")
+    add_profile(extract)
+    extract.add_argument("file", nargs="?", type=Path, metavar="FILE", help="default: the newest")
+    extract.add_argument("--ledger", type=Path, required=True, metavar="NEW", help="where it goes")
     listed = actions.add_parser("list", help="those that were made here")
     add_profile(listed)
     listed.add_argument("--json", action="store_true", help="machine-readable")
@@ -83,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
     work: dict[str, Callable[[argparse.Namespace, Profile, Path], int]] = {
         "make": _make,
         "verify": _verify,
+        "extract": _extract,
         "list": _list,
     }
     return work[args.action](args, profile, base)
@@ -106,6 +112,15 @@ def _verify(args: argparse.Namespace, profile: Profile, base: Path) -> int:
         read = verify_backup(file, need_backup_key(place), place.vault, place.records, utc_now)
     _show_manifest(read.manifest)
     print("verified: every byte is as it was put in")
+    return DONE
+
+
+def _extract(args: argparse.Namespace, profile: Profile, base: Path) -> int:
+    place = backup_place(profile, base)
+    file = _file(args.file, place)
+    manifest = extract_ledger(file, need_backup_key(place), profile, place.vault, args.ledger)
+    print(f"{args.ledger}: the ledger of {manifest.made}, NOT sealed; it holds personal data")
+    print(f"shimmy-store ledger restore {args.ledger}")
     return DONE
 
 

@@ -60,9 +60,7 @@ def add_arguments(_: str, command: argparse.ArgumentParser) -> None:
         "--wait-seconds", type=_duration, default=300, metavar="N", help="for any other step; 300"
     )
     buying.add_argument("--shimmy", default="", metavar="PROGRAM", help="the customer's program")
-    buying.add_argument(
-        "--card", default="4242424242424242", help="sandbox: the test card that pays"
-    )
+    buying.add_argument("--card", default="", help="sandbox: another test card that pays")
     proving = command.add_argument_group("verify")
     proving.add_argument("--max-age-hours", type=_duration, default=168, metavar="N")
     proving.add_argument(
@@ -81,6 +79,12 @@ def run(args: argparse.Namespace) -> int:
     """0 when all held (verify: when the newest receipt proves it)."""
     profile = read_profile(args.config, args.profile)
     base = args.config.resolve().parent
+    if args.card and profile.name != "sandbox":
+        raise TransactionError(
+            "card-in-arguments",
+            "--card is for the sandbox: arguments can be read by everybody on this machine.",
+            hint="Type the card on the page that opens. If it was a real one, ask for another.",
+        )
     if args.action == "status":
         return _status(args, profile, base)
     if args.action == "verify":

@@ -34,7 +34,9 @@ def add_profile(command: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0; no secret is printed."""
     profile = read_profile(args.config, args.profile)
-    settings = {name: value for name, value in asdict(profile).items() if value not in ("", None, ())}
+    settings = {
+        name: value for name, value in asdict(profile).items() if value not in ("", None, ())
+    }
     secrets = {
         name: None if found is None else {"from": found.origin, "value": mask(found.value)}
         for name, found in find_credentials(profile).items()

@@ -50,8 +50,8 @@ def run(args: argparse.Namespace) -> int:
     profile = read_profile(args.config, args.profile)
     desired = desired_state(profile)
     if args.apply or args.write_env:
-        kinds = ("webhook-secret", "keygen-token")
-        refuse_open_rotations(profile, args.config.resolve().parent, kinds)
+        base = args.config.resolve().parent
+        refuse_open_rotations(profile, base, ("webhook-secret", "keygen-token"))
     with open_accounts(profile, args.config.resolve().parent) as accounts:
         found = find_state(desired, accounts.billing, accounts.licensing, accounts.safe)
         plan = plan_provision(desired, found)

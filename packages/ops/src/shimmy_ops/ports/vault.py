@@ -40,6 +40,9 @@ class Bench(Protocol):
     def write(self, path: PurePath, pieces: Iterator[bytes]) -> None:
         """A new file. Raises BackupError."""
 
+    def hand_out(self, path: PurePath, to: PurePath) -> None:
+        """A copy outside, for its owner's eyes; takes nothing's place. Raises BackupError."""
+
 
 class Vault(Protocol):
     """Every method raises BackupError."""

@@ -81,7 +81,8 @@ def _worker_commands(order: DeployOrder, dock: Dock) -> Iterator[tuple[str, ...]
         config = fill_config(text, words.environment, values)
         yield from (words.migrate(database) for database in config.databases)
         yield words.list_secrets()
-        for secret in config.secrets:
+        besides = dock.secrets.names() - {*config.secrets, *config.variables}
+        for secret in (*config.secrets, *sorted(besides)):
             yield (*words.put_secret(secret), "(where it is missing; its value on the input)")
     yield profile.worker_deploy or words.deploy()
 

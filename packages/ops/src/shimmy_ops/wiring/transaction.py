@@ -14,7 +14,7 @@ from pathlib import Path
 
 from shimmy_ops.adapters.accounts.keygen_issued import KeygenIssued
 from shimmy_ops.adapters.accounts.stripe_till import StripeTill
-from shimmy_ops.adapters.transaction.browser_payer import BrowserPayer
+from shimmy_ops.adapters.transaction.browser_payer import BrowserPayer, SystemBrowser
 from shimmy_ops.adapters.transaction.file_receipts import FileReceipts
 from shimmy_ops.adapters.transaction.http_storefront import HttpStorefront
 from shimmy_ops.adapters.transaction.process_machine import ProcessMachine
@@ -28,6 +28,7 @@ from shimmy_ops.wiring.accounts import http_client, open_keygen, open_stripe
 from shimmy_ops.wiring.store import open_desk
 
 _FOLDER, _BUYER = "transactions", "operator@example.com"
+_CARD = "4242424242424242"
 _WAIT_SECONDS, _LOOK_SECONDS = 300.0, 2.0
 _SANDBOX_LOOK_SECONDS = 0.05
 
@@ -41,7 +42,7 @@ class Choices:
     """
 
     wait_minutes: float
-    card: str = "4242424242424242"
+    card: str = ""
     shimmy: str = ""
     model: Path | None = None
     analysis: bool = True
@@ -93,10 +94,10 @@ def open_journey(
 
 def _payer(profile: Profile, choices: Choices, show: Callable[[str], None]) -> Payer:
     if profile.name != "sandbox":
-        return BrowserPayer(show)
+        return BrowserPayer(show, SystemBrowser(customer_environment()))
     program = [_program("shimmy-sandbox")]
     buyer = profile.operator_mail or _BUYER
-    return ProcessPayer(program, buyer, choices.card, customer_environment())
+    return ProcessPayer(program, buyer, choices.card or _CARD, customer_environment())
 
 
 def _machine(profile: Profile, base: Path, identity: str, choices: Choices) -> ProcessMachine:
