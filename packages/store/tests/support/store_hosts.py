@@ -116,7 +116,8 @@ class Host:
         with (self.folder / f"{self.port}.log").open("ab") as log:
             self.process = subprocess.Popen(
                 command,
-                env={**os.environ, **self.environment},
+                # What one that is killed leaves behind goes with the tests.
+                env={**os.environ, "TMPDIR": str(self.folder), **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

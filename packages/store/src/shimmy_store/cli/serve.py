@@ -103,7 +103,7 @@ class _Supervisor(Multiprocess):
 
     def terminate_all(self) -> None:
         for one in self.sockets:
-            pass
+            one.close()
         super().terminate_all()
 
 
