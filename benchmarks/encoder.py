@@ -1,10 +1,10 @@
-"""One slice through OpenVINO in each precision, beside libmtmd: time, memory, and how alike rows are.
+"""One slice through OpenVINO in each precision, beside libmtmd: time, memory, likeness of rows.
 
     python benchmarks/encoder.py                      both full-shape pairs, made where missing
     python benchmarks/encoder.py --pair DIR --family 4.5     any pair of files, genuine ones too
 
-The same image, the same threads; repetitions take turns and medians are compared. Wall time is what
-counts; processor time is written beside it, because on a machine that others use it is the steadier.
+The same image, the same threads; repetitions take turns and medians are compared. Wall time is
+what counts; processor time stands beside it, because it is steadier where others use the machine.
 Nothing leaves this machine; the result goes to benchmarks/results/encoder.json.
 """
 
@@ -24,9 +24,9 @@ from typing import Any, get_args
 
 import numpy as np
 import psutil
-from make_model import default_folder, make_pair
 from numpy.typing import NDArray
 
+from make_model import default_folder, make_pair
 from shimmy_vision.adapters.engine.compute_turns import ComputeTurns
 from shimmy_vision.adapters.engine.encoder_opening import open_encoder
 from shimmy_vision.adapters.engine.engine_counters import EngineCounters
@@ -143,7 +143,9 @@ def _encode(encoder: ImageEncoder, tile: RgbPixels) -> EncodedTile:
     return encoder.encode(tile, on_slice=lambda _done, _all: None, cancellation=Cancellation())
 
 
-def _likeness(encoders: Mapping[str, ImageEncoder], image: RgbPixels) -> dict[str, dict[str, float]]:
+def _likeness(
+    encoders: Mapping[str, ImageEncoder], image: RgbPixels
+) -> dict[str, dict[str, float]]:
     """Cosines of rows to libmtmd's, over all slices of the image."""
     rows = {name: _rows(_encode(encoder, image)) for name, encoder in encoders.items()}
     wanted = rows.pop("mtmd")
@@ -160,7 +162,8 @@ def _rows(tile: EncodedTile) -> NDArray[np.float64]:
 
 
 def _lengths(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.sqrt((rows * rows).sum(axis=1))
+    lengths: NDArray[np.float64] = np.linalg.norm(rows, axis=1)
+    return lengths
 
 
 def _case(
@@ -213,7 +216,8 @@ def _image(path: Path | None) -> RgbPixels:
 
 
 def _machine(threads: int) -> dict[str, Any]:
-    load: Callable[[], tuple[float, float, float]] = getattr(os, "getloadavg", lambda: (-1, -1, -1))
+    unknown = (-1.0, -1.0, -1.0)
+    load: Callable[[], tuple[float, float, float]] = getattr(os, "getloadavg", lambda: unknown)
     openvino = open_openvino()
     return {
         "cpu": openvino.cpu,

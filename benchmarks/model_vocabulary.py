@@ -30,7 +30,7 @@ question true false null string number integer object array json schema mode bri
 """
 _PIECES = [
     '{"', '":', '":"', '","', '"}', '"]', '":[', '":[{"', '"},{"', '":{"', '"}]', "},", "],",
-    '": "', '", "', '": [', '": {', "  ", "    ", "        ", "\n", "\n\n", "\n  ", ", ", ". ", ": ",
+    '": "', '", "', '": [', '": {', "  ", "    ", "        ", "\n", "\n\n", "\n  ", ", ", ". ",
 ]  # fmt: skip
 _SYLLABLES = [
     c + v for c in "bcdfghjklmnprstvwz" for v in ("a", "e", "i", "o", "u", "ai", "or", "en")

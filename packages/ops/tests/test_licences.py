@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -76,7 +77,7 @@ def test_another_reader_of_the_same_data_agrees() -> None:
     names = [one.name for one in pinned_packages(Path("requirements/runtime.lock"))]
     command = [str(Path(sys.executable).with_name("pip-licenses")), "--format", "json", "-p"]
     shown = subprocess.run([*command, *names], capture_output=True, text=True, check=True)
-    theirs = {one["Name"].lower().replace("_", "-"): one["License"]
+    theirs = {re.sub(r"[-_.]+", "-", one["Name"]).lower(): one["License"]
               for one in json.loads(shown.stdout)}  # fmt: skip
     said = subprocess.run(
         [str(Path(sys.executable).with_name("shimmy-ops")), "licences", "--json"],

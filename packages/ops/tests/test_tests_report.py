@@ -76,7 +76,18 @@ def test_make_test_names_its_report_after_what_is_checked_out() -> None:
     )
     assert parse_report(report(name=shown.stdout.strip())).revision
     line = next(one for one in (ROOT / "Makefile").read_text().splitlines() if "junitxml" in one)
-    assert "artifacts/tests.xml" in line and "scripts/revision.sh" in line
+    assert "artifacts/tests-running.xml" in line and "scripts/revision.sh" in line
+
+
+@pytest.mark.parametrize(("code", "kept"), [(0, True), (1, True), (2, False), (130, False)])
+def test_only_a_run_that_ended_leaves_a_report(tmp_path: Path, code: int, kept: bool) -> None:
+    lines = (ROOT / "Makefile").read_text().splitlines()
+    (line,) = [one for one in lines if "tests-running.xml" in one and "mv" in one]
+    (tmp_path / "artifacts").mkdir()
+    (tmp_path / "artifacts/tests-running.xml").touch()
+    shell = f"(exit {code}); " + line.strip().replace("$$", "$")
+    assert subprocess.run(["sh", "-c", shell], cwd=tmp_path).returncode == code
+    assert (tmp_path / "artifacts/tests.xml").exists() is kept
 
 
 @pytest.mark.parametrize(

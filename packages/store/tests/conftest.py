@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from d1_server import D1Server, find_npm, running_d1
+from d1_server import D1Server, find_npm, running_d1, stores_on_d1
 from ledger_places import Place, in_file, in_memory, on_d1, on_server
 from postgres_server import PostgresServer, find_programs, running_server
 from store_server import Store, open_store
@@ -69,8 +70,28 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     return on_server(request.getfixturevalue("url"))
 
 
+# What these show is that of a journey, and the files' own names for it; see docs/deploy.md.
+_STORES_ON_D1 = ("test_store_journey",)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A customer's way through the store, also with the ledger on D1."""
+    if "store" in metafunc.fixturenames:
+        module = metafunc.module.__name__.rpartition(".")[2]
+        if module in _STORES_ON_D1:
+            metafunc.parametrize("store", ["file", "d1"], indirect=True, scope="module")
+
+
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """The whole store on loopback, one a test file."""
-    with open_store(tmp_path_factory.mktemp("store")) as opened:
-        yield opened
+def store(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Store]:
+    """The whole store on loopback, one a test file and a place for its ledger."""
+    folder = tmp_path_factory.mktemp("store")
+    with ExitStack() as stack:
+        if getattr(request, "param", "file") == "d1":
+            address = request.getfixturevalue("d1").create_database()
+            stack.enter_context(stores_on_d1(address))
+        yield stack.enter_context(open_store(folder))
+        there = getattr(request, "param", "file") == "file"
+        assert folder.joinpath("ledger.sqlite").exists() == there

@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 from d1_server import MIGRATIONS, QUIET, WRANGLER, BridgedD1, D1Server, write_config
 from ledger_places import NOW, event, on_d1
-from store_server import eventually, key_on, open_store
 from town import Fuse, open_town
 
 from shimmy_store.adapters.d1_database import D1Database, D1Failure
@@ -36,7 +35,6 @@ from shimmy_store.adapters.sqlite_database import SqliteDatabase
 from shimmy_store.cli.main import main
 from shimmy_store.errors import LedgerError
 from shimmy_store.ports.database import Database, Dialect, Row, Statement
-from shimmy_store.wiring import shop
 
 # Stripe's client calls httpx in a way that httpx no longer likes; that is not our business.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -289,35 +287,6 @@ def test_the_binding_speaks_to_d1_through_pyodide(d1: D1Server, tmp_path: Path) 
         "kept": 2,
         "stock": 0,
     }
-
-
-def test_a_store_on_d1_sells_tells_and_takes_back(
-    d1: D1Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    address = d1.create_database()
-
-    async def open_database(_: object) -> Database:
-        return BridgedD1(address)
-
-    monkeypatch.setattr(shop, "_open_database", open_database)
-    email = "ada@example.com"
-    with open_store(tmp_path) as store:
-        key = key_on(store.buy("startup", email).text)
-        assert key in store.mail(email, key)
-        (customer,) = store.town.sdk.v1.customers.list({"email": email}).data
-        (charge,) = store.town.sdk.v1.charges.list({"customer": customer.id}).data
-        (subscription,) = store.town.sdk.v1.subscriptions.list({"customer": customer.id}).data
-        assert store.town.licence(subscription.id).key == key
-        store.town.sdk.v1.refunds.create({"charge": charge.id})
-
-        def suspended() -> bool:
-            return store.town.licence(subscription.id).suspended
-
-        assert eventually(suspended)
-        assert store.town.count_licences() == 1
-        assert not tmp_path.joinpath("ledger.sqlite").exists(), "all of it is on D1"
-        health = store.visitor().client.get("/health").json()
-        assert health["checks"]["ledger"] == "ok"
 
 
 class _Wired:

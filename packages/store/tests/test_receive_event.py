@@ -10,11 +10,18 @@ import stripe
 from ledger_places import NOW, due, in_memory
 
 from shimmy_store.adapters.contract_files import read_webhook_events
+from shimmy_store.adapters.d1_database import MOST_VALUE_BYTES
 from shimmy_store.adapters.sql_ledger import SqlLedger
 from shimmy_store.domain.fulfilment import Alarm
 from shimmy_store.domain.webhook_event import parse_handled
 from shimmy_store.errors import CatalogError
-from shimmy_store.use_cases.receive_event import Endpoint, Rejected, receive_event
+from shimmy_store.ports.ledger import EventState, HeardEvent
+from shimmy_store.use_cases.receive_event import (
+    MOST_KEPT_BYTES,
+    Endpoint,
+    Rejected,
+    receive_event,
+)
 
 HANDLED = parse_handled(read_webhook_events())
 LIVE = Endpoint(["whsec_a"], livemode=True, handled=HANDLED)
@@ -109,3 +116,25 @@ def test_a_contract_without_events_is_refused(data: Any) -> None:
     with pytest.raises(CatalogError) as refused:
         parse_handled(data)
     assert refused.value.code == "events-invalid"
+
+
+def test_an_event_that_is_too_long_to_be_kept_whole_is_heard_all_the_same() -> None:
+    kept: list[str] = []
+
+    class Ledger(SqlLedger):
+        async def add_event(self, event: HeardEvent, state: EventState) -> bool:
+            kept.append(event.body)
+            return await super().add_event(event, state)
+
+    async def story(ledger: SqlLedger) -> None:
+        ledger = Ledger(ledger._database)
+        for name, length in (("short", 900_000), ("long", 2_090_000)):
+            data = body(id=name, pad="x" * length)
+            assert len(data) < 2 * 1024 * 1024, "which is what the store lets in"
+            assert await receive_event(data, signed(data), TEST, ledger, NOW) == "new"
+        assert await due(ledger) == ["short", "long"]
+
+    in_memory().tell(story)
+    assert [len(one) > 900_000 for one in kept] == [True, False]
+    # A row on D1 is no longer than a text there, its other columns included.
+    assert 2 * MOST_KEPT_BYTES <= MOST_VALUE_BYTES

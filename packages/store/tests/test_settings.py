@@ -281,9 +281,15 @@ def _on_worker(**changes: str) -> Settings:
 
 
 def test_a_worker_reads_its_bindings() -> None:
-    key = "0f" * 32
+    key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
     settings = _on_worker(KEYGEN_PUBLIC_KEY=key)
     assert (settings.ledger, settings.keygen_public_key) == ("d1://DB", key)
+
+
+@pytest.mark.parametrize("key", ["0" * 64, "01" + "0" * 62, "ec" + "f" * 60 + "7f", "f" * 64])
+def test_a_public_key_under_which_anybody_could_sign_is_refused(key: str) -> None:
+    with pytest.raises(SettingsError, match="KEYGEN_PUBLIC_KEY is nobody's key"):
+        _on_worker(KEYGEN_PUBLIC_KEY=key)
 
 
 @pytest.mark.parametrize("mail", ["smtp://user:hidden@127.0.0.1:25", "smtps://mail.example.com"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -17,6 +18,8 @@ from shimmy_store.adapters.sqlite_database import SqliteDatabase
 from shimmy_store.adapters.stripe_over_httpx import StripeOverHttpx
 from shimmy_store.errors import LedgerError
 from shimmy_store.ports.database import Statement
+from shimmy_store.ports.ledger import HeardEvent
+from shimmy_store.server import worker_host
 from shimmy_store.server.worker_host import WorkerHost
 from shimmy_store.wiring import Shop, open_shop
 
@@ -94,6 +97,44 @@ def test_an_event_is_acknowledged_first_and_worked_off_then(store: Store) -> Non
         again = await _ask(host, "POST", "/stripe-webhook", content=body, headers=signed)
         assert again.json()["received"] != "new"
         assert not host.was_woken()
+
+    _told(store, story)
+
+
+def test_one_call_asks_for_no_more_than_a_worker_may(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_host, "MOST_WORK", 3)
+
+    async def story(host: WorkerHost, shop: Shop) -> None:
+        now = store.town.now()
+        for number in range(8):
+            told = (f"evt_many_{number}", "invoice.paid", f"cus_none_{number}")
+            await shop.ledger.add_event(HeardEvent(*told, now, now, "{}", ""), "pending")
+        for left in (5, 2, 0):
+            await host.work_off()
+            assert len(await shop.ledger.due_events(shop.now(), 100)) == left
+
+    _told(store, story)
+
+
+def test_whoever_asks_how_it_is_does_not_have_stripe_asked_each_time(store: Store) -> None:
+    async def story(host: WorkerHost, shop: Shop) -> None:
+        asked: list[str] = []
+        reach = shop.holdings.reach
+
+        async def counted() -> None:
+            asked.append("keygen")
+            await reach()
+
+        object.__setattr__(shop, "holdings", SimpleNamespace(reach=counted))
+        for _ in range(4):
+            assert (await _ask(host, "GET", "/health")).status_code == 200
+        assert asked == ["keygen"]
+        # Nobody waits for another's answer: their requests may end at any time.
+        store.town.pass_time(seconds=6)
+        await asyncio.gather(*(_ask(host, "GET", "/health") for _ in range(3)))
+        assert 2 <= len(asked) <= 4
 
     _told(store, story)
 

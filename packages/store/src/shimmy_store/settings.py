@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from shimmy_store.domain.catalog import PLAN_IDS, PlanId
+from shimmy_store.domain.ed25519 import is_public_key
 from shimmy_store.errors import SettingsError
 
 Mode: TypeAlias = Literal["test", "live"]
@@ -118,6 +119,7 @@ def read_settings(environ: Mapping[str, str] | None = None, host: Host = "machin
             "KEYGEN_PUBLIC_KEY", pattern=r"[0-9a-f]{64}", example=_PUBLIC_KEY, optional=True
         ),
     )
+    reading.check_public_key(settings.keygen_public_key)
     if mode == "live":
         reading.check_live(url, stripe_url)
     if host == "worker":
@@ -212,6 +214,11 @@ class _Reading:
                 f"{_PREFIX}MAIL is SMTP, which a Worker cannot speak: it has no sockets."
                 " Use a mail API: resend://KEY@api.resend.com"
             )
+
+    def check_public_key(self, given: str) -> None:
+        """A placeholder, as all zeros, would let anybody sign."""
+        if re.fullmatch(r"[0-9a-f]{64}", given) and not is_public_key(bytes.fromhex(given)):
+            self._problems.append(f"{_PREFIX}KEYGEN_PUBLIC_KEY is nobody's key ({_PUBLIC_KEY})")
 
     def check_live(self, url: str, stripe_url: str) -> None:
         if _host(url) in _LOOPBACK:

@@ -15,9 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 
 from shimmy_store.adapters.d1_database import D1Database, D1Failure
-from shimmy_store.ports.database import Statement
+from shimmy_store.ports.database import Database, Statement
+from shimmy_store.wiring import shop
 
 _ROOT = Path(__file__).resolve().parents[4]
 MIGRATIONS = _ROOT / "packages" / "store" / "cloudflare" / "migrations"
@@ -87,6 +89,18 @@ class BridgedD1(D1Database):
     async def close(self) -> None:
         await super().close()
         await self._bridge.close()
+
+
+@contextmanager
+def stores_on_d1(address: str) -> Iterator[None]:
+    """Every shop that is opened meanwhile has its ledger there."""
+
+    async def open_database(_: object) -> Database:
+        return BridgedD1(address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shop, "_open_database", open_database)
+        yield
 
 
 def ask(address: str, *statements: Statement) -> list[list[dict[str, object]]]:

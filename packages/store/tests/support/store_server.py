@@ -213,5 +213,9 @@ class _Gate:
         import asyncio
 
         if self._context is not None:
-            ending = self._context.__aexit__(None, None, None)
-            asyncio.run_coroutine_threadsafe(ending, self._loop).result(20)
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(20)
+
+    async def _end(self) -> None:
+        # What came last, an event of Stripe's perhaps, may have been the first that asks at all.
+        await self._ready
+        await self._context.__aexit__(None, None, None)

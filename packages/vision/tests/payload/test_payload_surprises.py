@@ -36,8 +36,9 @@ def _left(trial: Trial) -> list[str]:
 def test_fifty_processes_start_at_once_on_an_empty_cache(
     trial: Trial, trials: Trials, sealing: bool
 ) -> None:
-    said = trials.run(*[replace(trial, sealing=sealing)] * 50)
+    said = trials.run(*[replace(trial, sealing=sealing, breaking={"how": "count"})] * 50)
     assert [one.get("answer") for one in said] == [ANSWER] * 50
+    assert sum(one["wrote"] > 0 for one in said) == 1
     (folder,) = _left(trial)
     assert sorted(one.name for one in (trial.unpacked / folder).iterdir()) == sorted(NAMES)
 
@@ -120,7 +121,7 @@ def test_with_no_place_at_all_the_error_says_what_to_do(trial: Trial, trials: Tr
     nowhere = {"how": "full", "temporary": "/proc/nowhere"}
     said = trials.one(replace(trial, breaking=nowhere, sealing=False))
     assert said["code"] == "library-no-place"
-    assert "XDG_CACHE_HOME" in said["hint"]
+    assert "SHIMMY_CACHE_DIR" in said["hint"]
     assert trials.one(replace(trial, breaking=nowhere))["answer"] == ANSWER
 
 

@@ -84,9 +84,14 @@ def test_an_unpacked_file_that_was_changed_is_healed_and_never_runs(
 ) -> None:
     for sealing in (True, False):
         trials.one(trial)
+        digest = _unpacked(trial).name
         tamper_with(_unpacked(trial) / name, how, tiny.hostile)
         said = trials.one(replace(trial, sealing=sealing))
         assert (said["answer"], said["speed"]) == (ANSWER, 2)
+        # Told once, by digest and name: a path would name the user.
+        (logged,) = said["logged"]
+        assert logged.startswith(f"native library {digest} healed: {name} was ")
+        assert "/" not in logged
         _sound(trial, tiny)
 
 
@@ -110,6 +115,11 @@ def test_between_check_and_load_sealed_memory_cannot_be_changed(
     assert (said["answer"], said["speed"]) == (ANSWER, 2)
     assert trials.one(trial)["answer"] == ANSWER
     _sound(trial, tiny)
+
+
+def test_sealed_memory_takes_no_byte_more(trial: Trial, trials: Trials) -> None:
+    said = trials.one(replace(trial, tamper={"path": "", "how": "memory", "hostile": ""}))
+    assert (said["answer"], said["heard"]) == (ANSWER, ["refused"])
 
 
 @pytest.mark.parametrize(
@@ -185,7 +195,7 @@ def test_what_another_owner_planted_is_never_used(
     assert (said["answer"], said["speed"]) == (ANSWER, 2)
     if planted in ("above", "ours"):
         # Not ours to mend: loaded from the package, the planted place is left as it is.
-        assert (folder / NAMES[-1]).read_bytes() == tiny.hostile.read_bytes()
+        assert (folder / NAMES[-1]).read_bytes().startswith(tiny.hostile.read_bytes())
         on_disk = trials.one(replace(trial, sealing=False))
         assert on_disk["answer"] == ANSWER
         assert all(str(trial.unpacked) not in one for one in on_disk["mapped"])

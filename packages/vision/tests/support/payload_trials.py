@@ -6,16 +6,17 @@ kills this process, or fills the disk, at a certain system call on the unpacked 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import json
+import logging
 import os
 import resource
-import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,27 +32,37 @@ def tamper_with(path: Path, how: str, hostile: Path) -> None:
     _WAYS[how](path, hostile)
 
 
+@contextlib.contextmanager
+def _as_before(path: Path) -> Iterator[None]:
+    """The rights that a file had are given back to it."""
+    mode = path.stat().st_mode & 0o777
+    path.chmod(0o700)
+    yield
+    path.chmod(mode)
+
+
 def _flip(path: Path, _hostile: Path) -> None:
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
-    path.chmod(0o700)
-    path.write_bytes(data)
+    with _as_before(path):
+        path.write_bytes(data)
 
 
 def _grow(path: Path, _hostile: Path) -> None:
-    path.chmod(0o700)
-    with path.open("ab") as file:
+    with _as_before(path), path.open("ab") as file:
         file.write(b"\0" * 4096)
 
 
 def _truncate(path: Path, _hostile: Path) -> None:
-    path.chmod(0o700)
-    os.truncate(path, path.stat().st_size // 2)
+    with _as_before(path):
+        os.truncate(path, path.stat().st_size // 2)
 
 
 def _replace(path: Path, hostile: Path) -> None:
-    other = path.with_name(".other")
-    shutil.copy(hostile, other)
+    # Of the same length and with the same rights: only its bytes tell.
+    other, size = path.with_name(".other"), path.stat().st_size
+    other.write_bytes(hostile.read_bytes().ljust(size, b"\0"))
+    other.chmod(path.stat().st_mode & 0o777)
     other.replace(path)
 
 
@@ -85,27 +96,50 @@ _WAYS: dict[str, Callable[[Path, Path], object]] = {
 }
 
 
-def _break(breaking: dict[str, Any], root: str) -> Callable[[], int]:
-    """From now on counts calls; at number ``at`` dies or has no space. The count so far."""
-    count = 0
+class _Count:
+    """Calls that touch the unpacked folder, counted; at one of them this process may break."""
 
-    def wrapped(real: Callable[..., Any], name: str) -> Callable[..., Any]:
+    def __init__(self, breaking: dict[str, Any], root: str) -> None:
+        self.calls = self.writes = 0
+        self._breaking = breaking
+        self._root = root
+        tempfile.tempdir = breaking.get("temporary")
+        for name in _COUNTED:
+            setattr(os, name, self._wrapped(getattr(os, name), name))
+
+    def __call__(self) -> int:
+        return self.calls
+
+    def _wrapped(self, real: Callable[..., Any], name: str) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
-            nonlocal count
-            if _concerns(args, kwargs, root):
-                count += 1
-                if count == breaking.get("at") and breaking["how"] == "kill":
-                    os.kill(os.getpid(), signal.SIGKILL)
-                if name == "write" and breaking["how"] == "full":
-                    raise OSError(errno.ENOSPC, "No space left on device")
+            if _concerns(args, kwargs, self._root):
+                self._count(name)
             return real(*args, **kwargs)
 
         return call
 
-    tempfile.tempdir = breaking.get("temporary")
-    for name in _COUNTED:
-        setattr(os, name, wrapped(getattr(os, name), name))
-    return lambda: count
+    def _count(self, name: str) -> None:
+        self.calls += 1
+        self.writes += name == "write"
+        if self.calls == self._breaking.get("at") and self._breaking["how"] == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if name == "write" and self._breaking["how"] == "full":
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def _write_into(path: str) -> str:
+    """Try to change what was hashed, under the very name that it is loaded by."""
+    for size in (None, 10, 1_000_000):
+        try:
+            if size is None:
+                with Path(path).open("r+b", buffering=0) as file:
+                    file.write(b"\x7fELF?")
+            else:
+                os.truncate(path, size)
+        except PermissionError:
+            continue
+        return "changed"
+    return "refused"
 
 
 def _concerns(args: tuple[Any, ...], kwargs: dict[str, Any], root: str) -> bool:
@@ -129,22 +163,35 @@ def _try(trial: dict[str, Any]) -> dict[str, Any]:
         asked = trial["tamper"]
         if asked and len(heard) == 0:
             heard.append(path)
+            if asked["how"] == "memory":
+                heard.append(_write_into(path))
+                return ctypes.CDLL(path)
             tamper_with(Path(asked["path"]), asked["how"], Path(hostile))
         return ctypes.CDLL(path)
 
-    calls = (
-        _break(trial["breaking"], os.path.realpath(trial["unpacked"])) if trial["breaking"] else int
-    )
+    calls: Callable[[], int] = int
+    if trial["breaking"]:
+        calls = _Count(trial["breaking"], os.path.realpath(trial["unpacked"]))
     places = PayloadPlaces(
         Path(trial["unpacked"]), Path(trial["record"]), trial["allow_older"], trial["public_key"]
     )
+    logged: list[str] = []
+    listening = logging.Handler()
+    listening.emit = lambda record: logged.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("shimmy_vision").addHandler(listening)
     try:
         loaded = load_packed(
             Path(trial["folder"]), places, lambda *_: None, linker, sealing=trial["sealing"]
         )
     except LibraryError as error:
         return {"code": error.code, "message": error.message, "hint": error.hint, "calls": calls()}
-    told: dict[str, Any] = {"calls": calls(), "seal": loaded.packed.seal}
+    told: dict[str, Any] = {
+        "calls": calls(),
+        "seal": loaded.packed.seal,
+        "heard": heard[1:],
+        "logged": logged,
+    }
+    told["wrote"] = calls.writes if isinstance(calls, _Count) else 0
     if not trial["real"]:
         told["answer"] = loaded.libraries["top"].answer()
         told["speed"] = loaded.libraries["ggml"].chosen_speed()

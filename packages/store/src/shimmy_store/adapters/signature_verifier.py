@@ -7,7 +7,11 @@ from shimmy_store.domain.keygen_signature import Verify
 
 
 def ed25519_verifier() -> Verify:
-    """The faster one of those that this host has; they accept the same."""
+    """The faster one of those that this host has.
+
+    They accept the same under every key that settings let through; OpenSSL's also takes keys that are
+    written in another way than theirs.
+    """
     try:
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey

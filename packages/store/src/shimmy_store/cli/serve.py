@@ -27,6 +27,8 @@ from shimmy_store.wiring import open_shop
 _PORT = 8400
 # More at once than this are told 503 and to come back: it keeps those that are let in fast.
 _AT_ONCE = 400
+# Connections that wait to be accepted; uvicorn's own number.
+_WAITING = 2048
 _DRAIN_SECONDS = 10
 _MOST_WORKERS = 64
 # A worker that says nothing for so long is ended; one that starts says nothing either.
@@ -62,12 +64,14 @@ def _workers(given: str) -> int:
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM; requests under way are finished."""
     settings = read_settings()
-    listener = _listen(args.host, args.port)
+    listener = _bind(args.host, args.port)
     # Here and once: of the workers, none has to make tables or to find an address wrong.
     asyncio.run(_check(settings))
+    _listen(listener)
     start_logging()
-    # Uvicorn sends itself the signal again once it has stopped in good order: that is no failure.
-    signal.signal(signal.SIGTERM, lambda *_: None)
+    # Uvicorn sends itself the signal again once it has stopped in good order: that is no failure. One
+    # that comes before it listens for it ends us, too.
+    signal.signal(signal.SIGTERM, _leave)
     shared = f", {args.workers} workers" if args.workers > 1 else ""
     told = f"{settings.mode} mode, {settings.url}, on {args.host}:{args.port}{shared}"
     print(f"shimmy-store: {told}", file=sys.stderr, flush=True)
@@ -76,6 +80,10 @@ def run(args: argparse.Namespace) -> int:
             return _supervise(args, listener)
         uvicorn.Server(_config(args, create_app(settings, open_shop))).run(sockets=[listener])
     return 0
+
+
+def _leave(*_: object) -> None:
+    raise SystemExit(0)
 
 
 def _config(args: argparse.Namespace, app: Any, **more: Any) -> uvicorn.Config:
@@ -152,7 +160,7 @@ def _end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int) -> socket.socket:
     """Before anything starts, so that a port in use is one sentence."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # Named, since asyncio switches off Nagle's delay only where the protocol is.
@@ -162,12 +170,29 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except (OSError, OverflowError) as error:
         listener.close()
-        raise SettingsError(
-            "not-served",
-            f"The store cannot listen on {host}:{port}: {error}.",
-            hint="Stop what listens there, or choose another --port.",
-        ) from error
+        raise _not_served(f"{host}:{port}", error) from error
     return listener
+
+
+def _listen(listener: socket.socket) -> None:
+    """Here, for all workers: two programs may have bound one address while neither listened yet.
+
+    A worker that finds that out ends, and would be begun anew for ever.
+    """
+    try:
+        listener.listen(_WAITING)
+    except OSError as error:
+        host, port = listener.getsockname()[:2]
+        listener.close()
+        raise _not_served(f"{host}:{port}", error) from error
+
+
+def _not_served(where: str, error: Exception) -> SettingsError:
+    return SettingsError(
+        "not-served",
+        f"The store cannot listen on {where}: {error}.",
+        hint="Stop what listens there, or choose another --port.",
+    )
 
 
 async def _check(settings: Settings) -> None:

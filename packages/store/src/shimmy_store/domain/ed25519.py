@@ -34,6 +34,17 @@ def verify_ed25519(public_key: bytes, message: bytes, signature: bytes) -> bool:
     return _compress(_sum_of_multiples(scalar, _BASE, challenge, _negated(key))) == signature[:32]
 
 
+def is_public_key(written: bytes) -> bool:
+    """Whether only somebody with a secret can sign for it.
+
+    Under the eight points of small order (all zeros is one) signatures can be made up by anybody.
+    """
+    point = _decompress(written) if len(written) == 32 else None
+    if point is None:
+        return False
+    return _compress(_doubled(_doubled(_doubled(point)))) != _compress(_NEUTRAL)
+
+
 def _sum_of_multiples(first: int, one: _Point, second: int, other: _Point) -> _Point:
     """[first]one + [second]other, both in one pass over their bits."""
     table = (_NEUTRAL, one, other, _added(one, other))

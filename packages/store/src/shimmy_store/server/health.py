@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import logging
 from collections.abc import Awaitable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,16 +31,20 @@ _LOOPBACK = ("127.0.0.1", "::1")
 
 
 class HealthDesk:
-    """Asks everybody the store depends on, seldom enough."""
+    """Asks everybody the store depends on, seldom enough.
 
-    def __init__(self, shop: Shop) -> None:
+    ``queue``: who comes while somebody asks waits for that answer. Without it he asks as well, where
+    one request must not wait for another's.
+    """
+
+    def __init__(self, shop: Shop, *, queue: bool = True) -> None:
         self._shop = shop
-        self._lock = asyncio.Lock()
+        self._turn: AbstractAsyncContextManager[object] = asyncio.Lock() if queue else nullcontext()
         self._last: tuple[datetime, dict[str, Any]] | None = None
 
     async def report(self) -> dict[str, Any]:
         """What works and what does not; codes only."""
-        async with self._lock:
+        async with self._turn:
             now = self._shop.now()
             if self._last is None or not timedelta(0) <= now - self._last[0] < _FRESH:
                 report = await self._ask(now)

@@ -25,8 +25,10 @@ from shimmy_store.wiring import Shop
 AFTER_ANSWER_SECONDS = 20.0
 # A minute comes every minute; the next one is to find this one gone.
 TENDING_SECONDS = 40.0
-# A look is up to fifteen requests, of the thousand that one call of a Worker may make.
+# A look is up to fifteen requests and about sixteen statements, a mail three and eight. One call of a
+# Worker may send D1 a thousand statements, and what is above that fails half way.
 MOST_LOOKS = 40
+MOST_WORK = 30
 # Cloudflare writes it itself, over whatever a visitor says.
 _VISITOR = "cf-connecting-ip"
 
@@ -39,14 +41,14 @@ class WorkerHost:
         meters = Meters()
         self._app = bare_app(shop.settings, meters)
         furnish_app(self._app, shop, meters)
+        # A lock that one request waits for and another one opens is not to be had here.
+        self._app.state.health = HealthDesk(shop, queue=False)
         self._workroom = self._app.state.workroom
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await _acknowledge(receive, send)
             return
-        # A lock that one request waits for and another one opens is not to be had here.
-        self._app.state.health = HealthDesk(self._shop)
         app: ASGIApp = self._app
         await app({**scope, "client": _visitor(scope)}, receive, send)
 
@@ -56,11 +58,11 @@ class WorkerHost:
 
     async def work_off(self, seconds: float = AFTER_ANSWER_SECONDS) -> None:
         """Settle what is due and send mail; whatever fails is told, and tried again later."""
-        await self._workroom.work_off(seconds)
+        await self._workroom.work_off(seconds, MOST_WORK)
 
     async def tend(self) -> None:
         """Every minute: what nobody went on with, and what waits for too long."""
-        await self._workroom.work_off(TENDING_SECONDS)
+        await self._workroom.work_off(TENDING_SECONDS, MOST_WORK)
         await self._workroom.watch()
 
     async def reconcile(self) -> None:

@@ -12,8 +12,8 @@ from shimmy_store.errors import StoreError
 from shimmy_store.server.limits import period_of
 from shimmy_store.server.logs import log_event
 from shimmy_store.server.meters import Meters
-from shimmy_store.use_cases.send_messages import send_messages
-from shimmy_store.use_cases.sweep_events import sweep_events
+from shimmy_store.use_cases.send_messages import MOST_MAILS, Posted, send_messages
+from shimmy_store.use_cases.sweep_events import Swept, sweep_events
 from shimmy_store.use_cases.watch_work import watch_work
 from shimmy_store.wiring import Shop
 
@@ -68,13 +68,29 @@ class Workroom:
             bell.clear()
         return woken
 
-    async def work_off(self, seconds: float) -> None:
-        """Sweep and send until nothing more can be done now, or for about so many seconds."""
+    async def work_off(self, seconds: float, most: int) -> None:
+        """Sweep and send until nothing more can be done now, or for about so many seconds.
+
+        No more than ``most`` looks and ``most`` mails: a host may count what one call asks for.
+        """
         clock = asyncio.get_running_loop().time
-        end, more = clock() + seconds, True
+        end, more, looks, mails = clock() + seconds, True, most, most
+
+        async def sweep() -> bool:
+            nonlocal looks
+            swept = await self._sweep_some(looks)
+            looks -= swept.looks
+            return swept.settled > 0
+
+        async def send() -> bool:
+            nonlocal mails
+            posted = await self._send_some(mails)
+            mails -= posted.sent + posted.waiting
+            return posted.sent > 0
+
         while more and clock() < end:
-            swept = await self._round("events", self._sweep)
-            more = await self._round("mail", self._send) or swept
+            swept = await self._round("events", sweep) and looks > 0
+            more = await self._round("mail", send) and mails > 0 or swept
 
     async def watch(self) -> None:
         """Tell of work that waits for too long."""
@@ -121,21 +137,27 @@ class Workroom:
         return False
 
     async def _sweep(self) -> bool:
-        swept = await sweep_events(self._shop.fulfilment, self._chance)
+        return (await self._sweep_some(None)).settled > 0
+
+    async def _sweep_some(self, most: int | None) -> Swept:
+        swept = await sweep_events(self._shop.fulfilment, self._chance, most)
         self._meters.settled.inc(swept.settled)
         self._meters.postponed.inc(swept.waiting)
         self._tell("events", swept.crashed)
         if swept.settled:
             # What was settled may have put messages into the outbox.
             self._bells[1].set()
-        return swept.settled > 0
+        return swept
 
     async def _send(self) -> bool:
-        posted = await send_messages(self._shop.office, self._chance)
+        return (await self._send_some(MOST_MAILS)).sent > 0
+
+    async def _send_some(self, most: int) -> Posted:
+        posted = await send_messages(self._shop.office, self._chance, most)
         self._meters.mails.labels("sent").inc(posted.sent)
         self._meters.mails.labels("postponed").inc(posted.waiting)
         self._tell("mail", posted.crashed)
-        return posted.sent > 0
+        return posted
 
     def _tell(self, work: str, crashed: Sequence[str]) -> None:
         """Mistakes of ours that one customer or message met; the others went on."""

@@ -12,6 +12,10 @@ from shimmy_store.domain.webhook_event import read_event
 from shimmy_store.domain.webhook_signature import Verdict, check_signature
 from shimmy_store.ports.ledger import HeardEvent, Ledger
 
+# Bodies are kept for whoever looks into a trouble, and nothing acts on them. One that D1 would refuse
+# (2 MB a row) must not cost the event; Stripe's are a few thousand bytes.
+MOST_KEPT_BYTES = 1_000_000
+
 Received: TypeAlias = Literal["new", "heard-before", "unknown-type"]
 
 
@@ -50,7 +54,7 @@ async def receive_event(
         # alarm a type, not one a delivery.
         await ledger.raise_alarms([Alarm("wrong-mode", event.type)], now)
         return Rejected("wrong-mode")
-    text = body.decode("utf-8")
+    text = body.decode("utf-8") if len(body) <= MOST_KEPT_BYTES else ""
     heard = HeardEvent(
         event.id, event.type, event.customer, event.created, now, text, event.payment
     )

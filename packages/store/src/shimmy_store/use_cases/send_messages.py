@@ -19,7 +19,7 @@ from shimmy_store.ports.mail import Letter, LetterWriter, LinkName, LinkSigner, 
 SIGN_IN_FOR = timedelta(minutes=15)
 MERGE_FOR = timedelta(days=7)
 _LINKS = uuid.UUID("0c9b5b0e-4a3e-5d86-8f5e-0f4f7e1d2a77")
-_MOST = 50
+MOST_MAILS = 50
 # Longer than a mail takes; after a crash the next worker waits so long.
 _TAKEN = timedelta(minutes=2)
 
@@ -47,15 +47,17 @@ class Posted:
     crashed: tuple[str, ...] = ()
 
 
-async def send_messages(office: PostOffice, chance: Callable[[], float]) -> Posted:
-    """One round over what is due. Raises LedgerError.
+async def send_messages(
+    office: PostOffice, chance: Callable[[], float], most: int = MOST_MAILS
+) -> Posted:
+    """One round over what is due, over ``most`` of it. Raises LedgerError.
 
     Other failures are noted on their message, mistakes of ours too.
     """
     sent = waiting = 0
     crashed: list[str] = []
     now = office.now()
-    for _ in range(_MOST):
+    for _ in range(most):
         # One by one: what waits for its turn behind slow ones is not taken meanwhile.
         taken = await office.ledger.take_messages(now, office.now() + _TAKEN, 1)
         if not taken:

@@ -28,17 +28,23 @@ class Swept:
     settled: int
     waiting: int
     crashed: tuple[str, ...] = ()
+    # How often somebody was looked at, whatever came of it.
+    looks: int = field(default=0, compare=False)
 
 
-async def sweep_events(fulfilment: Fulfilment, chance: Callable[[], float]) -> Swept:
+async def sweep_events(
+    fulfilment: Fulfilment, chance: Callable[[], float], most: int | None = None
+) -> Swept:
     """One round: until nothing is due any more that somebody else is not just looking at.
+
+    ``most``: how many looks one round may take, where what they ask for is counted.
 
     Where there is always more it ends after some seconds, so that whoever waits for the next one is
     not forgotten: those whose time has come, and those who were busy.
     Raises LedgerError; other failures are noted on their events, mistakes of ours too.
     """
     await fulfilment.ledger.wake_customers(fulfilment.now())
-    return await _Round(fulfilment, chance).run()
+    return await _Round(fulfilment, chance, most).run()
 
 
 @dataclass
@@ -47,6 +53,8 @@ class _Round:
 
     fulfilment: Fulfilment
     chance: Callable[[], float]
+    most: int | None = None
+    looks: int = 0
     running: dict[asyncio.Task[_Outcome], DueWork] = field(default_factory=dict)
     # Still due after they were looked at: not at once again, or they would keep their places.
     passed: set[str] = field(default_factory=set)
@@ -77,12 +85,14 @@ class _Round:
         # All were let finish before a failure is told.
         if self.problem is not None:
             raise self.problem
-        return Swept(self.settled, self.waiting, tuple(self.crashed))
+        return Swept(self.settled, self.waiting, tuple(self.crashed), self.looks)
 
     async def _start(self) -> None:
         """Fill the places that are free; nothing more is begun once the ledger fails."""
         free = _AT_ONCE - len(self.running)
-        if not free or self.problem is not None:
+        if self.most is not None:
+            free = min(free, self.most - self.looks)
+        if free <= 0 or self.problem is not None:
             return
         seen = self.passed | {_name(one) for one in self.running.values()}
         try:
@@ -93,6 +103,7 @@ class _Round:
             return
         for due in [one for one in found if _name(one) not in seen][:free]:
             self.running[asyncio.create_task(self._look(due))] = due
+            self.looks += 1
 
     def _count(self, task: asyncio.Task[_Outcome], due: DueWork) -> None:
         problem = task.exception()

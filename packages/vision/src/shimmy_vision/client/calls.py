@@ -56,8 +56,8 @@ class BatchItem(Options, total=False):
 class Call:
     """A request; ``streamed`` ones are answered with events.
 
-    ``also`` are statuses besides success whose bodies are answers and no errors. ``key`` is the same
-    for each try of this call: its pages count once, however many hosts it is sent to.
+    ``also`` are statuses besides success whose bodies are answers and no errors. ``key`` is the
+    same for each try of this call: its pages count once, however many hosts it is sent to.
     """
 
     method: str

@@ -27,12 +27,14 @@ class EngineFiles:
 class EncoderOrder:
     """Which encoder is wished for; ``precision`` None leaves that to the machine.
 
-    ``folder`` keeps compiled projectors and what was measured; None keeps nothing.
+    ``folder`` keeps compiled projectors and what was measured; None keeps nothing. ``reason`` says
+    why libmtmd was taken although OpenVINO was wished for.
     """
 
     wish: EncoderWish = "mtmd"
     precision: Precision | None = None
     folder: Path | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

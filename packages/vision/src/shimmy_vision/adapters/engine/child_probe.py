@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import json
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +33,7 @@ from shimmy_vision.ports.engine_probe import (
 )
 
 _TIMEOUT_SECONDS = 600
+_NOT_OPENVINO = "OpenVINO failed in a trial process."
 _ERROR_LINE = "shimmy-probe-error:"
 _TELLING = ("GGML_ASSERT", "GGML_ABORT", "error", "terminate", "what()", "fail")
 
@@ -53,11 +55,12 @@ class ChildProbe:
     def probe(
         self, files: EngineFiles, options: EngineOptions, cancellation: Cancellation
     ) -> EngineOptions:
-        plain = replace(options, encoder=EncoderOrder("mtmd"))
+        plain = replace(options, encoder=EncoderOrder("mtmd", reason=_NOT_OPENVINO))
         passed = self._passed()
-        for known in (options, plain):
-            if self._key(files, known) in passed:
-                return known
+        if self._key(files, options) in passed:
+            return options
+        if options.encoder.wish == "auto" and self._key(files, plain) in passed:
+            return plain
         try:
             self._try(files, options, cancellation)
         except LibraryError:
@@ -130,7 +133,7 @@ class ChildProbe:
             for status in (path.stat(),)
         ]
         # Other devices, and several sequences, take other ways through the library.
-        encoder = [options.encoder.wish, options.encoder.precision]
+        encoder = [*astuple(replace(options.encoder, folder=None)), _installed_openvino()]
         ways = [options.gpu_layers != 0, options.sequences > 1, *encoder]
         return hashlib.sha256(json.dumps([identities, ways]).encode()).hexdigest()
 
@@ -155,6 +158,14 @@ def report_probe_error(error: ShimmyError) -> str:
 def report_library(report: LibraryReport, encoder: str, usable: bool) -> str:
     """What the child prints when it was asked for the library alone, and what encodes images."""
     return json.dumps(asdict(replace(report, encoder=encoder, encoder_usable=usable)))
+
+
+def _installed_openvino() -> list[str | int]:
+    """Which OpenVINO would be loaded: another one is tried again."""
+    found = importlib.util.find_spec("openvino")
+    if found is None or found.origin is None:
+        return []
+    return [found.origin, Path(found.origin).stat().st_mtime_ns]
 
 
 def _translate(finished: _Finished, library: Path, names: str) -> ShimmyError:

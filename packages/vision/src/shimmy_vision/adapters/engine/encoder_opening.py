@@ -6,7 +6,7 @@ import platform
 from dataclasses import dataclass
 from typing import Protocol
 
-from shimmy_vision.adapters.engine.compiled_projectors import CompiledProjectors
+from shimmy_vision.adapters.engine.compiled_projectors import CompiledProjector, CompiledProjectors
 from shimmy_vision.adapters.engine.encoder_trial import measure_machine, read_measured
 from shimmy_vision.adapters.engine.llama_model import ComputeOptions, default_threads
 from shimmy_vision.adapters.engine.mtmd_encoder import EncoderParts, MtmdEncoder
@@ -20,7 +20,7 @@ from shimmy_vision.domain.model.encoder_choice import (
     EncoderMachine,
     Precision,
     decide_encoder,
-    worth_measuring,
+    worth_keeping,
 )
 from shimmy_vision.domain.model.projector_shape import (
     ProjectorShape,
@@ -47,10 +47,6 @@ class OpenedEncoder:
     fallback: str = ""
 
 
-class _RefusedError(Exception):
-    """Why OpenVINO does not encode with this projector."""
-
-
 def open_encoder(
     parts: EncoderParts,
     files: EngineFiles,
@@ -62,12 +58,14 @@ def open_encoder(
 
     Raises LibraryError openvino-unusable where OpenVINO was asked for by name and cannot.
     """
-    openvino, choice = choose_encoder(order, compute, files.projector.stat().st_size)
+    uses_gpu = compute.gpu_layers != 0 and bool(parts.library.gpus())
+    size = files.projector.stat().st_size
+    openvino, choice = choose_encoder(order, compute.threads, size, uses_gpu=uses_gpu)
     fallback = choice.fallback
     if openvino is not None and choice.precision is not None:
         try:
             return _open_openvino(openvino, parts, files, compute, order, choice.precision)
-        except _RefusedError as refused:
+        except ValueError as refused:
             fallback = str(refused)
     if fallback and order.wish == "openvino":
         raise LibraryError(
@@ -76,27 +74,25 @@ def open_encoder(
             hint="Leave the choice to Shimmy Vision: SHIMMY_ENCODER=auto",
         )
     mtmd = MtmdEncoder(parts, files.projector, grid, compute)
-    return OpenedEncoder(mtmd, "libmtmd", fallback)
+    return OpenedEncoder(mtmd, "libmtmd", fallback or order.reason)
 
 
 def choose_encoder(
-    order: EncoderOrder, compute: ComputeOptions, projector_bytes: int
+    order: EncoderOrder, threads: int, projector_bytes: int, *, uses_gpu: bool
 ) -> tuple[OpenVino | None, EncoderChoice]:
     """OpenVINO, where it can be loaded, and what is to encode."""
-    uses_gpu = compute.gpu_layers != 0
     if order.wish == "mtmd" or (order.wish == "auto" and uses_gpu):
         return None, EncoderChoice(None)
+    name = platform.machine()
     try:
         openvino = open_openvino()
     except LibraryError as error:
-        machine = EncoderMachine(platform.machine(), uses_gpu, "", error.message, frozenset())
+        machine = EncoderMachine(name, uses_gpu, "", error.message, frozenset())
         return None, decide_encoder(order.wish, order.precision, machine, {})
-    measured = read_measured(openvino, order.folder, compute.threads)
-    if measured is None and order.precision is None and worth_measuring(projector_bytes):
-        measured = measure_machine(openvino, order.folder, compute.threads)
-    machine = EncoderMachine(
-        platform.machine(), uses_gpu, openvino.version, "", openvino.capabilities
-    )
+    measured = read_measured(openvino, order.folder, threads)
+    if measured is None and order.precision is None and worth_keeping(projector_bytes):
+        measured = measure_machine(openvino, order.folder, threads)
+    machine = EncoderMachine(name, uses_gpu, openvino.version, "", openvino.capabilities)
     seconds = {} if measured is None else measured.seconds
     return openvino, decide_encoder(order.wish, order.precision, machine, seconds)
 
@@ -109,21 +105,29 @@ def _open_openvino(
     order: EncoderOrder,
     precision: Precision,
 ) -> OpenedEncoder:
+    """Raises ValueError with the reason why OpenVINO does not encode with this projector."""
     try:
         tensors = ProjectorTensors(files.projector)
         shape = _known_shape(tensors, parts.weights.embedding_width)
-        compiled = CompiledProjectors(openvino, order.folder, compute.threads).open(
-            files.projector_sha256,
-            precision,
-            lambda: build_graph(openvino, tensors, shape, precision),
-        )
-        tensors.forget_pages()
+        large = worth_keeping(files.projector.stat().st_size)
+        folder = order.folder if large else None
+        projectors = CompiledProjectors(openvino, folder, compute.threads)
+
+        def compiled() -> CompiledProjector:
+            opened = projectors.open(
+                files.projector_sha256,
+                precision,
+                lambda: build_graph(openvino, tensors, shape, precision),
+            )
+            tensors.forget_pages()
+            return opened
+
         markup = read_markup(parts.weights)
         encoder = OpenVinoEncoder(compiled, shape, markup, parts.turns, parts.counters)
     except (OSError, RuntimeError) as error:
-        raise _RefusedError(f"it refused the projector: {first_line(error)}") from error
+        raise ValueError(f"it refused the projector: {first_line(error)}") from error
     except ModelError as error:
-        raise _RefusedError(error.message) from error
+        raise ValueError(error.message) from error
     release = openvino.version.split("-", 1)[0]
     return OpenedEncoder(encoder, f"OpenVINO {release}, {precision}")
 
@@ -131,9 +135,9 @@ def _open_openvino(
 def _known_shape(tensors: ProjectorTensors, width: int) -> ProjectorShape:
     match read_projector_shape(tensors.header):
         case UnknownProjector(reason=reason):
-            raise _RefusedError(f"of this projector {reason}")
+            raise ValueError(f"of this projector {reason}")
         case ProjectorShape(embedding=embedding) if embedding != width:
-            raise _RefusedError(f"its rows are {embedding} wide, the language model {width}")
+            raise ValueError(f"its rows are {embedding} wide, the language model {width}")
         case shape:
             return shape
 
@@ -141,8 +145,7 @@ def _known_shape(tensors: ProjectorTensors, width: int) -> ProjectorShape:
 def describe_encoder(order: EncoderOrder) -> tuple[str, bool]:
     """For ``shimmy doctor``: what encodes images on this CPU, and whether that is well."""
     threads = default_threads()
-    compute = ComputeOptions(threads, gpu_layers=0, context_size=0)
-    openvino, choice = choose_encoder(order, compute, projector_bytes=0)
+    openvino, choice = choose_encoder(order, threads, projector_bytes=0, uses_gpu=False)
     if openvino is None or choice.precision is None:
         return (
             f"libmtmd: {choice.fallback}" if choice.fallback else "libmtmd"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,18 +55,18 @@ class OpenVinoEncoder:
 
     def __init__(
         self,
-        compiled: CompiledProjector,
+        open_compiled: Callable[[], CompiledProjector],
         shape: ProjectorShape,
         markup: SliceMarkup,
         turns: ComputeTurns,
         counters: EngineCounters,
     ) -> None:
-        self._compiled: CompiledProjector | None = compiled
-        self._request: Any = compiled.model.create_infer_request()
+        """Raises what ``open_compiled`` raises, which is called again after a slice was stopped."""
+        self._open_compiled = open_compiled
+        self._running: _Running | None = _Running(open_compiled())
         self._shape, self._markup = shape, markup
         self._turns, self._counters = turns, counters
         self._grid = EncoderGrid(shape.slice_size, shape.patch_size, shape.merge)
-        self._first = True
 
     @property
     def grid(self) -> EncoderGrid:
@@ -73,7 +74,7 @@ class OpenVinoEncoder:
 
     def close(self) -> None:
         """Free the projector's memory. Nothing may be under way. Safe to call twice."""
-        self._request = self._compiled = None
+        self._running = None
 
     def encode(
         self, tile: RgbPixels, *, on_slice: SliceProgress, cancellation: Cancellation
@@ -102,15 +103,14 @@ class OpenVinoEncoder:
     def _encode_now(
         self, inputs: dict[str, NDArray[Any]], cancellation: Cancellation
     ) -> NDArray[np.float32]:
-        """Rows of one slice; on the computing thread, which is the only one to use the request."""
-        request = self._request
+        """Rows of one slice; on the computing thread, the only one that knows the request."""
         try:
-            request.start_async(inputs)
-            while not request.wait_for(_LOOK_MILLISECONDS):
-                if cancellation.reason is not None:
-                    request.cancel()
-            request.wait()
+            running = self._running = self._running or _Running(self._open_compiled())
+            rows = running.infer(inputs, cancellation)
         except RuntimeError as error:
+            # A graph that was left in its middle keeps shapes of what it did not finish, and fails
+            # at the next slice of another size. Opened anew, from the kept file, it is as it was.
+            self._running = None
             cancellation.check()
             raise LibraryError(
                 "image-encode-failed",
@@ -118,10 +118,31 @@ class OpenVinoEncoder:
                 hint="Encode with libmtmd: SHIMMY_ENCODER=mtmd",
             ) from error
         self._counters.encoded_slices += 1
+        return rows
+
+
+class _Running:
+    """A compiled projector and the one request that runs on it."""
+
+    def __init__(self, compiled: CompiledProjector) -> None:
+        self._compiled = compiled
+        self._request = compiled.model.create_infer_request()
+        self._fresh = True
+
+    def infer(
+        self, inputs: dict[str, NDArray[Any]], cancellation: Cancellation
+    ) -> NDArray[np.float32]:
+        """Raises RuntimeError when cancelled, and as OpenVINO does."""
+        request = self._request
+        request.start_async(inputs)
+        while not request.wait_for(_LOOK_MILLISECONDS):
+            if cancellation.reason is not None:
+                request.cancel()
+        request.wait()
         rows: NDArray[np.float32] = request.get_output_tensor(0).data.copy()
-        if self._first and self._compiled is not None:
+        if self._fresh:
             # The matrices are packed now: what they were packed from is not needed in memory.
-            self._first = False
+            self._fresh = False
             self._compiled.forget()
         return rows
 

@@ -84,7 +84,7 @@ class GridInputs:
 def patch_rows(
     pixels: RgbPixels, shape: ProjectorShape, order: NDArray[np.intp]
 ) -> NDArray[np.float32]:
-    """Normalised patches in ``order``, a row each: (patches, 3 * patch_size ** 2), plane by plane."""
+    """Normalised patches in ``order``, a row each: (patches, 3 * patch_size ** 2), by planes."""
     patch = shape.patch_size
     lines, columns = pixels.shape[0] // patch, pixels.shape[1] // patch
     values = pixels.astype(np.float32)

@@ -96,6 +96,13 @@ def _load(file: PayloadFile, images: LibraryImages, linker: Linker) -> tuple[str
     return path, library
 
 
+def _unload(library: ctypes.CDLL) -> None:
+    """Its descriptor stays open: glibc keeps the name of a library that it cannot unload."""
+    close = getattr(_ctypes, "dlclose", None)  # Windows has none; there it stays.
+    if close is not None:
+        close(library._handle)
+
+
 def _first_that_runs(
     backends: list[PayloadFile],
     loaded: dict[str, ctypes.CDLL],
@@ -110,7 +117,7 @@ def _first_that_runs(
         # A score of 0: made for another CPU. Asking is compiled for every CPU.
         if getattr(library, _SCORE)() > 0 and register(path.encode()):
             return file, library
-        _ctypes.dlclose(library._handle)
+        _unload(library)
     raise LibraryError(
         "library-wrong-cpu",
         "This CPU lacks the instructions that the native library needs at least: AVX2, FMA, F16C.",

@@ -77,7 +77,7 @@ def _link_from_disk(
         "library-no-place",
         "The native library can be unpacked nowhere: neither the cache nor the temporary folder "
         "can be written and is this user's own.",
-        hint="Free space on the disk, or set XDG_CACHE_HOME to a folder that only you can write.",
+        hint="Free space on the disk, or set SHIMMY_CACHE_DIR to a folder that only you can write.",
     )
 
 

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from shimmy_vision.adapters.payload.packed_folder import PackedPayload
 from shimmy_vision.domain.payload.file_trust import judge_bytes
 
-_LOCK_SECONDS = 60.0
+_LOCK_SECONDS = 20.0
 
 
 def replace_files(folder: Path, packed: PackedPayload) -> None:

@@ -26,7 +26,7 @@ from shimmy_vision.domain.payload.manifest import PayloadFile, canonical_bytes
 _LOG = logging.getLogger(__name__)
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_LOCK_SECONDS = 60.0
+_LOCK_SECONDS = 20.0
 _TEMPORARY = (".new-", ".old-")
 _MODE = 0o500
 _KEPT = 2  # Other payloads' folders that stay: of a version before, or in another environment.

@@ -20,7 +20,7 @@ int8 is left out: it holds 0.999 on random weights, which says little of genuine
 
 _MACHINES = frozenset({"x86_64", "amd64", "aarch64", "arm64"})
 # Below this a slice takes milliseconds whatever computes it.
-_WORTH_MEASURING = 64_000_000
+_WORTH_KEEPING = 64_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +61,9 @@ def decide_encoder(
     able = native_precisions(machine.capabilities)
     if asked is not None:
         return EncoderChoice(asked if asked in able else "f32")
-    held: list[Precision] = [precision for precision in able if precision in HELD]
-
-    def cost(one: Precision) -> float:
-        # What was not measured comes last, the narrowest first: it moves the fewest bytes.
-        return seconds.get(one, _WIDTHS[one] * 1e3)
-
-    return EncoderChoice(min(held, key=cost))
+    # What was not measured comes last, the narrowest first: it moves the fewest bytes.
+    costs = [(seconds.get(one, _WIDTHS[one] * 1e3), one) for one in able if one in HELD]
+    return EncoderChoice(min(costs)[1])
 
 
 _WIDTHS: Mapping[Precision, int] = {"int8": 1, "bf16": 2, "f16": 2, "f32": 4}
@@ -79,6 +75,6 @@ def native_precisions(capabilities: frozenset[str]) -> tuple[Precision, ...]:
     return ("f32", *(precision for precision, name in named if name in capabilities))
 
 
-def worth_measuring(projector_bytes: int) -> bool:
-    """Whether a projector is large enough for the machine to be measured for it."""
-    return projector_bytes >= _WORTH_MEASURING
+def worth_keeping(projector_bytes: int) -> bool:
+    """Whether a projector is so large that measuring for it and keeping it compiled pay."""
+    return projector_bytes >= _WORTH_KEEPING

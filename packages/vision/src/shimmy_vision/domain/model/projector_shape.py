@@ -63,19 +63,16 @@ class UnknownProjector:
     reason: str
 
 
-class _UnknownError(Exception):
-    """Carries the reason out of the reading below."""
-
-
 def read_projector_shape(header: GgufHeader) -> ProjectorShape | UnknownProjector:
     """The shape, checked against every tensor it needs."""
     try:
         return _read(header)
-    except _UnknownError as unknown:
+    except ValueError as unknown:
         return UnknownProjector(str(unknown))
 
 
 def _read(header: GgufHeader) -> ProjectorShape:
+    """Raises ValueError with the reason why the projector is unknown."""
     merger = header.metadata.get("clip.projector_type") == "minicpmv4_6"
     _check_variant(header, merger=merger)
     tensors = {tensor.name: tensor for tensor in header.tensors}
@@ -106,26 +103,26 @@ def _read(header: GgufHeader) -> ProjectorShape:
 def _check_variant(header: GgufHeader, *, merger: bool) -> None:
     values = header.metadata
     if not merger and values.get("clip.projector_type") != "resampler":
-        raise _UnknownError("its kind is neither resampler nor minicpmv4_6")
+        raise ValueError("its kind is neither resampler nor minicpmv4_6")
     if merger and values.get("clip.vision.projector.scale_factor", 4) != 4:
-        raise _UnknownError("its merger does not join four patches in each direction")
+        raise ValueError("its merger does not join four patches in each direction")
     if values.get("clip.use_gelu") is not True or values.get("clip.use_silu") is True:
-        raise _UnknownError("its feed-forward is not GELU")
+        raise ValueError("its feed-forward is not GELU")
     if "clip.vision.attention.head_dim" in values:
-        raise _UnknownError("its heads have a width of their own")
+        raise ValueError("its heads have a width of their own")
 
 
 def _count(header: GgufHeader, key: str) -> int:
     value = header.metadata.get(f"clip.vision.{key}")
     if not isinstance(value, int) or not 1 <= value <= 65_536:
-        raise _UnknownError(f"clip.vision.{key} is {value!r}")
+        raise ValueError(f"clip.vision.{key} is {value!r}")
     return value
 
 
 def _epsilon(header: GgufHeader) -> float:
     value = header.metadata.get("clip.vision.attention.layer_norm_epsilon")
     if not isinstance(value, float) or not 0 < value < 1:
-        raise _UnknownError(f"its layer norm's epsilon is {value!r}")
+        raise ValueError(f"its layer norm's epsilon is {value!r}")
     return value
 
 
@@ -134,7 +131,7 @@ def _colour(header: GgufHeader, key: str) -> Colour:
         case GgufArray(items=(float(red), float(green), float(blue))):
             return red, green, blue
         case _:
-            raise _UnknownError(f"clip.vision.{key} is not three numbers")
+            raise ValueError(f"clip.vision.{key} is not three numbers")
 
 
 def _merger_layer(header: GgufHeader, layers: int) -> int:
@@ -144,14 +141,14 @@ def _merger_layer(header: GgufHeader, layers: int) -> int:
         case GgufArray(items=(int(layer), *_)) if 0 <= layer < layers:
             return layer
         case _:
-            raise _UnknownError("the place of its window merger is not a layer of it")
+            raise ValueError("the place of its window merger is not a layer of it")
 
 
 def _check_tensors(shape: ProjectorShape, tensors: dict[str, GgufTensor], feed: int) -> None:
     if shape.width % shape.heads:
-        raise _UnknownError("its width is no multiple of its heads")
+        raise ValueError("its width is no multiple of its heads")
     if shape.kind == "resampler" and shape.embedding % _RESAMPLER_HEAD:
-        raise _UnknownError("its resampler's width is no multiple of a head's")
+        raise ValueError("its resampler's width is no multiple of a head's")
     needed = _tower(shape, feed) | (_merger(shape) if shape.kind == "merger" else _resampler(shape))
     for name, dimensions in needed.items():
         found = tensors.get(name)
@@ -159,10 +156,10 @@ def _check_tensors(shape: ProjectorShape, tensors: dict[str, GgufTensor], feed: 
             continue
         wanted = dimensions or (None if found is None else found.dimensions)
         if found is None or found.dimensions != wanted or found.ggml_type not in _PLAIN_TYPES:
-            raise _UnknownError(f"its tensor {name} is missing, of another shape, or quantised")
+            raise ValueError(f"its tensor {name} is missing, of another shape, or quantised")
     more = sorted(name for name in tensors if name.startswith("v.") and name not in needed)
     if more:
-        raise _UnknownError(f"it has the tensor {more[0]}, which is not known here")
+        raise ValueError(f"it has the tensor {more[0]}, which is not known here")
 
 
 def _tower(shape: ProjectorShape, feed: int) -> dict[str, Dimensions]:
