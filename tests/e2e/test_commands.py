@@ -144,6 +144,8 @@ def test_the_readme_shows_the_two_commands_first_and_options_that_exist() -> Non
     sandbox = (["buy"], ["mail", "read"])
     programs = [("shimmy", words) for words in with_options]
     programs += [("shimmy-sandbox", words) for words in sandbox]
+    operators = ("provision", "deploy", "live-transaction", "monitor", "rollback")
+    programs += [("shimmy-ops", [word]) for word in operators]
     shown = set(re.findall(r"--[a-z][a-z-]+", readme))
     helps = [
         subprocess.run(
