@@ -43,12 +43,7 @@ from shimmy_vision.adapters.worker.engine_serving import serve_jobs
 from shimmy_vision.adapters.worker.worker_command import worker_command
 from shimmy_vision.domain.answer.analysis_plan import context_size
 from shimmy_vision.domain.answer.analysis_request import AnalysisRequest, DocumentRequest, PageView
-from shimmy_vision.domain.diagnosis import (
-    Finding,
-    judge_licence,
-    judge_machine,
-    judge_models,
-)
+from shimmy_vision.domain.diagnosis import Finding, judge_licence, judge_machine, judge_models
 from shimmy_vision.domain.licence.access import Granted
 from shimmy_vision.domain.licence.licence_key import clean_key
 from shimmy_vision.domain.licence.licensor import choose_api_url
@@ -284,7 +279,7 @@ def _open_engine(
     shape = order.threads, order.gpu_layers, context, order.sequences
     parts = EngineParts(
         locate=partial(_locate, settings, order, cancellation),
-        probe=_probe(settings),
+        probe=engine_probe(settings),
         opener=opener,
         options=EngineOptions(*shape, encoder_order(settings)),
     )
@@ -299,7 +294,7 @@ def _locate(settings: Settings, order: VisionOrder, cancellation: Cancellation) 
             manifest=MANIFEST,
             store=FolderModelStore(settings.models_directory),
             files=_model_files(settings),
-            gpu_memory=lambda: _gpu_memory(settings, _probe(settings), order.gpu_layers),
+            gpu_memory=lambda: _gpu_memory(settings, engine_probe(settings), order.gpu_layers),
             names_in=names_in,
             check=CheckOptions(settings.allow_synthetic, order.verify),
         ),
@@ -313,13 +308,13 @@ def model_commands(settings: Settings) -> ModelCommands:
     store = FolderModelStore(settings.models_directory)
     source = HttpModelSource(settings.model_base_url, offline=settings.offline)
     pull = PullCollaborators(store, source, _model_files(settings))
-    recommend = lambda: recommend_model(_gpu_memory(settings, _probe(settings), -1))  # noqa: E731
+    recommend = lambda: recommend_model(_gpu_memory(settings, engine_probe(settings), -1))  # noqa: E731
     return ModelCommands(MANIFEST, pull, recommend)
 
 
 def diagnose(settings: Settings) -> tuple[Finding, ...]:
     """Everything ``shimmy doctor`` says."""
-    library, gpu_memory = inspect_library(_probe(settings))
+    library, gpu_memory = inspect_library(engine_probe(settings))
     store, files = FolderModelStore(settings.models_directory), _model_files(settings)
     facts = inspect_models(MANIFEST.values(), store, files)
     models = judge_models(facts, recommend_model(gpu_memory), str(settings.models_directory))
@@ -383,7 +378,8 @@ def probe_error_line(error: ShimmyError) -> str:
     return report_probe_error(error)
 
 
-def _probe(settings: Settings) -> ChildProbe:
+def engine_probe(settings: Settings) -> ChildProbe:
+    """Loads the library in a process of its own first."""
     record = settings.state_directory / "probed.json"
     return ChildProbe(command_of_this_program(), settings.library_directory, record)
 

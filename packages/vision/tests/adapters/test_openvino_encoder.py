@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 import threading
 import time
@@ -32,13 +33,17 @@ from shimmy_vision.ports.image_encoder import EmbeddingRows, EncodedTile, Markup
 
 # Landscape, portrait, tiny, one slice exactly, a strip, and as many slices as there can be.
 SIZES = [(1280, 720), (300, 900), (10, 7), (448, 448), (449, 30), (1400, 1400)]
+# bf16 is computed on any x86-64, natively or not; f16 on arm64.
+PRECISIONS: tuple[Precision, ...] = (
+    ("f32", "f16") if platform.machine() in {"arm64", "aarch64"} else ("f32", "bf16")
+)
 Open = Callable[..., LlamaEngine]
 
 
 @pytest.fixture(scope="module", params=["2.6", "4.6"])
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> SyntheticPair:
     folder = tmp_path_factory.mktemp(f"pair-{request.param}")
-    return write_synthetic_pair(folder, request.param, encoder=Encoder(layers=3))
+    return write_synthetic_pair(folder, request.param, encoder=Encoder(layers=2))
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +66,7 @@ def by_libmtmd(pair: SyntheticPair, open_with: Open) -> Iterator[Callable[..., E
     engine.close()
 
 
-@pytest.fixture(scope="module", params=[*HELD])
+@pytest.fixture(scope="module", params=PRECISIONS)
 def by_openvino(
     request: pytest.FixtureRequest, pair: SyntheticPair, open_with: Open
 ) -> Iterator[tuple[LlamaEngine, float]]:
@@ -116,14 +121,13 @@ def test_a_file_that_calls_its_feed_forward_the_other_way_round_encodes_the_same
     swapped = SyntheticPair(plain.main, tmp_path / "mmproj-swapped.gguf")
     names = {"ffn_up": "ffn_down", "ffn_down": "ffn_up"}
     _rewrite(plain.projector, swapped.projector, names)
-    for tile in (_noise(448, 448), _noise(500, 200)):
-        encoded = []
-        for pair, wish in ((plain, "openvino"), (swapped, "openvino"), (swapped, "mtmd")):
-            engine = open_with(pair, wish, "f32" if wish == "openvino" else None)
-            encoded.append(_encode(engine, tile))
-            engine.close()
-        assert _least_cosine(encoded[0], encoded[1]) >= 0.999999
-        assert _least_cosine(encoded[1], encoded[2]) >= HELD["f32"]
+    encoded = []
+    for pair, wish in ((plain, "openvino"), (swapped, "openvino"), (swapped, "mtmd")):
+        engine = open_with(pair, wish, "f32" if wish == "openvino" else None)
+        encoded.append(_encode(engine, _noise(448, 448)))
+        engine.close()
+    assert _least_cosine(encoded[0], encoded[1]) >= 0.999999
+    assert _least_cosine(encoded[1], encoded[2]) >= HELD["f32"]
 
 
 def _rewrite(source: Path, target: Path, names: dict[str, str], extra: str = "") -> None:
@@ -266,7 +270,7 @@ def slow(tmp_path_factory: pytest.TempPathFactory, open_with: Open) -> Iterator[
 
 
 def test_a_slice_under_way_stops_and_the_next_one_is_whole(slow: LlamaEngine) -> None:
-    tile, switch = _noise(2000, 1000), Cancellation()
+    tile, switch = _noise(1000, 890), Cancellation()
     whole = _encode(slow, tile)
     stopped: list[float] = []
 
@@ -289,7 +293,7 @@ def test_a_slice_under_way_stops_and_the_next_one_is_whole(slow: LlamaEngine) ->
 def test_memory_stays_as_it_is_over_many_tiles(by_openvino: tuple[LlamaEngine, float]) -> None:
     engine, _bound = by_openvino
     process, grown = psutil.Process(), []
-    sizes = [(449, 120), (900, 200), (60, 700), (300, 500)]
+    sizes = [(449, 120), (60, 700), (300, 500)]
     for _ in range(3):
         for size in sizes:
             _encode(engine, _noise(*size))

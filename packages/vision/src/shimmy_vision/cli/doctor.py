@@ -23,14 +23,15 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([finding.as_json() for finding in findings], indent=2))
     else:
-        _print(findings)
+        print_findings(findings)
     return OK if all(finding.level != "problem" for finding in findings) else MODEL_OR_LIBRARY
 
 
 _MARKS = {"ok": "✓", "note": "·", "problem": "✗"}
 
 
-def _print(findings: tuple[Finding, ...]) -> None:
+def print_findings(findings: tuple[Finding, ...]) -> None:
+    """A line each, and what to do about it."""
     width = max(len(finding.subject) for finding in findings)
     for finding in findings:
         print(f"{_MARKS[finding.level]} {finding.subject:<{width}}  {finding.found}")

@@ -34,6 +34,9 @@ COMMANDS = {
     "models": Command("shimmy_vision.cli.models", "List, download, verify and remove models."),
     "schema": Command("shimmy_vision.cli.schema", "Print the JSON Schema of a result."),
     "doctor": Command("shimmy_vision.cli.doctor", "Tell what is installed and what to do next."),
+    "self-check": Command("shimmy_vision.cli.self_check", "Hold this program against its build."),
+    "completion": Command("shimmy_vision.cli.completion", "Print a shell's completion script."),
+    "uninstall": Command("shimmy_vision.cli.uninstall", "Remove what this program left here."),
 }
 HIDDEN = {
     "engine-worker": Command("shimmy_vision.cli.engine_worker", "Analyse for another process."),

@@ -8,12 +8,13 @@ import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from shimmy_vision.cli.confirming import confirm
 from shimmy_vision.cli.exit_codes import MODEL_OR_LIBRARY, OK
 from shimmy_vision.cli.supervise import Interrupts, supervise
 from shimmy_vision.domain.model.model_family import FAMILIES, ModelFamily
 from shimmy_vision.domain.model.model_manifest import ModelPin
 from shimmy_vision.domain.model.model_request import PinnedModel, read_model_request
-from shimmy_vision.errors import ModelError, UsageError
+from shimmy_vision.errors import ModelError
 
 if TYPE_CHECKING:
     from shimmy_vision.wiring import ModelCommands
@@ -111,7 +112,7 @@ def _pull(commands: ModelCommands, pin: ModelPin, *, yes: bool, force: bool) -> 
     if model.state != "installed" or force:
         missing = (pin.known_size - (0 if force else model.bytes_present)) / 1e9
         size = f"{missing:.2f} GB" if pin.known_size else "several GB"
-        _confirm(f"Download MiniCPM-V {pin.family}, {size}?", yes=yes)
+        confirm(f"Download MiniCPM-V {pin.family}, {size}?", yes=yes)
     with Interrupts() as interrupts, closing(TransferBar()) as bar:
         try:
             main, projector = supervise(
@@ -172,7 +173,7 @@ def _remove(commands: ModelCommands, pin: ModelPin, *, yes: bool) -> int:
     from shimmy_vision.ports.cancellation import Cancellation
     from shimmy_vision.use_cases.remove_model import remove_model
 
-    _confirm(f"Delete MiniCPM-V {pin.family} from {commands.pull.store.folder(pin)}?", yes=yes)
+    confirm(f"Delete MiniCPM-V {pin.family} from {commands.pull.store.folder(pin)}?", yes=yes)
     freed = remove_model(pin, commands.pull.store, Cancellation(), _tell_wait)
     print(f"{freed / 1e9:.2f} GB freed" if freed else "nothing was installed")
     return OK
@@ -180,15 +181,3 @@ def _remove(commands: ModelCommands, pin: ModelPin, *, yes: bool) -> int:
 
 def _tell_wait() -> None:
     print("shimmy: another process works on this version; waiting for it", file=sys.stderr)
-
-
-def _confirm(question: str, *, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError(
-            "confirmation-needed", f"{question} Nobody is here to answer.", hint="Add --yes."
-        )
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise UsageError("not-confirmed", "Nothing was done.")

@@ -54,6 +54,8 @@ class Readiness(TypedDict):
 
     ready: bool
     model_loaded: bool
+    encoder: NotRequired[str]
+    encoder_fallback: NotRequired[str]
     busy: int
     waiting: int
     reasons: list[dict[str, Any]]

@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, Response
 
 from shimmy_vision import __version__
+from shimmy_vision.ports.engine import EngineDescription
 from shimmy_vision.server.app_state import StateOf, refusal_of
 from shimmy_vision.server.describing import errors
 from shimmy_vision.server.problems import error_json
@@ -44,11 +45,20 @@ async def ready(state: StateOf) -> JSONResponse:
     body = {
         "ready": not reasons,
         "model_loaded": status.model is not None,
+        **_encoder(status.model),
         "busy": state.line.busy,
         "waiting": state.line.waiting,
         "reasons": reasons,
     }
     return JSONResponse(body, 503 if reasons else 200)
+
+
+def _encoder(model: EngineDescription | None) -> dict[str, str]:
+    """What encodes images, known while a model is in memory, and why it is not the faster one."""
+    if model is None:
+        return {}
+    fallback = {"encoder_fallback": model.encoder_fallback} if model.encoder_fallback else {}
+    return {"encoder": model.encoder, **fallback}
 
 
 @router.get(
