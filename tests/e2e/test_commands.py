@@ -93,17 +93,18 @@ def test_the_live_demo_prints_where_everything_is_and_ends_with_ctrl_c(tmp_path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_thousand_analyses_leave_memory_flat() -> None:
+def test_three_hundred_analyses_leave_memory_flat() -> None:
+    """``make soak`` makes a thousand, and allows five per cent."""
     done = subprocess.run(
         # One thread: beside other tests, two would spend their time waiting for a core.
-        [sys.executable, str(ROOT / "benchmarks/soak.py"), "--analyses", "1000", "--threads", "1"],
+        [sys.executable, str(ROOT / "benchmarks/soak.py"), "--analyses", "300", "--threads", "1"],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(done.stdout)
-    assert report["growth"] <= 0.05
+    assert report["growth"] <= 0.015
     assert report["open_files"] < 30
 
 
