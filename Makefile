@@ -4,7 +4,7 @@ BIN := .venv/bin
 SOURCES := packages/vision/src packages/store/src packages/ops/src packages/sandbox/src
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-live test check secrets bench soak gate dev-test clean runtime dev payload worker
+.PHONY: help demo demo-live test check secrets bench soak gate dev-test clean runtime dev payload worker dist dist-test
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,12 @@ worker: dev ## prepare the Cloudflare Worker's bundle, measure it, try its deplo
 
 payload: dev ## the packed native library, compiled once (20 minutes), into build/payload
 	$(BIN)/python scripts/build_payload.py
+
+dist: dev ## the single file with SBOM, licences and digests, into build/dist
+	bash scripts/dist.sh
+
+dist-test: dev ## the single file on a Debian without Python, the wheel without a compiler
+	bash scripts/dist_test.sh
 
 secrets: dev ## no key or password in the tree, in the whole history or in built wheels
 	bash scripts/secrets.sh

@@ -1,9 +1,9 @@
 """Builds ``shimmy`` as one executable, with its bill of materials: ``make dist``.
 
-In an environment of its own, made of ``requirements/dist.lock`` and the wheel of vision, PyInstaller
-finds what is needed; ``single_file.spec`` divides it, and what comes out is joined here: loader,
-parts, PyInstaller's archive. With a payload (``make payload``) the native library is the packed one,
-else llama-cpp-python's of this checkout, and the file says that it is a development build.
+In an environment of its own, made of ``requirements/dist.lock`` and the wheel of vision,
+PyInstaller finds what is needed; ``single_file.spec`` divides it, and what comes out is joined
+here: loader, parts, PyInstaller's archive. With a payload (``make payload``) the native library is
+the packed one, else llama-cpp-python's of this checkout, and the file says so.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def prepare_environment(work: Path) -> Path:
 
 
 def build_wheel(work: Path, payload: Path | None) -> Path:
-    """Vision's wheel, by the Python of .venv, which has hatchling; SHIMMY_LICENSOR is its matter."""
+    """Vision's wheel, by the Python of .venv, which has hatchling."""
     folder = work / "wheel"
     shutil.rmtree(folder, ignore_errors=True)
     environment = {**os.environ, "SOURCE_DATE_EPOCH": EPOCH}
@@ -133,6 +133,10 @@ def join(work: Path, target: Path) -> Path:
             with piece.open("rb") as source:
                 shutil.copyfileobj(source, file, 1 << 20)
     beside.chmod(0o755)
+    if sys.platform == "darwin":
+        # A signature covers only what the last segment says that it holds.
+        fix = "import sys, PyInstaller.utils.osx as o; o.fix_exe_for_code_signing(sys.argv[1])"
+        run((str(python_of(work / "venv")), "-c", fix, str(beside)), dict(os.environ), work)
     beside.replace(target)
     return target
 

@@ -1,7 +1,7 @@
-"""Where the single file begins: unpacks what a command needs, when it needs it, then is ``shimmy``.
+"""Where the single file begins: unpacks what a command needs when it needs it, and is ``shimmy``.
 
-PyInstaller's loader unpacks the interpreter and the standard library into a private folder that goes
-with the process. All else (numpy, Pillow, pdfium, …: 90 % of the bytes) lies in the executable as
+PyInstaller's loader unpacks the interpreter and the standard library into a private folder that
+goes with the process. All else (numpy, Pillow, pdfium: nine tenths) lies in the executable as
 parts, one for each package; the import of a package unpacks its part, held against the SHA-256 that
 was compiled in. So ``shimmy --help`` unpacks a tenth, and nothing that runs outlives the process
 where another one could change it.
@@ -14,6 +14,7 @@ loader trusts nothing there.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import sys
 import threading
@@ -124,7 +125,8 @@ def start_of_parts(file: Path, length: int) -> int:
     with file.open("rb") as source:
         source.seek(0, os.SEEK_END)
         end = source.tell()
-        source.seek(max(0, end - (1 << 16)))
+        # A signature of the system may stand behind it.
+        source.seek(max(0, end - (1 << 22)))
         tail = source.read()
     place = tail.rfind(_COOKIE)
     if place < 0:
@@ -192,10 +194,12 @@ def open_parts() -> None:
 
     ``shimmy self-check`` finds all parts as ``shimmy_single_file.PARTS``.
     """
-    import shimmy_single_file as built
+    built: Any = importlib.import_module("shimmy_single_file")
 
     file, folder = Path(sys.executable), Path(sys._MEIPASS)  # type: ignore[attr-defined]
-    index = {name: tuple(Member(*one) for one in part) for name, part in built.INDEX.items()}
+    index: dict[str, Sequence[Member]] = {
+        name: tuple(Member(*one) for one in part) for name, part in built.INDEX.items()
+    }
     parts = Parts(file, start_of_parts(file, built.LENGTH), index, folder)
     built.PARTS = parts
     native = index.get(_NATIVE, ())

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,7 +46,8 @@ def divide(entries: Iterable[Entry]) -> tuple[list[Entry], dict[str, list[Entry]
     """The core, and each part by the import that unpacks it."""
     core: list[Entry] = []
     parts: dict[str, list[Entry]] = {}
-    listed = sorted(entries)
+    # A RECORD tells of the scripts that pip wrote, and so of where this build's environment lies.
+    listed = sorted(one for one in entries if not one[0].endswith(".dist-info/RECORD"))
     for place, source, kind in listed:
         name = _part_of(place)
         if kind == "SYMLINK":
@@ -71,14 +75,19 @@ def _part_of(place: str) -> str:
     return "" if first in _CORE else first
 
 
-def pack_parts(parts: dict[str, list[Entry]], target: Path) -> dict[str, list[Member]]:
-    """Write every file of ``parts`` compressed into ``target``; where each one lies there."""
+def pack_parts(
+    parts: dict[str, list[Entry]], target: Path, identity: str = ""
+) -> dict[str, list[Member]]:
+    """Write every file of ``parts`` compressed into ``target``; where each one lies there.
+
+    With an ``identity`` of macOS' keychain libraries are signed first: its kernel asks each one.
+    """
     index: dict[str, list[Member]] = {}
     offset = 0
     with target.open("wb") as file:
         for name, entries in sorted(parts.items()):
             for place, source, _kind in entries:
-                data = Path(source).read_bytes()
+                data = _signed(Path(source), identity)
                 packed = zstd.compress(data, level=_LEVEL)
                 digest = hashlib.sha256(data).hexdigest()
                 path = place.replace("\\", "/")
@@ -88,6 +97,18 @@ def pack_parts(parts: dict[str, list[Entry]], target: Path) -> dict[str, list[Me
                 file.write(packed)
                 offset += len(packed)
     return index
+
+
+def _signed(source: Path, identity: str) -> bytes:
+    if not identity or source.suffix not in (".so", ".dylib"):
+        return source.read_bytes()
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(shutil.copy(source, folder))
+        subprocess.run(
+            ("codesign", "--force", "--timestamp", "--options", "runtime", "-s", identity, copy),
+            check=True,
+        )
+        return copy.read_bytes()
 
 
 def write_index(

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from d1_server import D1Server, find_npm, running_d1, stores_on_d1
+from d1_server import BridgedD1, D1Server, find_npm, running_d1, stores_on_d1
 from ledger_places import Place, in_file, in_memory, on_d1, on_server
 from postgres_server import PostgresServer, find_programs, running_server
 from store_server import Store, open_store
@@ -74,12 +74,19 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 _STORES_ON_D1 = ("test_store_journey",)
 
 
+# Four seconds of waiting, for Stripe.
+_WAITS = {"test_a_payment_that_takes_time_is_no_licence_yet"}
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A customer's way through the store, also with the ledger on D1."""
     if "store" in metafunc.fixturenames:
         module = metafunc.module.__name__.rpartition(".")[2]
         if module in _STORES_ON_D1:
-            metafunc.parametrize("store", ["file", "d1"], indirect=True, scope="module")
+            every = os.environ.get("SHIMMY_TEST_D1") == "all"
+            both = every or metafunc.function.__name__ not in _WAITS
+            places = ["file", "d1"] if both else ["file"]
+            metafunc.parametrize("store", places, indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +99,9 @@ def store(
         if getattr(request, "param", "file") == "d1":
             address = request.getfixturevalue("d1").create_database()
             stack.enter_context(stores_on_d1(address))
-        yield stack.enter_context(open_store(folder))
-        there = getattr(request, "param", "file") == "file"
-        assert folder.joinpath("ledger.sqlite").exists() == there
+            opened = stack.enter_context(open_store(folder))
+            opened.town.connect = lambda: BridgedD1(address)
+            yield opened
+            assert not folder.joinpath("ledger.sqlite").exists(), "all of it is on D1"
+        else:
+            yield stack.enter_context(open_store(folder))

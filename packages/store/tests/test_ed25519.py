@@ -146,7 +146,9 @@ def _sum(first: int, one: bytes, second: int, other: bytes) -> bytes:
     return ed25519._compress(ed25519._sum_of_multiples(first, points[0], second, points[1]))
 
 
-@given(secret=st.integers(1, _ORDER - 1), part=st.sampled_from(SMALL), message=st.binary(max_size=9))
+@given(
+    secret=st.integers(1, _ORDER - 1), part=st.sampled_from(SMALL), message=st.binary(max_size=9)
+)
 def test_both_judge_keys_and_nonces_with_a_part_of_small_order_alike(
     secret: int, part: bytes, message: bytes
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 
 from shimmy_store.cli import serve
 from shimmy_store.cli.main import main
@@ -68,7 +69,7 @@ def test_a_signal_that_comes_before_it_answers_is_not_forgotten(
 
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(serve, "create_app", told_to_stop)
-    monkeypatch.setattr(serve.uvicorn, "Server", _unreached)
+    monkeypatch.setattr(uvicorn, "Server", _unreached)
     try:
         with pytest.raises(SystemExit) as ended:
             main(["serve", "--port", "0"])

@@ -118,6 +118,27 @@ def test_one_call_asks_for_no_more_than_a_worker_may(
     _told(store, story)
 
 
+def test_ticks_that_overlap_and_isolates_side_by_side_deliver_once(store: Store) -> None:
+    emails = [f"overlap-{number}@example.com" for number in range(4)]
+    before = store.town.count_licences()
+    for email in emails:
+        store.town.buy("lifetime", store.town.customer(email))
+
+    async def story(host: WorkerHost, shop: Shop) -> None:
+        other = WorkerHost(shop)
+        for _ in range(2):
+            await asyncio.gather(
+                *(host.tend(), host.tend(), other.tend()),
+                *(host.reconcile(), other.reconcile(), other.work_off()),
+            )
+
+    _told(store, story)
+    for email in emails:
+        assert "licence" in store.mail(email, "licence")
+        assert len(store.mails(email)) == 1
+    assert store.town.count_licences() - before == len(emails)
+
+
 def test_whoever_asks_how_it_is_does_not_have_stripe_asked_each_time(store: Store) -> None:
     async def story(host: WorkerHost, shop: Shop) -> None:
         asked: list[str] = []

@@ -9,8 +9,8 @@ from shimmy_store.domain.keygen_signature import Verify
 def ed25519_verifier() -> Verify:
     """The faster one of those that this host has.
 
-    They accept the same under every key that settings let through; OpenSSL's also takes keys that are
-    written in another way than theirs.
+    They accept the same under every key that settings let through; OpenSSL also takes keys that
+    are written in another way than theirs.
     """
     try:
         from cryptography.exceptions import InvalidSignature

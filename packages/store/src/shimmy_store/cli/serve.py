@@ -69,8 +69,8 @@ def run(args: argparse.Namespace) -> int:
     asyncio.run(_check(settings))
     _listen(listener)
     start_logging()
-    # Uvicorn sends itself the signal again once it has stopped in good order: that is no failure. One
-    # that comes before it listens for it ends us, too.
+    # Uvicorn sends itself the signal again once it has stopped in good order: that is no failure.
+    # One that comes before uvicorn listens for it ends us, too.
     signal.signal(signal.SIGTERM, _leave)
     shared = f", {args.workers} workers" if args.workers > 1 else ""
     told = f"{settings.mode} mode, {settings.url}, on {args.host}:{args.port}{shared}"

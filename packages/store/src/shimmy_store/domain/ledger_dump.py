@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from shimmy_store.domain.json_text import parse_json
 from shimmy_store.errors import DumpError
 
 FORMAT, VERSION = "shimmy-ledger", 1
@@ -181,8 +182,8 @@ class DumpReader:
 
     def _parse(self, line: bytes) -> dict[str, Any]:
         try:
-            read = json.loads(line.decode("utf-8"))
-        except (ValueError, RecursionError) as error:
+            read = parse_json(line.decode("utf-8"))
+        except ValueError as error:
             raise self._damaged("it is no JSON") from error
         if not isinstance(read, dict):
             raise self._damaged("it is no JSON object")

@@ -33,8 +33,8 @@ _LOOPBACK = ("127.0.0.1", "::1")
 class HealthDesk:
     """Asks everybody the store depends on, seldom enough.
 
-    ``queue``: who comes while somebody asks waits for that answer. Without it he asks as well, where
-    one request must not wait for another's.
+    ``queue``: who comes while somebody asks waits for that answer. Without it he asks as well,
+    where one request must not wait for another's.
     """
 
     def __init__(self, shop: Shop, *, queue: bool = True) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from datetime import timedelta
@@ -14,6 +13,7 @@ from starlette.responses import Response
 
 from shimmy_store import __version__
 from shimmy_store.domain.fulfilment import Alarm
+from shimmy_store.domain.json_text import parse_json
 from shimmy_store.domain.mailboxes import looks_like_address
 from shimmy_store.errors import MailError, VisitError
 from shimmy_store.server.operator_gate import (
@@ -97,8 +97,8 @@ async def operator_export(request: Request, shop: Shop) -> Response:
 
 def _parsed(body: str) -> Any:
     try:
-        return json.loads(body) if body else None
-    except (ValueError, RecursionError):
+        return parse_json(body) if body else None
+    except ValueError:
         return None
 
 

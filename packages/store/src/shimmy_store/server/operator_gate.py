@@ -6,7 +6,6 @@ Nothing here is for browsers: no cookie is read or set, and no answer is a page.
 from __future__ import annotations
 
 import hmac
-import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,6 +15,7 @@ from typing import Any, TypeAlias
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from shimmy_store.domain.json_text import parse_json
 from shimmy_store.errors import StoreError, VisitError
 from shimmy_store.server.limits import OPERATORS, count_address
 from shimmy_store.server.logs import log_event
@@ -80,8 +80,8 @@ async def read_fields(request: Request, *allowed: str) -> Mapping[str, str]:
     if request.query_params:
         raise malformed("This takes no query: everything is in the body.")
     try:
-        read = json.loads((await request.body()).decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+        read = parse_json((await request.body()).decode("utf-8"))
+    except ValueError as error:
         raise malformed("The body is not JSON.") from error
     if not isinstance(read, dict):
         raise malformed("The body is not a JSON object.")

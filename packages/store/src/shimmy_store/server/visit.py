@@ -17,6 +17,7 @@ from itsdangerous import BadSignature, URLSafeSerializer
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from shimmy_store.domain.json_text import parse_json
 from shimmy_store.errors import VisitError
 from shimmy_store.server.problems import wants_page
 from shimmy_store.settings import Settings
@@ -149,8 +150,8 @@ async def read_form(visit: Visit) -> Mapping[str, str]:
 
 async def _read_json(visit: Visit) -> Any:
     try:
-        return await visit.request.json()
-    except (ValueError, RecursionError) as error:
+        return parse_json((await visit.request.body()).decode("utf-8"))
+    except ValueError as error:
         raise VisitError("body-malformed", "The body is not JSON.") from error
 
 

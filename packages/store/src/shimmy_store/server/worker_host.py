@@ -25,8 +25,8 @@ from shimmy_store.wiring import Shop
 AFTER_ANSWER_SECONDS = 20.0
 # A minute comes every minute; the next one is to find this one gone.
 TENDING_SECONDS = 40.0
-# A look is up to fifteen requests and about sixteen statements, a mail three and eight. One call of a
-# Worker may send D1 a thousand statements, and what is above that fails half way.
+# A look is up to fifteen requests and about sixteen statements, a mail three and eight. One call of
+# a Worker may send D1 a thousand statements, and what is above that fails half way.
 MOST_LOOKS = 40
 MOST_WORK = 30
 # Cloudflare writes it itself, over whatever a visitor says.

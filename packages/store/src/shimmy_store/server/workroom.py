@@ -90,7 +90,7 @@ class Workroom:
 
         while more and clock() < end:
             swept = await self._round("events", sweep) and looks > 0
-            more = await self._round("mail", send) and mails > 0 or swept
+            more = (await self._round("mail", send) and mails > 0) or swept
 
     async def watch(self) -> None:
         """Tell of work that waits for too long."""

@@ -12,8 +12,8 @@ from shimmy_store.domain.webhook_event import read_event
 from shimmy_store.domain.webhook_signature import Verdict, check_signature
 from shimmy_store.ports.ledger import HeardEvent, Ledger
 
-# Bodies are kept for whoever looks into a trouble, and nothing acts on them. One that D1 would refuse
-# (2 MB a row) must not cost the event; Stripe's are a few thousand bytes.
+# Bodies are kept for whoever looks into a trouble, and nothing acts on them. One that D1 would
+# refuse (2 MB a row) must not cost the event; Stripe's are a few thousand bytes.
 MOST_KEPT_BYTES = 1_000_000
 
 Received: TypeAlias = Literal["new", "heard-before", "unknown-type"]
