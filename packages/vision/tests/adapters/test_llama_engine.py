@@ -23,6 +23,7 @@ from shimmy_vision.adapters.engine.llama_bindings import llama_pos
 from shimmy_vision.adapters.engine.llama_engine import LlamaEngine
 from shimmy_vision.adapters.engine.llama_library import AbortFlag, open_native_library
 from shimmy_vision.adapters.engine.llama_sequence import LlamaSequence
+from shimmy_vision.adapters.engine.mtmd_encoder import MtmdEncoder
 from shimmy_vision.domain.image.pixels import RgbPixels
 from shimmy_vision.errors import DeadlineError, LibraryError, ModelError, StoppedError
 from shimmy_vision.ports.cancellation import Cancellation
@@ -60,6 +61,7 @@ def model(engine: LlamaEngine) -> Iterator[LlamaSequence]:
 def test_rows_fed_by_us_give_libmtmds_own_scores(engine: LlamaEngine, model: LlamaSequence) -> None:
     """libmtmd's helper decodes the same image; the scores afterwards must be equal."""
     image, encoder = _noise(900, 700), engine._encoder
+    assert isinstance(encoder, MtmdEncoder)
     opening, closing = (model.tokenize(text, special=True) for text in ("<|im_start|>a", "b"))
     model.reset()
     model.evaluate_tokens(opening, ANY)
@@ -233,6 +235,7 @@ def test_the_abort_flag_is_what_c_reads() -> None:
 
 def test_everything_is_freed_once(synthetic_46: SyntheticPair, open_engine: OpenEngine) -> None:
     engine = open_engine(synthetic_46, "4.6", context=512)
+    assert isinstance(engine._encoder, MtmdEncoder)
     parts = engine._weights, engine._context, engine._encoder, engine._turns
     engine.close()
     engine.close()
@@ -243,6 +246,7 @@ def test_dropping_the_engine_frees_it(synthetic_26: SyntheticPair, open_engine: 
     engine = open_engine(synthetic_26, "2.6", context=512)
     with engine.sequence(ANY) as model:
         model.evaluate_tokens([65], ANY)
+    assert isinstance(engine._encoder, MtmdEncoder)
     parts = engine._weights, engine._context, engine._encoder, engine._turns
     watched, ended = [weakref.ref(part) for part in parts], engine._turns.close
     del engine, model, parts

@@ -7,12 +7,15 @@ import random
 
 from shimmy_vision.adapters.engine.llama_bindings import mtmd_input_text
 from shimmy_vision.adapters.engine.llama_engine import LlamaEngine
+from shimmy_vision.adapters.engine.mtmd_encoder import MtmdEncoder
 from shimmy_vision.domain.image.slice_grid import SlicePlan, plan_slices
 
 
 def _libmtmd(engine: LlamaEngine, width: int, height: int) -> tuple[list[int], int]:
     """Rows of each slice, and how many line breaks stand between them."""
-    c, context = engine._encoder._library.c, engine._encoder.pointer
+    encoder = engine._encoder
+    assert isinstance(encoder, MtmdEncoder)
+    c, context = encoder._library.c, encoder.pointer
     bitmap, chunks = c.mtmd_bitmap_init(width, height, None), c.mtmd_input_chunks_init()
     marker = c.mtmd_default_marker()
     text = mtmd_input_text(marker, len(marker), False, True)
@@ -21,8 +24,8 @@ def _libmtmd(engine: LlamaEngine, width: int, height: int) -> tuple[list[int], i
     rows, breaks = [], 0
     for index in range(c.mtmd_input_chunks_size(chunks)):
         chunk = c.mtmd_input_chunks_get(chunks, index)
-        if engine._encoder._is_text(chunk):
-            breaks += engine._encoder._markup(chunk).tokens.count(ord("\n"))
+        if encoder._is_text(chunk):
+            breaks += encoder._markup(chunk).tokens.count(ord("\n"))
         else:
             rows.append(c.mtmd_input_chunk_get_n_tokens(chunk))
     c.mtmd_bitmap_free(bitmap)

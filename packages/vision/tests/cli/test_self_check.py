@@ -60,7 +60,7 @@ def test_a_single_file_is_held_against_its_own_parts(
         return outcome
 
     parts = SimpleNamespace(PARTS=SimpleNamespace(check=check))
-    monkeypatch.setitem(sys.modules, "shimmy_single_file", parts)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "shimmy_single_file", parts)
     assert built_files.check_program().level == level
 
 

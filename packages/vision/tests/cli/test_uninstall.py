@@ -132,7 +132,8 @@ def test_a_licence_that_is_refused_holds_nobody_back(
 
 def test_it_waits_for_nobody_who_still_works_there(shimmy: Run, tmp_path: Path) -> None:
     _furnish(tmp_path)
-    holding = f"handle = open({str(tmp_path / 'state/probed.json')!r}); print('held', flush=True); input()"
+    held = str(tmp_path / "state/probed.json")
+    holding = f"handle = open({held!r}); print('held', flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", holding], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:

@@ -74,7 +74,8 @@ def read_commands() -> Iterator[Node]:
 def _walk(parser: argparse.ArgumentParser, path: tuple[str, ...], summary: str) -> Iterator[Node]:
     below: dict[str, argparse.ArgumentParser] = {}
     summaries: dict[str, str] = {}
-    options, words = [], []
+    options: list[Option] = []
+    words: list[str] = []
     for action in parser._actions:  # argparse has no other way to ask
         if isinstance(action, argparse._SubParsersAction):
             below.update(action.choices)
