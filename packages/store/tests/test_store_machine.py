@@ -46,7 +46,7 @@ SIGNER = SignedLinks(("a-secret-of-this-test-that-is-long-enough",))
 PLANS = st.sampled_from((*MONTHLY, "lifetime"))
 WHICH = st.integers(0, 99)
 FUSES = st.tuples(st.none() | st.integers(1, 40), st.booleans())
-EXAMPLES = int(os.environ.get("SHIMMY_MACHINE_EXAMPLES", "30"))
+EXAMPLES = int(os.environ.get("SHIMMY_MACHINE_EXAMPLES", "20"))
 
 
 @dataclass

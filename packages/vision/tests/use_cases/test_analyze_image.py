@@ -149,7 +149,7 @@ def test_meta_tells_what_happened(analyse: Analyse, engine: LlamaEngine) -> None
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(seed=st.integers(0, 2**32 - 1), max_tokens=st.integers(1, 260), mode=st.sampled_from(MODES))
 def test_any_seed_cut_anywhere_is_valid(
