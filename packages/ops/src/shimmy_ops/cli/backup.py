@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from shimmy_ops import __version__
+from shimmy_ops.cli.confirming import typed
 from shimmy_ops.cli.exit_codes import DONE, PENDING
 from shimmy_ops.cli.profile import add_profile
 from shimmy_ops.domain.backups.ledger_lines import TableDifference
@@ -187,13 +188,7 @@ def _agree(manifest: Manifest, *, yes: bool) -> None:
     _show_manifest(manifest)
     if yes:
         return
-    print(
-        f"This fills the store's empty ledger. Type {manifest.profile} to go on: ",
-        end="",
-        file=sys.stderr,
-        flush=True,
-    )
-    if sys.stdin.readline().strip() != manifest.profile:
+    if not typed(manifest.profile, "This fills the store's empty ledger."):
         raise BackupError(
             "restore-not-confirmed", "Nothing was changed.", hint="--yes goes on without asking."
         )

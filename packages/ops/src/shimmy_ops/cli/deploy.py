@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path, PurePath
 
+from shimmy_ops.cli.confirming import typed
 from shimmy_ops.cli.exit_codes import DONE
 from shimmy_ops.cli.profile import add_profile
 from shimmy_ops.domain.deploying.checks import TARGETS
@@ -96,9 +97,7 @@ def _agree(profile: Profile, args: argparse.Namespace) -> None:
     """Raises DeployError unless somebody agrees to change what real customers use."""
     if not profile.livemode or args.yes:
         return
-    print(f"This deploys {args.version} for customers. Type live to go on: ",
-          end="", file=sys.stderr, flush=True)  # fmt: skip
-    if sys.stdin.readline().strip() != "live":
+    if not typed("live", f"This deploys {args.version} for customers."):
         raise DeployError(
             "deploy-not-confirmed", "Nothing was changed.", hint="--yes goes on without asking."
         )

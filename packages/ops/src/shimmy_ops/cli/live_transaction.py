@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from shimmy_ops import __version__
+from shimmy_ops.cli.confirming import typed
 from shimmy_ops.cli.exit_codes import DONE, REFUSED
 from shimmy_ops.cli.profile import add_profile
 from shimmy_ops.domain.profile import Profile
@@ -153,8 +154,7 @@ def _confirm(terms: Terms, profile: Profile, *, yes: bool) -> None:
     )
     if yes:
         return
-    print("Type live to go on: ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip() != "live":
+    if not typed("live"):
         raise TransactionError(
             "transaction-not-confirmed",
             "Nothing was bought.",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from shimmy_ops.cli.confirming import typed
 from shimmy_ops.cli.exit_codes import DONE, PENDING
 from shimmy_ops.cli.profile import add_profile
 from shimmy_ops.domain.profile import Profile
@@ -69,10 +70,7 @@ def _confirm(profile: Profile, *, yes: bool) -> None:
     """Raises ProvisionError unless somebody agrees to change what real customers use."""
     if not profile.livemode or yes:
         return
-    print(
-        "This changes the LIVE accounts. Type live to go on: ", end="", file=sys.stderr, flush=True
-    )
-    if sys.stdin.readline().strip() != "live":
+    if not typed("live", "This changes the LIVE accounts."):
         raise ProvisionError(
             "provision-not-confirmed", "Nothing was changed.", hint="--yes goes on without asking."
         )

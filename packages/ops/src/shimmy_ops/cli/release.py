@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path, PurePath
 
+from shimmy_ops.cli.confirming import typed
 from shimmy_ops.cli.exit_codes import DONE, PENDING, REFUSED
 from shimmy_ops.cli.profile import add_profile
 from shimmy_ops.cli.release_words import show_history, show_rehearsal, show_release, show_status
@@ -189,9 +190,7 @@ def _agree(profile: Profile, args: argparse.Namespace, what: str) -> None:
     """Raises ReleaseError unless somebody agrees to change what real customers use."""
     if not profile.livemode or args.yes:
         return
-    print(f"This puts {what}, in place for customers. Type live to go on: ",
-          end="", file=sys.stderr, flush=True)  # fmt: skip
-    if sys.stdin.readline().strip() != "live":
+    if not typed("live", f"This puts {what}, in place for customers."):
         raise ReleaseError(
             "release-not-confirmed", "Nothing was changed.", hint="--yes goes on without asking."
         )

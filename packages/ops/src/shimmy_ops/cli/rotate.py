@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+from shimmy_ops.cli.confirming import typed
 from shimmy_ops.cli.exit_codes import DONE, PENDING
 from shimmy_ops.cli.profile import add_profile
 from shimmy_ops.domain.profile import Profile
@@ -87,9 +88,7 @@ def _agree(profile: Profile, args: argparse.Namespace) -> None:
     """Raises RotationError unless somebody agrees to change what real customers use."""
     if not profile.livemode or args.yes:
         return
-    print(f"This replaces the LIVE store's {args.secret}. Type live to go on: ",
-          end="", file=sys.stderr, flush=True)  # fmt: skip
-    if sys.stdin.readline().strip() != "live":
+    if not typed("live", f"This replaces the LIVE store's {args.secret}."):
         raise RotationError(
             "rotation-not-confirmed", "Nothing was changed.", hint="--yes goes on without asking."
         )

@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+from shimmy_ops.cli.confirming import typed
 from shimmy_ops.cli.customer_lines import customer_document, customer_lines
 from shimmy_ops.cli.exit_codes import DONE
 from shimmy_ops.cli.profile import add_profile
@@ -166,9 +167,7 @@ def _agree(found: PersonFound, *, yes: bool) -> None:
         print(f"  {line}")
     if yes:
         return
-    asked = f"This cannot be undone. Type {found.customer} to go on: "
-    print(asked, end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip() != found.customer:
+    if not typed(found.customer, "This cannot be undone."):
         raise CustomerError(
             "erasure-not-confirmed", "Nothing was changed.", hint="--yes goes on without asking."
         )

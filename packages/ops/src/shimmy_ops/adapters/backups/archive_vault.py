@@ -16,6 +16,7 @@ from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from shimmy_ops.adapters.backups.sealed_stream import OpeningReader, SealingWriter
+from shimmy_ops.adapters.keeping.private_files import settle
 from shimmy_ops.domain.backups.manifest import damaged
 from shimmy_ops.errors import BackupError
 from shimmy_ops.ports.vault import Opened, Sealed
@@ -55,7 +56,7 @@ class FolderBench:
                     file.flush()
                     os.fsync(file.fileno())
                 os.link(fresh, target)
-                _settle(target.parent)
+                settle(target.parent)
         finally:
             with suppress(OSError):
                 fresh.unlink(missing_ok=True)
@@ -98,7 +99,7 @@ class ArchiveVault:
                     _write(file, key, parts)
                 # Unlike a rename a link takes no other backup's place.
                 os.link(fresh, path)
-                _settle(path.parent)
+                settle(path.parent)
         finally:
             with suppress(OSError):
                 fresh.unlink(missing_ok=True)
@@ -148,15 +149,6 @@ def _write(file: BinaryIO, key: str, parts: Sequence[tuple[str, PurePath]]) -> N
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def _settle(folder: Path) -> None:
-    """The new name is durable when the folder is."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

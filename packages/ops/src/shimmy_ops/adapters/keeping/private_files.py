@@ -48,7 +48,7 @@ def write_private(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(path)
-        _settle(path.parent)
+        settle(path.parent)
     except OSError as error:
         with suppress(OSError):
             fresh.unlink(missing_ok=True)
@@ -58,9 +58,9 @@ def write_private(path: Path, text: str) -> None:
         ) from error
 
 
-def _settle(folder: Path) -> None:
-    """The new name is durable when the folder is."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def settle(path: Path) -> None:
+    """On the disk when this returns; a new name is when its folder is. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

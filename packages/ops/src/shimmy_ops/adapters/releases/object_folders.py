@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from shimmy_ops.adapters.keeping.private_files import settle
 from shimmy_ops.domain.releases.trees import (
     Entry,
     compare_tree,
@@ -101,7 +101,7 @@ class ObjectFolders:
         digest = manifest_digest(text)
         (fresh / _MANIFEST).write_text(text, encoding="utf-8")
         for path in (*fresh.rglob("*"), fresh):
-            _sync(path)
+            settle(path)
         place = self._root / digest
         if place.exists() and self.damage(digest):
             place.rename(fresh / "damaged")
@@ -112,7 +112,7 @@ class ObjectFolders:
             (fresh / _FILES).rename(kept / _FILES)
             (fresh / _MANIFEST).rename(kept / _MANIFEST)
             kept.rename(place)
-            _sync(self._root)
+            settle(self._root)
         return digest
 
 
@@ -156,14 +156,6 @@ def _copy(source: Path, target: Path) -> None:
 def _open_up(folder: Path) -> None:
     for path in (folder, *folder.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
