@@ -261,10 +261,12 @@ def test_a_check_is_quick_and_calls_nothing_unsatisfiable_that_it_only_did_not_f
 ) -> None:
     schemas, started = LlguidanceSchemas(), time.process_time()
     schemas.check(schema, ANY)
-    assert time.process_time() - started < 0.4
+    first = time.process_time() - started
+    assert first < 4, "a fifth of a second on an idle core; without the budget, minutes"
     started = time.process_time()
-    schemas.check(schema, ANY)
-    assert time.process_time() - started < 0.01, "the verdict is remembered"
+    for _ in range(20):
+        schemas.check(schema, ANY)
+    assert time.process_time() - started < 10 * first, "the verdict is remembered"
 
 
 @pytest.mark.parametrize(
@@ -284,7 +286,7 @@ def test_what_would_take_too_long_is_refused_at_once(schema: dict[str, Any], cod
     with pytest.raises(SchemaError) as refused:
         SCHEMAS.check(schema, ANY)
     assert refused.value.code == code
-    assert time.process_time() - started < 0.3
+    assert time.process_time() - started < 3  # some milliseconds on an idle core
 
 
 @pytest.mark.parametrize("divisor", [7, 0.01, 0.25, 100_000, 9_990])
