@@ -18,7 +18,6 @@ from typing import Any
 
 from licensed import licensed
 from shimmy_sandbox.synthetic_model import write_synthetic_pair
-from shimmy_vision import wiring
 from shimmy_vision.domain.answer.analysis_request import (
     MODES,
     AnalysisRequest,
@@ -28,7 +27,9 @@ from shimmy_vision.domain.answer.analysis_request import (
 )
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.progress import ignore_progress
+from shimmy_vision.ports.vision_order import VisionOrder
 from shimmy_vision.settings import Settings, read_settings
+from shimmy_vision.wiring.vision import open_vision
 
 IMAGE = Path(__file__).resolve().parent.parent / "docs/samples/sign-in.png"
 
@@ -70,8 +71,8 @@ def measure(settings: Settings, mode: Mode, seeds: int, max_tokens: int) -> dict
     """Medians over ``seeds`` runs of one mode, both ways interleaved."""
     pairs = []
     request = _request(mode, 0, max_tokens, skip=True)
-    order = wiring.VisionOrder(None, 0, 0, 50_000_000, 30_000, request)
-    with wiring.vision(settings, order) as analyse:
+    order = VisionOrder(None, 0, 0, 50_000_000, 30_000, request)
+    with open_vision(settings, order) as analyse:
         for seed in range(seeds):
             metas = []
             for skip in (True, False):

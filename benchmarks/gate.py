@@ -15,10 +15,11 @@ import time
 from typing import Any
 
 from licensed import licensed
-from shimmy_vision import wiring
+from shimmy_vision.ports.vision_order import LicenceOrder
 from shimmy_vision.settings import read_settings
 from shimmy_vision.use_cases.admit_pages import admit_pages
 from shimmy_vision.use_cases.settle_pages import settle_pages
+from shimmy_vision.wiring.licences import open_licensing
 
 ALLOWED_MICROSECONDS = 1000
 
@@ -38,7 +39,7 @@ def measure(plan: str, pages: int) -> dict[str, Any]:
     with (
         tempfile.TemporaryDirectory() as folder,
         licensed(folder, plan) as variables,
-        wiring.licensing(read_settings(variables), wiring.LicenceOrder()) as licensing,
+        open_licensing(read_settings(variables), LicenceOrder()) as licensing,
     ):
         settle_pages(admit_pages(1, licensing), licensing, done=True)
         times = []

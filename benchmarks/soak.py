@@ -21,7 +21,6 @@ from PIL import Image, ImageDraw
 
 from licensed import licensed
 from shimmy_sandbox.synthetic_model import write_synthetic_pair
-from shimmy_vision import wiring
 from shimmy_vision.domain.answer.analysis_request import (
     MODES,
     AnalysisRequest,
@@ -30,7 +29,9 @@ from shimmy_vision.domain.answer.analysis_request import (
 )
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.progress import ignore_progress
+from shimmy_vision.ports.vision_order import VisionOrder
 from shimmy_vision.settings import read_settings
+from shimmy_vision.wiring.vision import open_vision
 
 ALLOWED_GROWTH = 0.05
 SIZES = ((64, 64), (200, 150), (449, 300), (640, 480), (900, 300))
@@ -55,8 +56,8 @@ def main() -> int:
                 "SHIMMY_MODEL": f"{pair.main.parent}/",
             }
         )
-        order = wiring.VisionOrder(None, args.threads, 0, 50_000_000, 30_000, _request(0))
-        with wiring.vision(settings, order) as analyse:
+        order = VisionOrder(None, args.threads, 0, 50_000_000, 30_000, _request(0))
+        with open_vision(settings, order) as analyse:
             for number in range(warm_up + args.analyses):
                 image = images[number % len(images)]
                 analyse(image, _request(number), Cancellation(), ignore_progress)

@@ -28,7 +28,6 @@ from fragile_worker import Gate, marked
 from pdf_writer import text_page, write_pdf
 
 from shimmy_sandbox.synthetic_model import SyntheticPair
-from shimmy_vision import wiring
 from shimmy_vision.adapters.worker.engine_process import EngineProcess
 from shimmy_vision.adapters.worker.worker_frames import write_frame
 from shimmy_vision.adapters.worker.worker_messages import job_frame
@@ -52,7 +51,9 @@ from shimmy_vision.errors import (
 from shimmy_vision.ports.analyst import DocumentJob, ImageJob, JobEvent, PageOutcome, UrlJob
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.progress import PageProgress, PageWritten, Progress, Written
+from shimmy_vision.ports.vision_order import LicenceOrder, VisionOrder
 from shimmy_vision.settings import read_settings
+from shimmy_vision.wiring.serving import open_analyst
 
 SHORT = AnalysisRequest(StandardQuestion("ocr"), AnswerLimits(max_tokens=5))
 THREE = write_pdf(*(text_page(f"Page {n} begins") for n in (1, 2, 3)))
@@ -127,11 +128,11 @@ def test_the_listener_of_wiring_s_analyst_gets_everything(
         "SHIMMY_STATE_DIR": str(tmp_path),
     }
     key = licence_variables["SHIMMY_LICENSE_KEY"]
-    order = wiring.VisionOrder(
+    order = VisionOrder(
         str(synthetic_46.main.parent), 1, 0, 50_000_000, 9_000, BRIEF,
-        licence=wiring.LicenceOrder(key),
+        licence=LicenceOrder(key),
     )  # fmt: skip
-    with wiring.analyst(read_settings(variables), order, 2) as opened:
+    with open_analyst(read_settings(variables), order, 2) as opened:
         result = opened.analyse(JOB, Cancellation(), ignore)
         assert result is not None
         assert result["meta"]["licence"] == "enterprise"

@@ -18,7 +18,7 @@ import pytest
 from pdf_writer import text_page, write_pdf
 from serving import Play, PlayedAnalyst, serve
 
-from shimmy_vision import __version__, wiring
+from shimmy_vision import __version__
 from shimmy_vision.cli.main import main
 from shimmy_vision.domain.answer.analysis_request import CustomQuestion, StandardQuestion
 from shimmy_vision.errors import (
@@ -38,6 +38,7 @@ from shimmy_vision.ports.progress import PageProgress, Progress, Written
 from shimmy_vision.server.app import create_app
 from shimmy_vision.server.app_state import LocalOffer, ServerOptions
 from shimmy_vision.settings import digest_settings, read_settings
+from shimmy_vision.wiring import vision as wiring_of_vision
 
 PNG = b"\x89PNG\r\n\x1a\nrest"
 RESULT = {"meta": {"mode": "full"}, "answer": "ä"}
@@ -81,7 +82,7 @@ def start(short: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     def away(*_: Any) -> None:
         raise AwayError
 
-    monkeypatch.setattr(wiring, "vision", away)
+    monkeypatch.setattr(wiring_of_vision, "open_vision", away)
     with ExitStack() as running:
 
         def starting(

@@ -13,16 +13,17 @@ import pytest
 from licence_world import MakeCustomer, Shop
 from PIL import Image, TiffImagePlugin
 
-from shimmy_vision import wiring
 from shimmy_vision.adapters.files.pillow_intake import PillowIntake
 from shimmy_vision.errors import ShimmyError
 from shimmy_vision.ports.image_intake import IntakeLimits
+from shimmy_vision.ports.vision_order import LicenceOrder
 from shimmy_vision.settings import read_settings
 from shimmy_vision.use_cases.activate_licence import activate_licence
 from shimmy_vision.use_cases.admit_pages import admit_pages
 from shimmy_vision.use_cases.list_machines import list_machines
 from shimmy_vision.use_cases.refresh_licence import refresh_licence
 from shimmy_vision.use_cases.settle_pages import settle_pages
+from shimmy_vision.wiring.licences import open_licensing
 
 CALLS = 1000
 SECRET_TEXT = "Confidential: project Heron"
@@ -78,7 +79,7 @@ def test_a_thousand_calls_log_no_key_no_image_and_no_address(
         "SHIMMY_MACHINE_ID": "a machine of flesh",
     }
     assert any("httpcore" in line for line in heard.said), "the shop's own client should be heard"
-    with wiring.licensing(read_settings(variables), wiring.LicenceOrder()) as licensing:
+    with open_licensing(read_settings(variables), LicenceOrder()) as licensing:
         heard.said.clear()
         logging.getLogger("shimmy.test").debug("this handler hears")
         activate_licence(sold.key, licensing)

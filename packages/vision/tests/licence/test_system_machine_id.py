@@ -14,7 +14,6 @@ import pytest
 from licence_worker import run
 from licence_world import Shop
 
-from shimmy_vision import wiring
 from shimmy_vision.adapters.licence import system_machine_id
 from shimmy_vision.adapters.licence.sqlite_licence_state import SqliteLicenceState
 from shimmy_vision.adapters.licence.system_machine_id import (
@@ -23,9 +22,11 @@ from shimmy_vision.adapters.licence.system_machine_id import (
 )
 from shimmy_vision.domain.licence.machine_id import MachineId
 from shimmy_vision.errors import LicenceStateError, UsageError
+from shimmy_vision.ports.vision_order import LicenceOrder
 from shimmy_vision.settings import Settings, read_settings
 from shimmy_vision.use_cases.activate_licence import activate_licence
 from shimmy_vision.use_cases.admit_pages import admit_pages
+from shimmy_vision.wiring.licences import open_licensing
 
 
 @pytest.fixture
@@ -116,7 +117,7 @@ def settings_in(places: Path, **variables: str) -> Settings:
 
 
 def fingerprint(settings: Settings, machine_id: str | None = None) -> str:
-    with wiring.licensing(settings, wiring.LicenceOrder(machine_id=machine_id)) as licences:
+    with open_licensing(settings, LicenceOrder(machine_id=machine_id)) as licences:
         return licences.fingerprint
 
 
@@ -176,7 +177,7 @@ def test_a_damaged_file_can_be_healed_where_it_holds_the_machines_id(
     """Otherwise each command would end before the activation that the refusal asks for."""
     settings = settings_in(places, container="docker", SHIMMY_LICENSE_URL=shop.server.url)
     path, key = settings.state_directory / "licence.sqlite", shop.sell("developer").key
-    with wiring.licensing(settings, wiring.LicenceOrder()) as licences:
+    with open_licensing(settings, LicenceOrder()) as licences:
         activate_licence(key, licences)
         before = licences.fingerprint
     if readable:
@@ -187,14 +188,14 @@ def test_a_damaged_file_can_be_healed_where_it_holds_the_machines_id(
     else:
         path.write_bytes(b"no database" * 500)
         shop.admin.delete(f"machines/{before}")
-    with wiring.licensing(settings, wiring.LicenceOrder()) as licences:
+    with open_licensing(settings, LicenceOrder()) as licences:
         with pytest.raises(LicenceStateError) as raised:
             admit_pages(1, licences)
         assert raised.value.code == "licence-state-damaged"
-    with wiring.licensing(settings, wiring.LicenceOrder()) as licences:
+    with open_licensing(settings, LicenceOrder()) as licences:
         activate_licence(key, licences)
         healed = licences.fingerprint
     assert (healed == before) == readable
-    with wiring.licensing(settings, wiring.LicenceOrder()) as licences:
+    with open_licensing(settings, LicenceOrder()) as licences:
         assert licences.fingerprint == healed
         admit_pages(1, licences)

@@ -32,7 +32,7 @@ _OF_COMMANDS = (
     "cli/", "adapters/files/http_model_source.py", "adapters/licence/system_machine_id.py",
     "adapters/web/guarded_web.py", "domain/licence/licence_key.py", "domain/model/model_request.py",
     "use_cases/deactivate_machine.py", "use_cases/list_machines.py", "use_cases/pull_model.py",
-    "wiring.py",
+    "wiring/licences.py",
 )  # fmt: skip
 # Of commands too, in modules that requests do reach.
 # `encoder-unknown` ends a server before it listens.

@@ -88,19 +88,20 @@ def test_waiting_is_not_counted(open_server: Open) -> None:
         time.sleep(0.25)
         return {"meta": {}}
 
-    server = open_server(play, slots=1, max_seconds=0.6)
+    # Eight of them take half a second more than one may.
+    server = open_server(play, slots=1, max_seconds=1.5)
     statuses: list[int] = []
 
     def ask() -> None:
         with httpx.Client(base_url=server.url, timeout=20) as own:
             statuses.append(own.post("/api/vision", json={"image": ENCODED}).status_code)
 
-    threads = [threading.Thread(target=ask) for _ in range(4)]
+    threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert statuses == [200] * 4
+    assert statuses == [200] * 8
 
 
 def test_a_mistake_of_ours_costs_one_entry_of_a_batch(
@@ -161,7 +162,7 @@ def test_a_batch_that_its_client_left_plans_no_more_and_is_no_200(
             b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
         )
         assert gate.begun.acquire(timeout=10)
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     wanted = 'shimmy_requests_total{endpoint="vision-batch",status="499"} 1.0'
     while wanted not in server.client.get("/metrics").text:
         assert time.monotonic() < until
@@ -174,7 +175,7 @@ def test_a_result_that_cannot_be_kept_ends_its_job(open_server: Open) -> None:
 
     server = open_server(play)
     job = server.client.post("/api/vision/jobs", json={"image": PDF}).json()
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while (told := server.client.get(job["url"]).json())["status"] in ("waiting", "running"):
         assert time.monotonic() < until
     assert (told["status"], told["error"]["code"]) == ("failed", "internal")
@@ -187,7 +188,7 @@ def test_a_number_that_json_does_not_have_is_null(open_server: Open, stream: boo
     assert response.status_code == 200
     assert '"x": null' in response.text
     job = server.client.post("/api/vision/jobs", json={"image": ENCODED}).json()
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while (told := server.client.get(job["url"]).json())["status"] != "done":
         assert time.monotonic() < until
     assert told["result"] == {"meta": {}, "x": None}
@@ -198,7 +199,7 @@ def test_who_finds_no_place_in_the_line_evicts_nobodys_job(open_server: Open) ->
     gate.open.set()
     server = open_server(gate, slots=1, queue=1, jobs=JobLimits(number=3))
     done = server.client.post("/api/vision/jobs", json={"image": ENCODED}).json()
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while server.client.get(done["url"]).json()["status"] != "done":
         assert time.monotonic() < until
     gate.open.clear()
@@ -248,4 +249,5 @@ def test_a_callback_does_not_hold_up_the_stop() -> None:
             began = time.monotonic()
         return time.monotonic() - began
 
-    assert asyncio.run(main()) < 2
+    # Half a minute, if the pause before the second attempt were waited for.
+    assert asyncio.run(main()) < 15

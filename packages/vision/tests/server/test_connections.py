@@ -57,7 +57,7 @@ class Server:
         return float(text.partition("\nshimmy_held_bytes ")[2].partition("\n")[0])
 
     def until_held(self, fits: Callable[[float], bool]) -> None:
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while not fits(self.held()):
             assert time.monotonic() < until
 
@@ -133,7 +133,7 @@ def test_where_all_are_at_work_one_too_many_is_told(open_server: Open) -> None:
 
 @pytest.mark.parametrize("sent", [b"", b"GET /health HTTP/1.1\r\nHost: 127"])
 def test_a_head_has_its_time(open_server: Open, sent: bytes) -> None:
-    server = open_server(head_seconds=0.3)
+    server = open_server(head_seconds=0.8)
     with server.line() as line:
         began = time.monotonic()
         for at in range(len(sent)):
@@ -143,7 +143,7 @@ def test_a_head_has_its_time(open_server: Open, sent: bytes) -> None:
             assert (status, error["code"]) == (408, "head-too-slow")
         else:
             assert line.recv(10) == b""
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 9
     with server.line() as line:
         for _ in range(2):
             line.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
@@ -203,7 +203,7 @@ def test_a_body_that_drips_is_too_slow_as_a_whole(open_server: Open) -> None:
         line.settimeout(0.1)
         answer = b""
         while not answer:
-            assert time.monotonic() - began < 5, "each piece is in time, all of them are not"
+            assert time.monotonic() - began < 30, "each piece is in time, all of them are not"
             line.sendall(b"x")
             try:
                 answer = line.recv(4096)
@@ -279,7 +279,7 @@ def test_a_lost_socket_leaves_nothing_to_the_collector(
             line.sendall(masked(2, bytes(1_000_000), length=2_000_000))
             server.until_held(lambda held: held >= 1_000_000)
         server.until_held(lambda held: held == 0)
-        until = time.monotonic() + 5
+        until = time.monotonic() + 60
         while made[0]() is not None and time.monotonic() < until:
             time.sleep(0.02)
         assert made[0]() is None
@@ -298,7 +298,7 @@ def test_so_many_sockets_are_open_at_once(open_server: Open) -> None:
         assert refused.value.response.status_code == 429
         assert json.loads(refused.value.response.body)["error"]["code"] == "sockets-too-many"
         first.close()
-        until = time.monotonic() + 5
+        until = time.monotonic() + 60
         while True:
             try:
                 lines.enter_context(connect(address, proxy=None))
@@ -337,7 +337,7 @@ def test_a_stream_that_nobody_reads_is_given_up(open_server: Open) -> None:
             b"POST /api/vision HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
             b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
         )
-        until = time.monotonic() + 15
+        until = time.monotonic() + 60
         while not busy(server):
             assert time.monotonic() < until
         while busy(server):
@@ -348,7 +348,7 @@ def test_a_socket_that_nobody_reads_is_given_up(open_server: Open) -> None:
     server = open_server(chatter, unread_seconds=0.5)
     with opened_socket(server) as line:
         line.sendall(masked(1, json.dumps({"id": "a", "image": ENCODED}).encode()))
-        until = time.monotonic() + 15
+        until = time.monotonic() + 60
         while not busy(server):
             assert time.monotonic() < until
         while busy(server):
@@ -359,7 +359,8 @@ def test_who_reads_slowly_is_served(open_server: Open) -> None:
     def play(_job: Job, _switch: Cancellation, _hear: JobListener) -> dict[str, Any]:
         return {"answer": "x" * 8_000_000}
 
-    server = open_server(play, unread_seconds=0.4)
+    # It takes a third longer than this altogether, and hears of it every tenth of it.
+    server = open_server(play, unread_seconds=1.2)
     body = json.dumps({"image": ENCODED}).encode()
     with server.line() as line:
         line.sendall(
@@ -369,7 +370,7 @@ def test_who_reads_slowly_is_served(open_server: Open) -> None:
         count = 0
         while piece := line.recv(600_000):
             count += len(piece)
-            time.sleep(0.04)
+            time.sleep(0.12)
     assert count > 8_000_000
 
 

@@ -46,4 +46,4 @@ def test_who_never_stops_sending_is_not_listened_to_for_long() -> None:
             began = time.monotonic()
             told = line.recv(100)
             assert told.startswith(b"HTTP/1.1 401")
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 9, "its patience with a body is 30 s"

@@ -49,10 +49,12 @@ class Deaf:
 
 
 @contextmanager
-def stopping(play: Any, **options: Any) -> Iterator[tuple[str, list[Any], Callable[..., None]]]:
+def stopping(
+    play: Any, drain: float = DRAIN, **options: Any
+) -> Iterator[tuple[str, list[Any], Callable[..., None]]]:
     """A server that is stopped at the block's end; threads' findings, and how to start one."""
     app = create_app(
-        PlayedAnalyst(play), ServerOptions(drain_seconds=DRAIN, **options), lambda: None
+        PlayedAnalyst(play), ServerOptions(drain_seconds=drain, **options), lambda: None
     )
     found: list[Any] = []
     threads: list[threading.Thread] = []
@@ -61,12 +63,13 @@ def stopping(play: Any, **options: Any) -> Iterator[tuple[str, list[Any], Callab
         threads.append(threading.Thread(target=lambda: found.append(work(url))))
         threads[-1].start()
 
-    with serve(app, drain_seconds=DRAIN) as url:
+    with serve(app, drain_seconds=drain) as url:
         yield url, found, start
         began = time.monotonic()
-    assert time.monotonic() - began < DRAIN + 1.5, "not twice the time"
+    # Whoever is held here is held for twenty seconds.
+    assert time.monotonic() - began < drain + 10, "it did not end by itself"
     for thread in threads:
-        thread.join(5)
+        thread.join(30)
         assert not thread.is_alive()
 
 
@@ -126,6 +129,14 @@ def test_who_waits_in_the_line_and_on_a_socket_is_told_too() -> None:
     assert end.code == 1001
 
 
+def _lets_in(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=10).close()
+    except OSError:
+        return False
+    return True
+
+
 def test_none_is_taken_from_the_first_moment_on() -> None:
     gate = Gate()
     seen: list[Any] = []
@@ -134,7 +145,8 @@ def test_none_is_taken_from_the_first_moment_on() -> None:
         with httpx.Client(base_url=url, timeout=20) as kept:
             return kept.post("/api/vision", json=ASKED).status_code
 
-    with stopping(gate) as (url, found, start):
+    # So long it does not take: what was under way ends once the gate is open.
+    with stopping(gate, drain=20) as (url, found, start):
         start(ask_twice)
         assert gate.begun.acquire(timeout=10)
         name, _, port = url.removeprefix("http://").partition(":")
@@ -145,17 +157,19 @@ def test_none_is_taken_from_the_first_moment_on() -> None:
             b"POST /api/vision HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
             b"Content-Length: %d\r\n\r\n" % len(body)
         )
-        time.sleep(0.2)
+        time.sleep(0.4)
 
         def ask_late() -> None:
-            time.sleep(0.3)
+            # The stop has begun once nobody is let in any more.
+            while _lets_in(name, int(port)):
+                time.sleep(0.01)
             begun.sendall(body)
             seen.append(begun.recv(65536))
             gate.open.set()
 
         late = threading.Thread(target=ask_late)
         late.start()
-    late.join(5)
+    late.join(30)
     begun.close()
     assert seen[0].startswith(b"HTTP/1.1 503")
     assert found == [200], "what was under way is finished"
@@ -186,7 +200,7 @@ def test_a_handler_that_is_cut_off_still_says_why() -> None:
         task = asyncio.create_task(guard(scope, receive, send))
         await asyncio.sleep(0.05)
         task.cancel()
-        await asyncio.wait_for(task, 1)
+        await asyncio.wait_for(task, 30)
         return sent
 
     start, body = asyncio.run(main())
@@ -235,7 +249,7 @@ def test_two_servers_begin_at_once_and_one_has_the_socket(tmp_path: Path) -> Non
             assert stat.S_ISSOCK(path.lstat().st_mode)
             # Perhaps before uvicorn is there to hear it.
             one.send_signal(signal.SIGTERM)
-            assert one.wait(20) == 0
+            assert one.wait(60) == 0
     assert not path.exists()
 
 

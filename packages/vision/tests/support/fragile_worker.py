@@ -127,8 +127,8 @@ def _settle_and_die(admission: Admission, licensing: Licensing, *, done: bool) -
 
 
 def _main() -> int:
-    from shimmy_vision import wiring
     from shimmy_vision.cli.main import main
+    from shimmy_vision.wiring import vision as wiring
 
     wiring.PillowIntake = _Intake  # type: ignore[attr-defined]
     wiring.PdfiumDocuments = _Documents  # type: ignore[attr-defined]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from shimmy_vision.cli.progress_bar import ProgressBar
     from shimmy_vision.cli.warm_server import WarmServer
     from shimmy_vision.ports.analyst import JobEvent
-    from shimmy_vision.wiring import Vision
+    from shimmy_vision.wiring.vision import Vision
 
 Output: TypeAlias = Literal["json", "pretty", "jsonl"]
 

@@ -16,10 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print every finding; exit 3 if an analysis could not run."""
-    from shimmy_vision import wiring
     from shimmy_vision.settings import read_settings
+    from shimmy_vision.wiring.models import diagnose
 
-    findings = wiring.diagnose(read_settings())
+    findings = diagnose(read_settings())
     if args.json:
         print(json.dumps([finding.as_json() for finding in findings], indent=2))
     else:

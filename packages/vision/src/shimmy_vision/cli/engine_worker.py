@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do jobs from standard input until it ends."""
-    from shimmy_vision import wiring
     from shimmy_vision.settings import read_settings
+    from shimmy_vision.wiring.vision import serve_engine
 
     # Ctrl-C in a terminal and a service's end reach the whole group; the parent decides what they
     # mean. Handled rather than ignored: what is started from here would ignore its end too.
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     # What native code prints must not get between the frames.
     out = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    wiring.serve_engine(read_settings(), read_order(args), sys.stdin.buffer, out)
+    serve_engine(read_settings(), read_order(args), sys.stdin.buffer, out)
     return OK
 
 

@@ -42,13 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run one action; exit 2 where there is no access."""
-    from shimmy_vision import wiring
+    from shimmy_vision.ports.vision_order import LicenceOrder
     from shimmy_vision.settings import read_settings
     from shimmy_vision.use_cases.use_sound_state import use_sound_state
+    from shimmy_vision.wiring.licences import open_licensing
 
     settings = read_settings()
-    order = wiring.LicenceOrder(_given_key(args), args.machine_id, getattr(args, "name", None))
-    with wiring.licensing(settings, order) as licensing:
+    order = LicenceOrder(_given_key(args), args.machine_id, getattr(args, "name", None))
+    with open_licensing(settings, order) as licensing:
         if licensing.licensor.sandbox:
             print("shimmy: SANDBOX build: it accepts simulated licences only.", file=sys.stderr)
         try:

@@ -46,26 +46,27 @@ def run(args: argparse.Namespace) -> int:
 
     import anyio
 
-    from shimmy_vision import wiring
     from shimmy_vision.domain.answer.analysis_request import AnalysisRequest, AnswerLimits
     from shimmy_vision.ports.cache_limits import split_cache
+    from shimmy_vision.ports.vision_order import LicenceOrder, VisionOrder
     from shimmy_vision.server.orders import OrderLimits
     from shimmy_vision.settings import read_settings
+    from shimmy_vision.wiring.serving import open_analyst
 
     limits = OrderLimits(args.max_image_mb * 1_000_000, args.max_pdf_mb * 1_000_000, _TOKENS)
-    order = wiring.VisionOrder(
+    order = VisionOrder(
         model=args.model,
         threads=args.threads,
         gpu_layers=args.gpu_layers,
         max_image_bytes=limits.max_image_bytes,
         max_dimension=args.max_dim,
         request=AnalysisRequest(limits=AnswerLimits(_TOKENS)),
-        licence=wiring.LicenceOrder(args.license, args.machine_id),
+        licence=LicenceOrder(args.license, args.machine_id),
         max_document_bytes=limits.max_document_bytes,
         sequences=_JOBS,
         caches=split_cache(_CACHE_BYTES),
     )
-    with wiring.analyst(read_settings(), order, _JOBS) as analyst:
+    with open_analyst(read_settings(), order, _JOBS) as analyst:
         anyio.run(create(analyst, limits, _JOBS).run_stdio_async)
     return OK
 

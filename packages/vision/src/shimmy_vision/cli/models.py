@@ -17,7 +17,7 @@ from shimmy_vision.domain.model.model_request import PinnedModel, read_model_req
 from shimmy_vision.errors import ModelError
 
 if TYPE_CHECKING:
-    from shimmy_vision.wiring import ModelCommands
+    from shimmy_vision.wiring.models import ModelCommands
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,10 +48,10 @@ def _family(word: str) -> ModelFamily:
 def run(args: argparse.Namespace, *, commands: ModelCommands | None = None) -> int:
     """Run one action."""
     if commands is None:
-        from shimmy_vision import wiring
         from shimmy_vision.settings import read_settings
+        from shimmy_vision.wiring.models import model_commands
 
-        commands = wiring.model_commands(read_settings())
+        commands = model_commands(read_settings())
     match args.action:
         case "list":
             return _list(commands, as_json=args.json)

@@ -29,21 +29,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print a report of the library, or nothing for a whole engine that works."""
-    from shimmy_vision import wiring
     from shimmy_vision.settings import encoder_order, read_settings
+    from shimmy_vision.wiring.engines import (
+        describe_library_here,
+        probe_error_line,
+        try_engine_here,
+    )
 
     settings = read_settings()
     try:
         if args.main is None:
-            print(wiring.describe_library_here(settings, args.library))
+            print(describe_library_here(settings, args.library))
         else:
             digests = "", args.projector_sha256
             files = EngineFiles(args.main, args.projector, args.family, False, *digests)
             encoder = replace(encoder_order(settings), wish=args.encoder)
             shape = args.threads, args.gpu_layers, args.context, args.sequences
             options = EngineOptions(*shape, encoder)
-            wiring.try_engine_here(settings, args.library, files, options)
+            try_engine_here(settings, args.library, files, options)
     except ShimmyError as error:
-        print(wiring.probe_error_line(error))
+        print(probe_error_line(error))
         return exit_code(error)
     return OK

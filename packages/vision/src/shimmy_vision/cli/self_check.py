@@ -16,8 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print every finding; exit 3 where something is not as it was built, or cannot be used."""
-    from shimmy_vision import upkeep
     from shimmy_vision.settings import read_settings
+    from shimmy_vision.wiring import upkeep
 
     findings = upkeep.check_self(read_settings())
     if args.json:

@@ -79,17 +79,18 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM; work under way is finished."""
-    from shimmy_vision import wiring
     from shimmy_vision.cli.listening import Places, serve_app
     from shimmy_vision.domain.answer.analysis_request import AnalysisRequest, AnswerLimits
     from shimmy_vision.ports.cache_limits import split_cache
+    from shimmy_vision.ports.vision_order import VisionOrder
     from shimmy_vision.server.app import create_app
     from shimmy_vision.server.callbacks import Callbacks
     from shimmy_vision.settings import read_settings
+    from shimmy_vision.wiring.serving import open_serving
 
     settings = read_settings()
     options = _options(args, settings)
-    order = wiring.VisionOrder(
+    order = VisionOrder(
         model=args.model,
         threads=args.threads,
         gpu_layers=args.gpu_layers,
@@ -103,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
         idle_seconds=args.idle_minutes * 60 or None,
     )
     socket = None if args.no_socket else settings.local_socket
-    with wiring.serving(settings, order, options.slots) as parts:
+    with open_serving(settings, order, options.slots) as parts:
         app = create_app(
             parts.analyst,
             options,
@@ -123,7 +124,7 @@ def _options(args: argparse.Namespace, settings: Settings) -> ServerOptions:
     from shimmy_vision.server.guard import GuardRules, digest_key
     from shimmy_vision.server.orders import OrderLimits
     from shimmy_vision.settings import digest_settings
-    from shimmy_vision.wiring import describe_library
+    from shimmy_vision.wiring.engines import describe_library
 
     keys = (*settings.api_keys, *_keys_in(args.api_key_file))
     if not keys and args.host not in _LOOPBACK:

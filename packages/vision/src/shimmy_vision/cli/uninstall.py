@@ -33,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit 0 when all is gone, 1 where something could not be removed."""
-    from shimmy_vision import upkeep
     from shimmy_vision.settings import read_settings
+    from shimmy_vision.wiring import upkeep
 
     settings = read_settings()
     if not args.purge:
@@ -81,12 +81,13 @@ def _refuse_running(users: tuple[int, ...]) -> None:
 
 def _release(args: argparse.Namespace, settings: Settings) -> str:
     """What became of the machine's place, in a word. Raises LicenceError uninstall-unheard."""
-    from shimmy_vision import wiring
+    from shimmy_vision.ports.vision_order import LicenceOrder
     from shimmy_vision.use_cases.release_place import release_place
+    from shimmy_vision.wiring.licences import open_licensing
 
-    order = wiring.LicenceOrder(args.license, args.machine_id)
+    order = LicenceOrder(args.license, args.machine_id)
     try:
-        with wiring.licensing(settings, order) as licensing:
+        with open_licensing(settings, order) as licensing:
             freed = release_place(licensing)
     except (LicenceServerError, LicenceStateError) as error:
         raise LicenceError(

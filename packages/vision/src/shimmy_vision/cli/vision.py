@@ -135,10 +135,11 @@ def _run_here(
     args: argparse.Namespace, session: SessionOrder, sources: list[Source], settings: Settings
 ) -> int:
     """In this process, with a model of its own."""
-    from shimmy_vision import wiring
     from shimmy_vision.cli.analysis_session import AnalysisSession
+    from shimmy_vision.ports.vision_order import LicenceOrder, VisionOrder
+    from shimmy_vision.wiring.vision import open_vision
 
-    order = wiring.VisionOrder(
+    order = VisionOrder(
         model=args.model,
         threads=args.threads,
         gpu_layers=args.gpu_layers,
@@ -146,10 +147,10 @@ def _run_here(
         max_dimension=args.max_dim,
         request=session.request.analysis,
         verify=args.verify,
-        licence=wiring.LicenceOrder(args.license, args.machine_id),
+        licence=LicenceOrder(args.license, args.machine_id),
         max_document_bytes=session.max_document_bytes,
     )
-    with Interrupts() as interrupts, wiring.vision(settings, order) as vision:
+    with Interrupts() as interrupts, open_vision(settings, order) as vision:
         return AnalysisSession(vision, session, interrupts).run(sources)
 
 

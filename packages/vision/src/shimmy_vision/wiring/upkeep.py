@@ -1,4 +1,4 @@
-"""What an installation does with itself: check itself, and leave. It rests on ``wiring``."""
+"""What an installation does with itself: check itself, and leave."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shimmy_vision.domain.diagnosis import Finding
 from shimmy_vision.ports.own_traces import Trace
 from shimmy_vision.settings import Settings
 from shimmy_vision.use_cases.inspect_library import inspect_library
-from shimmy_vision.wiring import engine_probe
+from shimmy_vision.wiring.engines import engine_probe
 
 
 def check_self(settings: Settings) -> tuple[Finding, ...]:
