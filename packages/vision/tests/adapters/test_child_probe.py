@@ -131,4 +131,5 @@ def test_the_switch_kills_the_child(
     started = time.perf_counter()
     with pytest.raises(StoppedError):
         probe.probe(_files(synthetic_26), OPTIONS, switch)
-    assert time.perf_counter() - started < 2.0
+    # Nobody ends the child otherwise.
+    assert time.perf_counter() - started < 20

@@ -208,7 +208,8 @@ def test_one_is_stopped_at_once_and_its_neighbours_go_on(
         with pytest.raises(kind) as stopped:
             opened.analyse(ImageJob(IMAGE, LONG), switch, at_stage("generate", throw))
         assert type(stopped.value) is kind
-        assert time.monotonic() - thrown[0] < 2
+        # It would write for a minute; and it is stopped and not ended with its process, see below.
+        assert time.monotonic() - thrown[0] < 15
         gate.release()
         assert neighbour.end()["meta"]["mode"] == "brief"
         assert children() == before

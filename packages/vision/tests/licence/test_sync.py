@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 from licence_world import Customer, MakeCustomer, Shop, Sold
 from stranger import Heard, relay, signed, strangers
+from threads import until
 
 from shimmy_sandbox.keygen import shop as keygen_shop
 from shimmy_vision.domain.licence.metering import BATCH_WAIT, LARGEST_BATCH, SETTLE_WAIT
@@ -29,7 +29,7 @@ ONE_SHOP = True
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 READ, INCREMENT = "/me", "increment-usage"
-TIMEOUT = 0.25
+TIMEOUT = 1.0
 
 
 class PowerCut(BaseException):

@@ -52,18 +52,22 @@ def test_what_is_short_comes_whole_and_unasked(site: Site) -> None:
 
 
 def test_a_body_without_end_is_left_at_once(site: Site) -> None:
+    over = threading.Event()
+
     def endless(request: BaseHTTPRequestHandler) -> None:
         request.send_response(200)
         request.send_header("Content-Type", "text/html")
         request.end_headers()
         request.wfile.write(b"<p>" * HEAD_BYTES)
-        time.sleep(2)
+        over.wait(60)
         request.close_connection = True
 
     site.pages["/endless"] = endless
     begun = time.monotonic()
     assert _fetch(site, "/endless", lambda head: 0)[:3] == b"<p>"
-    assert time.monotonic() - begun < 1.5
+    # What follows would not have come for a minute.
+    assert time.monotonic() - begun < 15
+    over.set()
 
 
 def test_offline_nothing_is_asked(site: Site) -> None:

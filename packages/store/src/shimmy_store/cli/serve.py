@@ -21,6 +21,7 @@ from uvicorn.supervisors import Multiprocess
 from shimmy_store.errors import LedgerError, SettingsError
 from shimmy_store.server.app import create_app
 from shimmy_store.server.logs import start_logging
+from shimmy_store.server.timed_heads import TimedHeads
 from shimmy_store.settings import Settings, read_settings, share_meters, shared_meters
 from shimmy_store.wiring import open_shop
 
@@ -89,6 +90,7 @@ def _leave(*_: object) -> None:
 def _config(args: argparse.Namespace, app: Any, **more: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http=TimedHeads,
         log_config=None,
         # Uvicorn's own lines hold addresses with tokens in them; the app writes its own.
         access_log=False,

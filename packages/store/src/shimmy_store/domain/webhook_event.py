@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from shimmy_store.domain.json_text import parse_json
 from shimmy_store.errors import CatalogError
 
 
@@ -44,7 +44,7 @@ def parse_handled(data: Any) -> frozenset[str]:
 def read_event(body: bytes) -> WebhookEvent | None:
     """None for what is no event of Stripe's; the signature has been checked before."""
     try:
-        event = json.loads(body.decode("utf-8"))
+        event = parse_json(body.decode("utf-8"))
         shown = event["data"]["object"]
         return WebhookEvent(
             id=_text(event["id"]),

@@ -58,6 +58,7 @@ class Guard:
         body = _Measured(scope, receive, self._patience)
         answer = _Answer(send, self._headers, body)
         try:
+            _check_framing(scope)
             self._check_site(scope)
             await self._app(scope, body, answer)
         except VisitError as error:
@@ -95,6 +96,17 @@ class Guard:
             method=scope["method"],
             status=status,
             milliseconds=round(seconds * 1000, 1),
+        )
+
+
+def _check_framing(scope: Scope) -> None:
+    """Whoever passed on such a request may have read another one in it: RFC 9112, 6.3."""
+    headers = Headers(scope=scope)
+    if "content-length" in headers and "transfer-encoding" in headers:
+        raise VisitError(
+            "framing-unclear",
+            "The request tells the length of its body in two ways.",
+            hint="Send Content-Length or Transfer-Encoding, not both.",
         )
 
 

@@ -41,6 +41,7 @@ def open_ordered_engine(
     granted: Granted,
     cancellation: Cancellation,
 ) -> Engine:
+    """The engine of the wanted model. Raises what ``open_engine`` raises."""
     context = context_size(order.request.question, order.request.limits.max_tokens)
     shape = order.threads, order.gpu_layers, context, order.sequences
     parts = EngineParts(
@@ -95,6 +96,7 @@ def probe_error_line(error: ShimmyError) -> str:
 
 
 def model_files(settings: Settings) -> HashedModelFiles:
+    """Model files whose digests are kept while they do not change."""
     return HashedModelFiles(settings.state_directory / "digests.json")
 
 
