@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from shimmy_vision.cli.completion import SHELLS, Node, read_commands
+from shimmy_vision.cli.command_tree import Node, read_commands
+from shimmy_vision.cli.completion import SHELLS
 from shimmy_vision.cli.main import COMMANDS, main
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from shimmy_vision.cli.completion import Node, Option
+from shimmy_vision.cli.command_tree import Node, Option
 
 _BASH = """\
 # Completion of shimmy for bash. Made by: shimmy completion bash
