@@ -26,7 +26,7 @@ test: dev check ## install what tests need, check, run every test
 check: dev ## style, types, architecture and lock files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy $(SOURCES) scripts benchmarks tests packages/*/tests conftest.py
+	$(BIN)/mypy $(SOURCES) packages/store/cloudflare/src scripts benchmarks tests packages/*/tests conftest.py
 	$(BIN)/lint-imports
 	$(BIN)/shimmy-ops locks requirements
 

@@ -29,7 +29,9 @@ from numpy.typing import NDArray
 from make_model import default_folder, make_pair
 from shimmy_vision.adapters.engine.compute_turns import ComputeTurns
 from shimmy_vision.adapters.engine.encoder_opening import open_encoder
+from shimmy_vision.adapters.engine.engine_caches import EngineCaches
 from shimmy_vision.adapters.engine.engine_counters import EngineCounters
+from shimmy_vision.adapters.engine.kept_encodings import KeptEncodings
 from shimmy_vision.adapters.engine.llama_engine import encoder_grid
 from shimmy_vision.adapters.engine.llama_library import open_native_library
 from shimmy_vision.adapters.engine.llama_model import ComputeOptions, LlamaWeights, default_threads
@@ -104,8 +106,8 @@ def _measure_pair(
             one = open_encoder(parts, files, compute, _order(name), encoder_grid(family))
             opening[name] = time.perf_counter() - started
             closing.callback(one.encoder.close)
-            opened[name] = one.encoder
-            _encode(one.encoder, image[:_SIDE, :_SIDE])
+            opened[name] = KeptEncodings(one.encoder, ("", ""), EngineCaches())
+            _encode(opened[name], image[:_SIDE, :_SIDE])
             memory[name] = {key: after - before[key] for key, after in _memory().items()}
         timed = _take_turns(opened, image[:_SIDE, :_SIDE], args.repetitions)
         likeness = _likeness(opened, image)

@@ -65,6 +65,25 @@ async def shoot(
     return hits
 
 
+class Volley:
+    """Closed loop: ``wide`` connections, each with its next request once the last is answered."""
+
+    def __init__(self, host: str, port: int, wide: int) -> None:
+        self._range, self._wide = _Range(host, port), wide
+
+    async def fire(self, shots: Sequence[Shot]) -> list[Hit]:
+        """All of them, as fast as they are answered; times are from each one's sending on."""
+        left, hits = iter(shots), list[Hit]()
+
+        async def gun() -> None:
+            for shot in left:
+                hits.append(await self._range.fire(shot, time.perf_counter()))
+
+        await asyncio.gather(*(gun() for _ in range(self._wide)))
+        self._range.close()
+        return hits
+
+
 class _Range:
     """Connections that are kept; a new one where all are in use."""
 

@@ -149,11 +149,12 @@ def cases() -> dict[str, Callable[[Any], Callable[[], None]]]:
 
 
 @contextmanager
-def server(variables: dict[str, str], threads: int) -> Iterator[str]:
+def server(variables: dict[str, str], threads: int, max_tokens: int | None = 2048) -> Iterator[str]:
     """The URL of a ``shimmy serve`` with its model loaded."""
     command = [sys.executable, "-m", "shimmy_vision", "serve", "--port", "0", "--preload"]
+    bound = [] if max_tokens is None else ["--max-tokens", str(max_tokens)]
     process = subprocess.Popen(
-        [*command, "--threads", str(threads), "--no-socket", "--max-tokens", "2048"],
+        [*command, "--threads", str(threads), "--no-socket", *bound],
         env={**os.environ, **variables},
         stderr=subprocess.PIPE,
         text=True,

@@ -71,14 +71,14 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shimmy-bench-")))
         street = stack.enter_context(open_street(folder, args.ledger))
         crowd = gather_crowd(street, args.customers, random.Random(args.seed))
-        _drain(street)
-        before, cpu = os.getloadavg()[0], _cpu(street)
+        drain(street)
+        before, cpu = os.getloadavg()[0], cpu_seconds(street)
         hits = _load(street, crowd, args.rate, args.seconds)
-        shares = {name: one - cpu[name] for name, one in _cpu(street).items()}
-        drained = _drain(street)
+        shares = {name: one - cpu[name] for name, one in cpu_seconds(street).items()}
+        drained = drain(street)
         kept, licences = street.ledger.read(), count_licences(street)
     return {
-        "machine": _machine(before),
+        "machine": describe_machine(before),
         "load": {
             "rate": args.rate,
             "seconds": args.seconds,
@@ -98,7 +98,7 @@ def _load(street: Street, crowd: Crowd, rate: float, seconds: float) -> list[Hit
     return asyncio.run(shoot("127.0.0.1", street.port, rate, count, crowd.shot))
 
 
-def _cpu(street: Street) -> dict[str, float]:
+def cpu_seconds(street: Street) -> dict[str, float]:
     """Seconds of CPU so far."""
     times = {"generator": psutil.Process().cpu_times()}
     for name, pid in street.processes.items():
@@ -106,7 +106,7 @@ def _cpu(street: Street) -> dict[str, float]:
     return {name: one.user + one.system for name, one in times.items()}
 
 
-def _drain(street: Street) -> float | None:
+def drain(street: Street) -> float | None:
     """Seconds until no event waits; None where that takes too long."""
     began = time.monotonic()
     while time.monotonic() - began < _DRAIN_SECONDS:
@@ -163,7 +163,9 @@ def _judge(hits: Sequence[Hit], drained: float | None, kept: Kept, truth: _Truth
     return {**found, "broken": broken}
 
 
-def _machine(load: float) -> dict[str, Any]:
+def describe_machine(load: float | None = None) -> dict[str, Any]:
+    """On what this was measured; ``load`` is what else ran, now if it is not given."""
+    load = os.getloadavg()[0] if load is None else load
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu": _cpu_name(),

@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -118,12 +119,26 @@ def open_street(folder: Path, ledger: str) -> Iterator[Street]:
         settings = _read_settings(folder / "store.env")
         view: LedgerView = SqliteView(folder / "ledger.sqlite")
         if ledger == "postgresql":
-            place = stack.enter_context(_postgresql())
+            place = stack.enter_context(postgresql())
             settings["SHIMMY_STORE_LEDGER"], view = place, PostgresView(place)
         serve = ("shimmy-store", "serve", "--port", str(port))
         store = stack.enter_context(_running(serve, log, {**os.environ, **settings}))
         _await(log, lambda: _listens(port), store)
         yield Street(url, port, settings, view, {"store": store.pid, "sandbox": sandbox.pid})
+
+
+def restarted(street: Street) -> float:
+    """Seconds from the command of one more store, on the same ledger, to its first answer."""
+    port = _free_port()
+    serve = ("shimmy-store", "serve", "--port", str(port))
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder, "store.out")
+        began = time.perf_counter()
+        with _running(serve, log, {**os.environ, **street.settings}) as store:
+            _await(log, lambda: _listens(port), store)
+            url = f"http://127.0.0.1:{port}/alive"
+            httpx.get(url, trust_env=False, timeout=30).raise_for_status()
+            return time.perf_counter() - began
 
 
 def count_licences(street: Street) -> Counter[str]:
@@ -168,7 +183,7 @@ def _await(said: Path, ready: Callable[[], bool], process: subprocess.Popen[byte
     while time.monotonic() < end and process.poll() is None:
         if ready():
             return
-        time.sleep(0.05)
+        time.sleep(0.01)
     raise StreetError(f"{said.stem} did not start:\n{said.read_text(encoding='utf-8')}")
 
 
@@ -192,8 +207,8 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _postgresql() -> Iterator[str]:
-    """An empty database of the tests' server; but durable, as a shop's would be."""
+def postgresql() -> Iterator[str]:
+    """Its address: an empty database of the tests' server; but durable, as a shop's would be."""
     sys.path.insert(0, str(ROOT / "packages/store/tests/support"))
     import postgres_server
 

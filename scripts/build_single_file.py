@@ -3,7 +3,8 @@
 In an environment of its own, made of ``requirements/dist.lock`` and the wheel of vision,
 PyInstaller finds what is needed; ``single_file.spec`` divides it, and what comes out is joined
 here: loader, parts, PyInstaller's archive. With a payload (``make payload``) the native library is
-the packed one, else llama-cpp-python's of this checkout, and the file says so.
+the packed one, else llama-cpp-python's of this checkout, and the file says so. A release (with
+``SHIMMY_LICENSOR``) is not built with anything but a signed payload.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import time
 import venv
+from collections.abc import Mapping
 from pathlib import Path
 
 import bootstrap
@@ -37,9 +39,10 @@ def main() -> int:
     arguments = parser.parse_args()
     started = time.monotonic()
     work, out = arguments.work.resolve(), arguments.out.resolve()
+    payload = arguments.payload if (arguments.payload / "manifest.json").is_file() else None
+    refuse_unsealed_release(payload, os.environ)
     work.mkdir(parents=True, exist_ok=True)
     out.mkdir(parents=True, exist_ok=True)
-    payload = arguments.payload if (arguments.payload / "manifest.json").is_file() else None
     if payload is None:
         say("no payload is built (make payload): a development build with this checkout's library")
     environment = prepare_environment(work)
@@ -52,6 +55,24 @@ def main() -> int:
     write_bill(environment, work, out, payload)
     tell(target, out, payload, round(time.monotonic() - started))
     return 0
+
+
+def refuse_unsealed_release(payload: Path | None, environment: Mapping[str, str]) -> None:
+    """A file that customers get carries a library that somebody answers for, or is not made."""
+    if not environment.get("SHIMMY_LICENSOR"):
+        return
+    if payload is None:
+        stop(
+            "A release needs the packed native library, and none is built.",
+            "scripts/build_payload.py --key KEY.pem --version N",
+        )
+    signed = (payload / "manifest.sig").is_file() and (payload / "public-key.txt").is_file()
+    mode = json.loads((payload / "manifest.json").read_text(encoding="utf-8")).get("mode")
+    if mode != "release" or not signed:
+        stop(
+            "A release takes no native library that nobody signed.",
+            "scripts/build_payload.py --key KEY.pem --version N",
+        )
 
 
 def prepare_environment(work: Path) -> Path:

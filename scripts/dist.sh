@@ -17,4 +17,7 @@ for file in shimmy shimmy.cdx.json THIRD-PARTY-LICENSES shimmy_vision-*.whl; do
   if [ "$one" = "$other" ]; then word=same; else word=differs; fi
   echo "$word $one $other $file" | tee -a build/dist/twice.txt
 done
+if grep -q '^differs.*\.whl$' build/dist/twice.txt; then
+  echo "dist: the wheels differ too: were the sources changed between the two builds?" >&2
+fi
 ! grep -q ^differs build/dist/twice.txt

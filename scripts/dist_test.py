@@ -10,9 +10,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import venv
 from collections.abc import Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +61,13 @@ class Clean:
         self.root = root
         self.environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/srv/someone"}
 
-    def run(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, code: int = 0, **more: str) -> subprocess.CompletedProcess[str]:
         """``shimmy WORDS`` as a user without rights."""
         enter = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "/bin/sh", "-ec", ENTER)
         done = subprocess.run(
             [*enter, str(self.root), "/usr/local/bin/shimmy", *words],
-            env=self.environment, capture_output=True, text=True, check=False, timeout=300,
+            env={**self.environment, **more}, timeout=300,
+            capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode != code:
             print(done.stdout, done.stderr, sep="\n", file=sys.stderr)
@@ -170,6 +173,7 @@ def try_single_file(clean: Clean, folder: Path, results: dict[str, Any]) -> None
             results[name] = round(time.monotonic() - started, 2)
         results["analysed"] = {name: said["meta"][name] for name in ("backend", "licence")
                                if name in said["meta"]}  # fmt: skip
+        results["web_page"] = try_web_page(clean)
         usage = json.loads(clean.run("license", "usage", "--json").stdout)
         results["pages_used"] = usage["pages_used"]
         left = json.loads(clean.run("uninstall", "--purge", "--yes", "--json").stdout)
@@ -181,9 +185,40 @@ def try_single_file(clean: Clean, folder: Path, results: dict[str, Any]) -> None
     _judge(results)
 
 
+def try_web_page(clean: Clean) -> str:
+    """The code that a web page is refused with, which says what to do; nothing is counted."""
+    page = b"<!doctype html><title>x</title><p>x"
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(page)))
+            self.end_headers()
+            self.wfile.write(page)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        place = f"127.0.0.1:{server.server_port}"
+        refused = clean.run(
+            *("vision", "--url", f"http://{place}/", "--model", "/srv/someone/model/"),
+            code=3, SHIMMY_ALLOW_URLS=place,
+        )  # fmt: skip
+        server.shutdown()
+    if "shimmy-vision[web]" not in refused.stderr:
+        stop("A refused web page does not say what to do.", refused.stderr)
+    return re.findall(r"\[([a-z-]+)\]", refused.stderr)[-1]
+
+
 def _judge(results: dict[str, Any]) -> None:
     _keep(results)
     wrong = [one for one in results["self_check"] if one["level"] == "problem"]
+    # It has no pip to add a package with.
+    wrong += [one for one in results["self_check"] if "pip install" in one["remedy"]]
+    wrong += [results["web_page"]] if results["web_page"] != "playwright-missing" else []
     slow = results["first_start_s"] > START_SECONDS or results["help_s"] > HELP_SECONDS
     if wrong or slow or results["left_at_home"] or results["pages_used"] != 2:
         print(json.dumps(results, indent=2), file=sys.stderr)

@@ -13,9 +13,11 @@ loader trusts nothing there.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import os
+import stat
 import sys
 import threading
 from collections.abc import Sequence
@@ -84,6 +86,11 @@ class Parts(MetaPathFinder):
                 self._bytes(source, one)
         return len(members), sum(one.size for one in members)
 
+    def identify(self, part: str) -> str:
+        """Changes whenever a file of ``part`` does; empty where there is no such part."""
+        digests = "".join(one.sha256 for one in self._index.get(part, ()))
+        return digests and hashlib.sha256(digests.encode()).hexdigest()
+
     def _bytes(self, source: Any, one: Member) -> bytes:
         source.seek(self._start + one.offset)
         data = _decompress(source.read(one.packed), one.size)
@@ -146,7 +153,7 @@ def place_library(parts: Parts, members: Sequence[Member], cache: Path) -> Path 
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for one in members:
             target = folder / one.path
-            if _digest(target) != one.sha256:
+            if _digest(target, one.size) != one.sha256:
                 target.unlink(missing_ok=True)
         parts.unpack(_NATIVE, folder)
     except OSError:
@@ -154,9 +161,13 @@ def place_library(parts: Parts, members: Sequence[Member], cache: Path) -> Path 
     return (folder / members[0].path).parent
 
 
-def _digest(path: Path) -> str:
+def _digest(path: Path, size: int) -> str:
+    """Empty where there is no plain file of ``size`` bytes: nothing else is opened."""
     try:
-        return "" if path.is_symlink() else hashlib.sha256(path.read_bytes()).hexdigest()
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size != size:
+            return ""
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return ""
 
@@ -181,8 +192,12 @@ class LibraryPlace(MetaPathFinder):
         import platformdirs
 
         given = os.environ.get("SHIMMY_CACHE_DIR")
-        usual = platformdirs.PlatformDirs("shimmy-vision", appauthor=False).user_cache_dir
-        kept = place_library(self._parts, self._members, Path(given or usual).expanduser())
+        kept = None
+        # A user without a home has no usual folder: the settings say so in words.
+        with contextlib.suppress(RuntimeError):
+            usual = platformdirs.PlatformDirs("shimmy-vision", appauthor=False)
+            cache = Path(given).expanduser() if given else usual.user_cache_path
+            kept = place_library(self._parts, self._members, cache)
         if kept is None:
             self._parts.unpack(_NATIVE, self._folder)
             return (self._folder / self._members[0].path).parent
@@ -208,15 +223,21 @@ def open_parts() -> None:
     sys.meta_path.insert(0, parts)
 
 
+def _is_ours(words: Sequence[str]) -> bool:
+    return bool(words) and words[0].partition(".")[0] == _OWN
+
+
 def main() -> int:
-    """``shimmy``, and what it starts as ``python -m shimmy_vision…`` elsewhere."""
+    """``shimmy``, and what it starts as ``python -P -m shimmy_vision…`` elsewhere."""
     try:
         open_parts()
-        if sys.argv[1:2] == ["-m"] and sys.argv[2:3] and sys.argv[2].partition(".")[0] == _OWN:
+        # As children are started: a Python, which this file is none of, would look into the
+        # current folder without -P.
+        if sys.argv[1:3] == ["-P", "-m"] and _is_ours(sys.argv[3:4]):
             import runpy
 
-            name = sys.argv[2]
-            del sys.argv[1:3]
+            name = sys.argv[3]
+            del sys.argv[1:4]
             runpy.run_module(name, run_name="__main__", alter_sys=True)
             return 0
         from shimmy_vision.cli.main import main as shimmy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,13 @@ _NEEDED_BY = {
 # Unpacks the others.
 _CORE = ("backports", "shimmy_vision", f"python{sys.version_info[0]}.{sys.version_info[1]}")
 _LEVEL = 19
+# OpenVINO computes on the CPU and reads its own files; what drives other devices and reads other
+# makers' models is half of it.
+_UNUSED = re.compile(
+    r"openvino/(cmake|include|tools|torch)/"
+    r"|openvino/libs/(cache\.json|tbb\.pc|libopenvino_(c|intel_gpu|intel_npu|auto|auto_batch|hetero|"
+    r"gguf|jax|onnx|paddle|pytorch|tensorflow|tensorflow_lite)(_frontend|_plugin)?[.\d]*\.)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,11 @@ class Member:
     packed: int
     size: int
     sha256: str
+
+
+def without_unused(entries: Iterable[Entry]) -> list[Entry]:
+    """What nothing here ever loads stays away."""
+    return [one for one in entries if not _UNUSED.match(one[0].replace("\\", "/"))]
 
 
 def divide(entries: Iterable[Entry]) -> tuple[list[Entry], dict[str, list[Entry]]]:

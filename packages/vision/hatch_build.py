@@ -8,7 +8,8 @@ or edit chooses the account or the key afterwards.
 ``SHIMMY_PAYLOAD`` names a folder made by ``scripts/build_payload.py``. Its files go into the wheel,
 which then is one for that platform; where the payload is signed, the wheel pins the signer's key in
 ``shimmy_vision/domain/payload/pinned.py`` and loads nothing else. A wheel with a live licensor
-takes no unsigned payload.
+takes no unsigned payload, and is not built without one unless ``SHIMMY_UNSEALED=1`` says that it is
+meant so: an image that compiles its own library. Such a wheel says that it is unsealed.
 """
 
 from __future__ import annotations
@@ -65,6 +66,11 @@ class LicensorHook(BuildHookInterface[Any]):
         chosen, payload = os.environ.get("SHIMMY_LICENSOR"), os.environ.get("SHIMMY_PAYLOAD")
         if chosen:
             self._replace(PLACE, self._module(Path(chosen)), build_data)
+        if chosen and not payload and os.environ.get("SHIMMY_UNSEALED") != "1":
+            raise SystemExit(
+                "SHIMMY_LICENSOR: a live build carries a signed native library. Name it with "
+                "SHIMMY_PAYLOAD (docs/signing.md), or say SHIMMY_UNSEALED=1"
+            )
         if payload:
             self._carry(Path(payload), build_data, live=bool(chosen))
 

@@ -160,7 +160,7 @@ def test_a_second_bootstrap_waits_for_the_first(
     with bootstrap.alone():
         other.start()
         assert not entered.wait(0.3)
-    assert entered.wait(10)
+    assert entered.wait(60)
     other.join()
     assert "waiting" in capsys.readouterr().out
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
+import re
 import subprocess
 import sys
+import threading
+import tracemalloc
 from pathlib import Path
 from types import ModuleType
 
@@ -25,6 +29,9 @@ def _script(name: str) -> ModuleType:
 
 
 ENTRY, PARTS = _script("single_file_entry"), _script("single_file_parts")
+sys.path.insert(0, str(SCRIPTS))  # Scripts import each other by name.
+BUILD = _script("build_single_file")
+sys.path.remove(str(SCRIPTS))
 # As PyInstaller ends its archive: magic, the archive's length, and what follows.
 TAIL = b"MEI\014\013\012\013\016" + (1000 + 88).to_bytes(4, "big") + bytes(76)
 
@@ -135,6 +142,102 @@ def test_a_library_that_was_changed_where_it_is_kept_is_put_right(
     blocked = tmp_path / "blocked"
     blocked.write_text("")
     assert ENTRY.place_library(parts, native, blocked) is None
+
+
+def test_a_pipe_where_the_library_is_kept_keeps_nobody_waiting(
+    built: tuple[Path, ModuleType], tmp_path: Path
+) -> None:
+    file, made = built
+    native = [ENTRY.Member(*one) for one in made.INDEX["lonely_part"]]
+    index = {"shimmy_vision.settings": native}
+    parts = ENTRY.Parts(file, ENTRY.start_of_parts(file, made.LENGTH), index, tmp_path)
+    place = ENTRY.place_library(parts, native, tmp_path / "cache")
+    kept = place / "data.bin"
+    whole = kept.read_bytes()
+    kept.unlink()
+    os.mkfifo(kept)
+    assert ENTRY.place_library(parts, native, tmp_path / "cache") == place
+    assert kept.read_bytes() == whole
+
+
+def test_a_part_is_written_through_nothing_that_lies_there(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("kept")
+    name = f".data.bin.{os.getpid()}.{threading.get_ident()}"
+    (tmp_path / name).symlink_to(victim)
+    with pytest.raises(FileExistsError):
+        ENTRY._put(tmp_path / "data.bin", b"ours")
+    assert victim.read_text() == "kept"
+
+
+def test_a_part_that_unpacks_to_more_than_it_says_is_stopped_there() -> None:
+    bomb = PARTS.zstd.compress(bytes(32 << 20), level=3)
+    tracemalloc.start()
+    try:
+        data = ENTRY._decompress(bomb, 1000)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(data) <= 1001
+    assert peak < 8 << 20
+
+
+def test_a_part_is_known_by_what_is_in_it(built: tuple[Path, ModuleType], tmp_path: Path) -> None:
+    parts = _open(built, tmp_path)
+    assert parts.identify("lonely_part") != parts.identify("other_part")
+    assert len(parts.identify("lonely_part")) == 64
+    assert parts.identify("missing") == ""
+    assert not (tmp_path / "lonely_part").exists()
+
+
+def test_what_openvino_needs_for_this_cpu_goes_in_and_no_more() -> None:
+    inside = (
+        *("openvino/libs/libopenvino.so.2641", "openvino/libs/libopenvino_intel_cpu_plugin.so"),
+        *("openvino/libs/libopenvino_ir_frontend.so.2641", "openvino/libs/libtbb.so.12"),
+        *("openvino/libs/openvino.dll", "openvino/libs/openvino_intel_cpu_plugin.dll"),
+        *("openvino/_pyopenvino.cpython-311-x86_64-linux-gnu.so", "numpy/openvino/tools/x"),
+    )
+    outside = (
+        *("openvino/libs/libopenvino_intel_gpu_plugin.so", "openvino/libs/cache.json"),
+        *("openvino/libs/libopenvino_intel_npu_plugin.so", "openvino/libs/tbb.pc"),
+        *("openvino/libs/libopenvino_onnx_frontend.so.2641", "openvino/tools/ovc/main.py"),
+        *("openvino/libs/libopenvino_tensorflow_lite_frontend.so.2641", "openvino/include/x.h"),
+        *("openvino/libs/libopenvino_auto_batch_plugin.so", "openvino/libs/libopenvino_c.so.2641"),
+    )
+    entries = [(name, "/source", "BINARY") for name in (*inside, *outside)]
+    assert tuple(one[0] for one in PARTS.without_unused(entries)) == inside
+
+
+@pytest.mark.parametrize("wrong", ["nothing", "unsigned", "half", "mode", "right", "sandbox"])
+def test_a_release_is_not_built_without_a_signed_library(
+    wrong: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mode = "development" if wrong in ("unsigned", "mode") else "release"
+    (tmp_path / "manifest.json").write_text(json.dumps({"mode": mode}))
+    if wrong not in ("unsigned", "half"):
+        (tmp_path / "manifest.sig").write_bytes(bytes(64))
+    (tmp_path / "public-key.txt").write_text("ab" * 32)
+    payload = None if wrong in ("nothing", "sandbox") else tmp_path
+    environment = {} if wrong == "sandbox" else {"SHIMMY_LICENSOR": "licensor.json"}
+    if wrong in ("right", "sandbox"):
+        BUILD.refuse_unsealed_release(payload, environment)
+        return
+    with pytest.raises(SystemExit) as stopped:
+        BUILD.refuse_unsealed_release(payload, environment)
+    assert stopped.value.code not in (0, None)
+    assert "--key" in capsys.readouterr().err + str(stopped.value.code)
+
+
+def test_no_action_of_a_workflow_can_be_moved_to_another_commit() -> None:
+    found = [
+        (path.name, line.strip())
+        for path in sorted((SCRIPTS.parent / ".github/workflows").glob("*.yml"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.match(r"\s*(- )?uses:", line)
+    ]
+    assert len(found) > 10
+    pinned = re.compile(r"(- )?uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
+    assert [one for one in found if not pinned.fullmatch(one[1])] == []
 
 
 def test_the_scripts_of_a_release_are_sound_bash() -> None:

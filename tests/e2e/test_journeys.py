@@ -135,7 +135,7 @@ def test_a_webhook_that_is_30_s_late_keeps_nobody_waiting(street: Street, tab: P
         assert [one["state"] for one in deliveries_to(street, email)] == ["waiting"]
         the_licence(street, email, key, "developer")
         street.steer("STRIPE", "clock", {"advance_seconds": 30})
-        street.steer("STRIPE", "deliveries/idle", {"timeout_seconds": 10})
+        street.steer("STRIPE", "deliveries/idle", {"timeout_seconds": 60})
         assert [one["state"] for one in deliveries_to(street, email)] == ["delivered"]
     the_licence(street, email, key, "developer")
 
@@ -158,7 +158,7 @@ def test_a_licence_that_is_30_s_late_is_waited_for_and_then_shown(
             assert success.is_waiting
             assert [one["state"] for one in deliveries_to(street, email)] == ["waiting"]
             street.steer("STRIPE", "clock", {"advance_seconds": 10})
-            street.steer("STRIPE", "deliveries/idle", {"timeout_seconds": 10})
+            street.steer("STRIPE", "deliveries/idle", {"timeout_seconds": 60})
             assert [one["state"] for one in deliveries_to(street, email)] == ["delivered"]
         the_licence(street, email, success.key(), "developer")
         assert not success.is_waiting
@@ -192,7 +192,7 @@ def test_a_webhook_that_comes_three_times_makes_one_licence(street: Street, tab:
     email = "thrice@journey.example"
     with late_webhooks(street, duplicate=2):
         key = pay(street, tab, "startup", email).key()
-        street.steer("STRIPE", "deliveries/idle", {"timeout_seconds": 20})
+        street.steer("STRIPE", "deliveries/idle", {"timeout_seconds": 60})
     came = deliveries_to(street, email)
     assert [one["state"] for one in came] == ["delivered"] * 3
     # Whatever they left to do is done, and every mail that is to go is gone.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,6 +88,16 @@ def test_a_worker_is_deployed_whatever_call_is_refused_first(dock: Dock) -> None
     filled = (folder / "wrangler.jsonc").read_text()
     assert dock.released.url in filled and "d1://DB" in filled and "sqlite" not in filled
 
+    assert _worker_secrets(dock) == ("held", "The Worker has all 2 secrets that it asks for.")
+    kept = dock.cloud
+    del (without := dock.cloud)["secrets"]["SHIMMY_STORE_STRIPE_KEY"]
+    (dock.folder / "cloud.json").write_text(json.dumps(without))
+    assert _worker_secrets(dock) == ("failed", "The Worker has no SHIMMY_STORE_STRIPE_KEY.")
+    (dock.folder / "cloud.json").write_text(json.dumps(kept))
+    dock.fail("list")
+    assert _worker_secrets(dock)[0] == "unknown"
+    dock.heal()
+
     log = dock.logs()
     assert "was given [" in log
     for secret in (*dock.cloud["secrets"].values(), *dock.released.town.secrets()):
@@ -105,6 +116,12 @@ def test_a_worker_is_deployed_whatever_call_is_refused_first(dock: Dock) -> None
     dry = dock.deploy("worker", "1.2", "--dry-run", "--worker", str(dock.bundle("two")))
     assert dry.code == 0 and "in gzip" in dry.out and "1 changed" in dry.out
     assert "wrangler's own dry run: ends well" in dry.out
+
+
+def _worker_secrets(dock: Dock) -> tuple[str, str]:
+    ran = dock.released.town.run(dock.capsys, "preflight", "--only", "worker-secrets", "--json")
+    (found,) = json.loads(ran.out)["checks"]
+    return found["outcome"], found["found"]
 
 
 def test_a_worker_whose_secret_is_nowhere_is_refused_by_name(dock: Dock) -> None:

@@ -65,4 +65,4 @@ def _serve(operated: OperatedTown) -> None:
             assert client.get("/?window=1h").status_code == 200
         running.send_signal(signal.SIGINT)
         assert running.stderr.read() == "stopped\n"
-        assert running.wait(10) == INTERRUPTED
+        assert running.wait(60) == INTERRUPTED

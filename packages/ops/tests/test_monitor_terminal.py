@@ -44,7 +44,7 @@ class Source:
     def __call__(self, window: str) -> Picture:
         self.asked.append(window)
         self.threads.add(threading.get_ident())
-        assert self.gate.wait(10)
+        assert self.gate.wait(60)
         found = self.found.pop(0) if len(self.found) > 1 else self.found[0]
         if isinstance(found, Exception):
             raise found
@@ -276,7 +276,7 @@ def test_in_a_real_terminal_keys_leave_it_as_it_was(key: bytes, code: int) -> No
         os.write(ours, key)
         while b"\x1b[?1049l" not in told:
             told += os.read(ours, 65536)
-        assert running.wait(10) == code
+        assert running.wait(60) == code
     assert termios.tcgetattr(theirs) == before
     os.close(ours)
     os.close(theirs)

@@ -276,6 +276,14 @@ def test_the_stores_environment_wants_everything_there() -> None:
     assert refused.value.code == "not-provisioned"
 
 
+def test_the_stores_environment_has_the_key_that_the_account_signs_with() -> None:
+    name = "SHIMMY_STORE_KEYGEN_PUBLIC_KEY"
+    assert name not in store_environment(desired(), FINAL).plain
+    licensing = dataclasses.replace(FINAL.licensing, public_key="ab" * 32)
+    known = store_environment(desired(), dataclasses.replace(FINAL, licensing=licensing))
+    assert known.plain[name] == "ab" * 32
+
+
 @pytest.mark.parametrize(
     ("plans", "code"),
     [

@@ -28,6 +28,7 @@ from shimmy_ops.domain.preflight.facts import (
     SitePage,
     Standing,
     Unasked,
+    WorkerSecrets,
 )
 from shimmy_ops.domain.preflight.registry import CHECKS
 from shimmy_ops.domain.profile import Profile
@@ -107,6 +108,15 @@ JUDGED: Mapping[str, tuple[Profile, Profile, Mapping[Any, Any], Mapping[Any, Any
         {"keygen_account": _ACCOUNT, "tables": {"live": "shimmy", "test": "shimmy-test"}},
         {"keygen_account": _ACCOUNT, "tables": {"live": "shimmy", "test": "0aff"}},
     ),
+    # What a command that stands in for wrangler says of it: test_deploy.py.
+    "worker-secrets": (
+        _LIVE, _LIVE, {"worker_secrets": WorkerSecrets(6)},
+        {"worker_secrets": WorkerSecrets(6, ("SHIMMY_STORE_MAIL",))},
+    ),
+    "keygen-replies-signed": (
+        _LIVE, _LIVE, {"keygen_account": replace(_ACCOUNT, public_key="ab" * 32, signed=True)},
+        {"keygen_account": replace(_ACCOUNT, public_key="ab" * 32)},
+    ),
     "webhook-version": (
         _TEST, _TEST, {"desired": desired(), "billing": _billing()},
         {"desired": desired(), "billing": _billing(api_version="2020-08-27")},
@@ -159,6 +169,10 @@ def test_every_check_is_made_to_fail_once() -> None:
         ("addresses-real", live_profile(operator_mail="me@shimmy.test"), {}),
         ("addresses-real", live_profile(store_url="https://store.test.shimmy.app"), {}),
         ("addresses-real", live_profile(site_url="https://203.0.113.7"), {}),
+        ("keygen-replies-signed", _LIVE, {"keygen_account": _ACCOUNT}),
+        ("store-keygen-key", _LIVE, {
+            "figures": {"keygen_public_key": "ba" * 32},
+            "keygen_account": replace(_ACCOUNT, public_key="ab" * 32)}),
         ("store-health", _LIVE, {"health": Page(503, {}, _HEALTH)}),
         ("store-health", _LIVE, {"health": Page(200, {}, "<h1>Welcome to nginx</h1>")}),
         ("store-health", _LIVE, {"health": Page(200, {}, '{"checks": {"keygen": "too-slow"}}')}),

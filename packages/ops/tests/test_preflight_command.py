@@ -312,11 +312,11 @@ def test_ctrl_c_ends_it_while_somebody_hangs(ready: ReadyTown, tmp_path: Any) ->
             [sys.executable, "-c", call, *given, "--only", "store-health"],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
-        silent.settimeout(20)
+        silent.settimeout(60)
         connection, _ = silent.accept()
         with connection:
             asked.send_signal(signal.SIGINT)
-            _, told = asked.communicate(timeout=20)
+            _, told = asked.communicate(timeout=60)
     assert (asked.returncode, b"stopped" in told) == (130, True)
     assert threading.active_count() < 50
 

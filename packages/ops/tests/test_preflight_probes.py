@@ -171,10 +171,10 @@ def test_a_source_that_hangs_is_left_behind_and_one_that_raises_is_told_of() -> 
 
     answers = _gather(
         {
-            "billing": (lambda: hanging.wait(20), 0.1),
-            "licensing": (refuse, 5),
-            "health": (crash, 5),
-            "pricing": (lambda: 7, 5),
+            "billing": (lambda: hanging.wait(60), 0.1),
+            "licensing": (refuse, 60),
+            "health": (crash, 60),
+            "pricing": (lambda: 7, 60),
         }
     )
     hanging.set()
@@ -186,17 +186,18 @@ def test_a_source_that_hangs_is_left_behind_and_one_that_raises_is_told_of() -> 
 
 def test_no_more_are_asked_at_once_than_may_be() -> None:
     lock, running, most = threading.Lock(), [0], [0]
+    together = threading.Barrier(3)
 
     def ask() -> int:
         with lock:
             running[0] += 1
             most[0] = max(most[0], running[0])
-        time.sleep(0.02)
+        together.wait(60)
         with lock:
             running[0] -= 1
         return 1
 
-    assert sum(_gather({str(n): (ask, 5) for n in range(9)}, at_once=3).values()) == 9
+    assert sum(_gather({str(n): (ask, 60) for n in range(9)}, at_once=3).values()) == 9
     assert most[0] == 3
 
 

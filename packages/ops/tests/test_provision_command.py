@@ -44,6 +44,7 @@ def test_applied_it_is_as_the_catalog_says(town: ProvisioningTown, capsys: Captu
     assert stat.S_IMODE(written.stat().st_mode) == 0o600
     text = written.read_text()
     assert "SHIMMY_STORE_WEBHOOK_SECRETS_FILE=" in text and "SHIMMY_STORE_PORTAL=bpc_" in text
+    assert f"SHIMMY_STORE_KEYGEN_PUBLIC_KEY={town.keygen.public_key}\n" in text
     assert not any(secret in text for secret in town.secrets())
     again = town.run(capsys, "provision", "--apply")
     assert (again.code, again.out, again.err) == (0, "nothing to do\n", "")

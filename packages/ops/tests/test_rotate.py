@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from rotating_store import Rotating, open_rotating
+from store_server import eventually
 
 from shimmy_ops.adapters.rotation.rotation_files import RotationFiles
 from shimmy_ops.domain.rotation.state import Rotation
@@ -45,6 +45,11 @@ def cut_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RotationFiles, "save", cutting)
 
 
+def tellings(rotating: Rotating) -> Counter[str]:
+    """How often each event was told of."""
+    return Counter(one["event"] for one in rotating.deliveries())
+
+
 def until_done(rotating: Rotating, secret: str, *given: str) -> Any:
     """The same command, as often as it is cut off."""
     while True:
@@ -54,7 +59,7 @@ def until_done(rotating: Rotating, secret: str, *given: str) -> Any:
             rotating.capsys.readouterr()
             if cut.args == ("webhook-secret", 4):
                 # Both endpoints hear everything: somebody buys meanwhile.
-                time.sleep(1.5)
+                eventually(lambda: max(tellings(rotating).values(), default=0) == 2)
 
 
 def opens(rotating: Rotating, path: str, token: str) -> bool:
@@ -74,7 +79,7 @@ def test_webhook_secret_and_keygens_token_are_replaced_while_customers_buy(
         for secret in ("webhook-secret", "keygen-token"):
             done = until_done(rotating, secret)
             assert done.code == 0, done.err
-    told = Counter(one["event"] for one in rotating.deliveries())
+    told = tellings(rotating)
     assert max(told.values()) == 2, "both endpoints told of the same"
     kept = Counter(rotating.kept_events())
     assert set(told) <= set(kept) and set(kept.values()) == {1}

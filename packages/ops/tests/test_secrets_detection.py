@@ -154,4 +154,5 @@ def test_places_are_lines_in_texts_and_offsets_in_binaries() -> None:
 def test_a_line_of_megabytes_takes_a_moment(line: str) -> None:
     began = time.process_time()
     find_secrets(line)
-    assert time.process_time() - began < 6
+    # Up to two on an idle core; whoever looks again from every place takes hours.
+    assert time.process_time() - began < 40

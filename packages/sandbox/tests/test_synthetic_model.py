@@ -42,9 +42,9 @@ print(json.dumps({
 
 @pytest.mark.parametrize("layout", ["2.6", "4.6"])
 def test_a_pair_runs_the_whole_real_path(tmp_path: Path, layout: Layout) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     pair = write_synthetic_pair(tmp_path, layout)
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 2.0  # a few hundredths on an idle core
     assert pair.main.stat().st_size + pair.projector.stat().st_size < 10_000_000
     done = subprocess.run(
         [sys.executable, "-c", _WITNESS, str(pair.main), str(pair.projector)],

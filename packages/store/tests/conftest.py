@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from d1_server import BridgedD1, D1Server, find_npm, running_d1, stores_on_d1
-from ledger_places import Place, in_file, in_memory, on_d1, on_server
+from d1_server import D1Server, find_npm, running_d1, stores_on_d1
+from hosts_of_tests import runs_on_d1, runs_on_worker
+from ledger_places import Place, in_file, in_memory, memories_on, on_d1, on_server
 from postgres_server import PostgresServer, find_programs, running_server
+from pyodide_host import Pyodide, open_worker, prepare_pyodide
 from store_server import Store, open_store
 
 
@@ -70,38 +71,71 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     return on_server(request.getfixturevalue("url"))
 
 
-# What these show is that of a journey, and the files' own names for it; see docs/deploy.md.
-_STORES_ON_D1 = ("test_store_journey",)
-
-
 # Four seconds of waiting, for Stripe.
 _WAITS = {"test_a_payment_that_takes_time_is_no_licence_yet"}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A customer's way through the store, also with the ledger on D1."""
-    if "store" in metafunc.fixturenames:
-        module = metafunc.module.__name__.rpartition(".")[2]
-        if module in _STORES_ON_D1:
-            every = os.environ.get("SHIMMY_TEST_D1") == "all"
-            both = every or metafunc.function.__name__ not in _WAITS
-            places = ["file", "d1"] if both else ["file"]
-            metafunc.parametrize("store", places, indirect=True, scope="module")
+    """Tests of the store run where ``hosts_of_tests`` says."""
+    module = metafunc.module.__name__.rpartition(".")[2]
+    test = metafunc.function.__name__
+    if "ledger_place" in metafunc.fixturenames:
+        places = ["file"]
+        every = os.environ.get("SHIMMY_TEST_D1") == "all"
+        if runs_on_d1(module, "store", test) and (every or test not in _WAITS):
+            places.append("d1")
+        if runs_on_worker(module, test):
+            places.append("worker")
+        if len(places) > 1:
+            metafunc.parametrize("ledger_place", places, indirect=True, scope="module")
+    elif runs_on_d1(module, "memory", test):
+        metafunc.parametrize("memory_place", ["memory", "d1"], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def memory_place(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Where ledgers lie that a test keeps in memory."""
+    if getattr(request, "param", "memory") == "memory":
+        yield
+        return
+    server: D1Server = request.getfixturevalue("d1")
+    with memories_on(lambda: on_d1(server.create_database())):
+        yield
+
+
+@pytest.fixture(scope="module")
+def ledger_place(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where the ledgers lie of all stores that are opened meanwhile."""
+    where = str(getattr(request, "param", "file"))
+    if where != "d1":
+        yield where
+        return
+    with stores_on_d1(request.getfixturevalue("d1")):
+        yield where
+
+
+@pytest.fixture(scope="session")
+def pyodide(tmp_path_factory: pytest.TempPathFactory) -> Pyodide:
+    """The bundle as it would be deployed, and what it runs on."""
+    try:
+        return prepare_pyodide(tmp_path_factory.mktemp("bundle"))
+    except FileNotFoundError as absent:
+        if os.environ.get("SHIMMY_TEST_PYODIDE") in ("required", "all"):
+            pytest.fail(str(absent))
+        pytest.skip(str(absent))
 
 
 @pytest.fixture(scope="module")
 def store(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, ledger_place: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Store]:
     """The whole store on loopback, one a test file and a place for its ledger."""
     folder = tmp_path_factory.mktemp("store")
-    with ExitStack() as stack:
-        if getattr(request, "param", "file") == "d1":
-            address = request.getfixturevalue("d1").create_database()
-            stack.enter_context(stores_on_d1(address))
-            opened = stack.enter_context(open_store(folder))
-            opened.town.connect = lambda: BridgedD1(address)
+    if ledger_place == "worker":
+        with open_worker(request.getfixturevalue("pyodide"), folder, moved=True) as (opened, _):
             yield opened
-            assert not folder.joinpath("ledger.sqlite").exists(), "all of it is on D1"
-        else:
-            yield stack.enter_context(open_store(folder))
+        return
+    with open_store(folder) as opened:
+        yield opened
+    if ledger_place == "d1":
+        assert not folder.joinpath("ledger.sqlite").exists(), "all of it is on D1"

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from ledger_places import MINUTE, NOW, event, in_memory, leased, waiting
@@ -119,9 +119,17 @@ def test_what_the_webhooks_worker_makes_meanwhile_is_ready() -> None:
     async def story(scene: Scene) -> None:
         ledger = scene.works.ledger
         lease = await leased(ledger, "cus_1", "another worker")
+        ask, refused = ledger.lease_customer, asyncio.Event()
+
+        async def watched(*told: Any) -> Any:
+            found = await ask(*told)
+            refused.set()
+            return found
+
+        ledger.lease_customer = watched  # type: ignore[method-assign, assignment]
 
         async def other() -> None:
-            await asyncio.sleep(0.02)
+            await refused.wait()
             record = replace(lease.record, origin="sub_1")
             assert await ledger.settle_customer(lease, record, [], NOW)
 

@@ -134,7 +134,7 @@ def test_a_store_that_was_replaced_is_found_without_telling_the_proxy(tmp_path: 
         # The next one, as `docker compose up` makes it.
         addresses[:] = ["127.0.0.2"]
         with _store("127.0.0.2", port):
-            moved = eventually(lambda: client.get("/").text.startswith("127.0.0.2"), 10)
+            moved = eventually(lambda: client.get("/").text.startswith("127.0.0.2"), 60)
             assert moved
             # Of two, one that is just gone is passed by.
             addresses[:] = ["127.0.0.2", "127.0.0.3"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -10,6 +11,7 @@ from datetime import datetime
 from typing import Any, ClassVar, TypeVar
 
 import pytest
+from d1_server import BridgedD1, D1Server
 from hypothesis import assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -365,6 +367,14 @@ def test_a_ledger_on_a_server_holds_what_is_true(postgres: PostgresServer) -> No
         return await PostgresDatabase.open(postgres.create_database())
 
     live(connect, examples=15, steps=30)
+
+
+def test_a_ledger_on_d1_holds_what_is_true(d1: D1Server) -> None:
+    async def connect() -> Database:
+        return BridgedD1(d1.create_database())
+
+    every = os.environ.get("SHIMMY_TEST_D1") == "all"
+    live(connect, examples=15 if every else 2, steps=30 if every else 15)
 
 
 def live(connect: Callable[[], Awaitable[Database]], *, examples: int, steps: int) -> None:

@@ -297,7 +297,7 @@ def test_a_reply_that_never_ends_is_given_up() -> None:
     async def drip(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-            for _ in range(60):
+            for _ in range(600):
                 await asyncio.sleep(HASTE / 6)
                 writer.write(b" ")
         finally:
@@ -313,7 +313,8 @@ def test_a_reply_that_never_ends_is_given_up() -> None:
     began = time.monotonic()
     error = failure(lambda: asyncio.run(send()))
     assert (error.code, error.retryable) == ("mail-unreachable", True)
-    assert time.monotonic() - began < 10 * HASTE
+    # All of it takes half a minute.
+    assert time.monotonic() - began < 15
 
 
 def test_what_was_taken_before_it_was_written_anew_is_taken(post: Post) -> None:
@@ -324,7 +325,7 @@ def test_what_was_taken_before_it_was_written_anew_is_taken(post: Post) -> None:
 
 
 def test_two_at_once_with_one_key(post: Post) -> None:
-    post.control("thinking", seconds=HASTE)
+    post.control("thinking", seconds=1)
 
     async def both() -> tuple[BaseException | None, BaseException | None]:
         async with api_client(post.server) as client:

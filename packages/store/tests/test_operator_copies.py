@@ -30,7 +30,7 @@ LINES = {"Content-Type": "application/x-ndjson"}
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def store(ledger_place: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     folder = tmp_path_factory.mktemp("store")
     with open_store(folder, operator_tokens=(OPERATOR_TOKEN,)) as opened:
         opened.buy("startup", "ada@example.com")

@@ -31,7 +31,7 @@ TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def store(ledger_place: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     tokens = (OPERATOR_TOKEN, OLD_TOKEN)
     with open_store(tmp_path_factory.mktemp("store"), operator_tokens=tokens) as opened:
         opened.buy("startup", ADA)

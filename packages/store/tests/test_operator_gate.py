@@ -19,7 +19,7 @@ PATHS = (*(("POST", one) for one in POSTS), *(("GET", one) for one in ("figures"
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def store(ledger_place: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     tokens = (OPERATOR_TOKEN, OLD_TOKEN)
     with open_store(tmp_path_factory.mktemp("store"), operator_tokens=tokens) as opened:
         yield opened

@@ -151,7 +151,7 @@ def test_a_deadlock_is_tried_again(url: str) -> None:
 
     def meanwhile() -> None:
         thread.start()
-        assert locked.wait(10)
+        assert locked.wait(60)
 
     thread = threading.Thread(target=other)
 
@@ -201,7 +201,8 @@ def test_nobody_waits_for_ever(url: str, monkeypatch: pytest.MonkeyPatch) -> Non
                 tries = [ledger.count_try("a", 1) for _ in range(PROGRAMS)]
                 ended = await asyncio.gather(*tries, return_exceptions=True)
                 assert all(isinstance(one, LedgerError) and one.retryable for one in ended)
-            assert time.monotonic() - began < 5
+            # By itself the server gives up after ten seconds.
+            assert time.monotonic() - began < 9
             monkeypatch.undo()
             assert await ledger.count_try("a", 1) == 3
 
@@ -232,7 +233,7 @@ def test_connections_are_few_and_closing_waits_for_them(url: str) -> None:
             assert max(call.result()[0][0][0] for call in calls) <= 4
         with psycopg.connect(url, autocommit=True) as connection:
             # The server notices a moment after the connection has gone.
-            end = time.monotonic() + 10
+            end = time.monotonic() + 60
             while connection.execute(mine.encode()).fetchone() != (1,):
                 assert time.monotonic() < end
                 await asyncio.sleep(0.05)

@@ -104,7 +104,8 @@ def test_a_server_that_says_nothing_is_left() -> None:
         port = silent.getsockname()[1]
         address = f"postgresql://u@127.0.0.1:{port}/x?connect_timeout=2"
         asyncio.run(PostgresDatabase.open(address))
-    assert time.monotonic() - began < 10
+    # It would say nothing for ever.
+    assert time.monotonic() - began < 30
 
 
 class Log:

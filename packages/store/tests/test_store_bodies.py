@@ -115,7 +115,8 @@ def test_a_body_that_is_too_slow_is_not_waited_for(store: Store) -> None:
     with impatient(store) as url:
         began = time.monotonic()
         silent = send_raw(url, head + b"\r\n")
-        assert 0.4 < time.monotonic() - began < 4, "and the connection is closed"
+        # The guard's usual patience is half a minute.
+        assert 0.4 < time.monotonic() - began < 9, "and the connection is closed"
         page = send_raw(url, head + b"Accept: text/html\r\n\r\nabc")
         fast = httpx.post(url, content=b"abc", trust_env=False, verify=NO_TLS)
     assert silent.startswith(b"HTTP/1.1 408 ")
@@ -131,9 +132,9 @@ def test_a_byte_now_and_then_does_not_buy_more_time(store: Store) -> None:
     head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
     with impatient(store) as url:
         began = time.monotonic()
-        answer = send_raw(url, head, *[b"x"] * 60, pause=lambda: time.sleep(0.05))
+        answer = send_raw(url, head, *[b"x"] * 600, pause=lambda: time.sleep(0.05))
     assert answer.startswith(b"HTTP/1.1 408 ") or not answer
-    assert time.monotonic() - began < 2.5, "sixty of them would take three seconds"
+    assert time.monotonic() - began < 15, "all of them would take half a minute"
 
 
 @pytest.mark.parametrize(

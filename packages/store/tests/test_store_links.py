@@ -41,7 +41,7 @@ def all_at_once(store: Store, visitor: Visitor, ask: Callable[[httpx.Client], An
     def go(client: httpx.Client) -> Any:
         client.cookies.update(visitor.client.cookies)
         client.get("/cancel")  # The connection is there before the race begins.
-        together.wait(10)
+        together.wait(60)
         return ask(client)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:

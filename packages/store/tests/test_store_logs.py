@@ -7,6 +7,8 @@ import io
 import json
 import logging
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -186,3 +188,16 @@ def test_a_line_is_one_object_of_json() -> None:
         "request",
         "two\nlines and \u2028 more",
     ]
+
+
+def test_what_serves_leaves_no_dump_of_a_crash() -> None:
+    """It would hold keys and addresses."""
+    script = (
+        "import resource\n"
+        "from shimmy_store.cli import serve\n"
+        "_, most = resource.getrlimit(resource.RLIMIT_CORE)\n"
+        "resource.setrlimit(resource.RLIMIT_CORE, (most, most))\n"
+        "serve.read_settings = lambda: exit(resource.getrlimit(resource.RLIMIT_CORE)[0] != 0)\n"
+        "serve.run(None)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

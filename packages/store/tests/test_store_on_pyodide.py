@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from hosts_of_tests import inside_pyodide
 from operating import operator
-from pyodide_host import ROOT, Pyodide, PyodideHost, open_worker, prepare_pyodide, run_tests
+from pyodide_host import ROOT, Pyodide, PyodideHost, open_worker, run_tests
 from store_server import Store, eventually, key_on
 from town import CATALOG
 from visiting import licence_at_keygen
@@ -20,57 +19,6 @@ from shimmy_sandbox.simulation.faults import Fault
 # Stripe's client calls httpx in a way that httpx no longer likes; that is not our business.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 
-# What needs no sandbox: rules, use cases, letters, signatures, settings, and the ledger on SQLite.
-TESTS = [
-    "test_buying.py",
-    "test_confirm_checkout.py",
-    "test_ed25519.py",
-    "test_erased_customers.py",
-    "test_figures.py",
-    "test_fulfil_customer.py",
-    "test_fulfilment.py",
-    "test_json_text.py",
-    "test_keygen_signature.py",
-    "test_ledger_contract.py",
-    "test_ledger_copies.py",
-    "test_ledger_desk.py",
-    "test_ledger_dump.py",
-    "test_ledger_merges.py",
-    "test_ledger_migration.py",
-    "test_ledger_races.py",
-    "test_ledger_work.py",
-    "test_letters.py",
-    "test_mailboxes.py",
-    "test_merge_customers.py",
-    "test_merging.py",
-    "test_notices.py",
-    "test_receive_event.py",
-    "test_reconcile.py",
-    "test_redeem_link.py",
-    "test_retry.py",
-    "test_send_messages.py",
-    "test_send_sign_in.py",
-    "test_settings.py",
-    "test_show_licences.py",
-    "test_signed_links.py",
-    "test_start_checkout.py",
-    "test_sweep_events.py",
-    "test_webhook_signature.py",
-    "test_workroom.py",
-]
-# Each for one of these: it asks the sandbox over sockets, starts programs, is about PostgreSQL,
-# files or threads, or needs a package that no Worker has. What of them concerns a Worker is told
-# below.
-NOT_THERE = {
-    *("test_catalog.py", "test_converge_licence.py", "test_d1_ledger.py", "test_deploy_files.py"),
-    "test_deploy_proxy.py",
-    *("test_fulfilment_journey.py", "test_fulfilment_workers.py", "test_ledger_command.py"),
-    *("test_ledger_machine.py", "test_mailers.py", "test_operator_copies.py"),
-    *("test_operator_desk.py", "test_operator_gate.py", "test_postgres_ledger.py"),
-    *("test_postgres_outages.py", "test_site_browser.py", "test_site_build.py"),
-    *("test_site_check.py", "test_smtp_encryption.py", "test_sqlite_ledger.py"),
-    *("test_stripe_changes.py", "test_stripe_purchases.py", "test_worker_host.py"),
-}
 OUTAGE = Fault("status", path="/v1/", times=-1, status=503)
 RECONCILING = "*/15 * * * *"
 EVERY_MINUTE = "* * * * *"
@@ -86,17 +34,6 @@ def _mail(store: Store, to: str, words: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def pyodide(tmp_path_factory: pytest.TempPathFactory) -> Pyodide:
-    """The bundle as it would be deployed, and what it runs on."""
-    try:
-        return prepare_pyodide(tmp_path_factory.mktemp("bundle"))
-    except FileNotFoundError as absent:
-        if os.environ.get("SHIMMY_TEST_PYODIDE") == "required":
-            pytest.fail(str(absent))
-        pytest.skip(str(absent))
-
-
-@pytest.fixture(scope="module")
 def worker(
     pyodide: Pyodide, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Store, PyodideHost]]:
@@ -106,18 +43,11 @@ def worker(
 
 
 def test_the_stores_own_tests_pass_on_pyodide(pyodide: Pyodide) -> None:
-    done = run_tests(pyodide, TESTS)
+    done = run_tests(pyodide, inside_pyodide())
     assert done.returncode == 0, done.stdout + done.stderr
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed, done.stdout
-    assert int(passed[1]) > 850
-
-
-def test_every_file_of_tests_is_run_on_pyodide_or_named_as_not() -> None:
-    files = {one.name for one in Path(__file__).parent.glob("test_*.py")}
-    files -= {one for one in files if one.startswith("test_store_")}
-    assert {*TESTS} | NOT_THERE == files
-    assert not {*TESTS} & NOT_THERE
+    assert int(passed[1]) > 960
 
 
 @pytest.mark.parametrize("plan", [one["id"] for one in CATALOG["plans"]])

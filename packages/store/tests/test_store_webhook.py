@@ -158,8 +158,16 @@ def test_a_test_event_is_refused_by_a_live_store(store: Store, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     "body",
-    [b"{}", b"[]", b"null", b"1", b'{"id": "evt_1"}', b"\x80", b"", b'{"id":"","type":"x"}'],
-    ids=repr,
+    [
+        *(b"{}", b"[]", b"null", b"1", b'{"id": "evt_1"}', b"\x80", b"", b'{"id":"","type":"x"}'),
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        *(
+            b'{"id":"evt_%s","type":"x","created":1,"livemode":false,"data":{"object":{}}}' % odd
+            for odd in (b"\\ud800", b"\\u0000")
+        ),
+    ],
+    ids=lambda body: repr(body[:20]),
 )
 def test_what_is_signed_and_no_event_is_refused(store: Store, body: bytes) -> None:
     at = int(store.town.now().timestamp())

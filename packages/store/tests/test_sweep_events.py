@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from ledger_places import MINUTE, NOW, a_link, due, event, in_memory, leased
@@ -17,6 +18,7 @@ from shimmy_store.domain.fulfilment import Alarm, licence_id
 from shimmy_store.domain.purchases import Purchases
 from shimmy_store.domain.retry import PARK_AFTER
 from shimmy_store.errors import LedgerError, LicensingError, PaymentsError
+from shimmy_store.ports.ledger import Lease
 from shimmy_store.use_cases import sweep_events as module
 from shimmy_store.use_cases.sweep_events import Swept, sweep_events
 from shimmy_store.use_cases.watch_work import watch_work
@@ -182,6 +184,31 @@ def test_a_sweeper_that_is_stopped_leaves_nobody_at_work() -> None:
             await sweeping
         assert asyncio.all_tasks() == {asyncio.current_task()}
         await leased(floor.ledger, "cus_slow"), "and no lease"
+
+    tell(story)
+
+
+def test_a_sweeper_stopped_while_it_is_given_a_lease_gives_it_back() -> None:
+    """A ledger that is far away gives it, and whoever asked has gone."""
+
+    async def story(floor: Floor) -> None:
+        lease, given = floor.ledger.lease_customer, asyncio.Event()
+
+        async def slowly(*told: Any) -> Lease | None:
+            found = await lease(*told)
+            given.set()
+            await asyncio.sleep(0.01)
+            return found
+
+        floor.ledger.lease_customer = slowly  # type: ignore[method-assign, assignment]
+        await floor.hear("cus_far")
+        sweeping = asyncio.create_task(floor.sweep())
+        await given.wait()
+        sweeping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sweeping
+        floor.ledger.lease_customer = lease  # type: ignore[method-assign]
+        await leased(floor.ledger, "cus_far")
 
     tell(story)
 

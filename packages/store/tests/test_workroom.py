@@ -51,7 +51,7 @@ def test_it_stops_even_if_that_has_to_be_said_again(
         room.deaf = deaf
         room.start()
         await asyncio.sleep(0.01)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await room.stop()
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
@@ -72,8 +72,9 @@ def test_a_mail_that_is_just_being_handed_over_is_noted_before_it_stops() -> Non
         shop: Any = SimpleNamespace()
         room = Sending(shop, Meters())
         room.start()
-        await asyncio.sleep(0.05)
-        async with asyncio.timeout(2):
+        while not done:
+            await asyncio.sleep(0)
+        async with asyncio.timeout(30):
             await room.stop()
 
     asyncio.run(work())
@@ -126,7 +127,7 @@ def test_work_that_is_late_is_watched_for(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(room, "_sweep", room._clean)
         monkeypatch.setattr(room, "_send", room._clean)
         room.start()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not await ledger.open_alarms():
                 await asyncio.sleep(0.01)
         await room.stop()

@@ -53,7 +53,7 @@ def run(env: Mapping[str, str], *words: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def eventually(look: Callable[[], Found | None], seconds: float = 20) -> Found:
+def eventually(look: Callable[[], Found | None], seconds: float = 60) -> Found:
     """What ``look`` finds at last."""
     end = time.monotonic() + seconds
     while not (found := look()):
@@ -104,7 +104,8 @@ class Street:
         url = f"{self.env[f'SHIMMY_STORE_{server}_URL']}/_sim/{path}"
         if order is None:
             return httpx.delete(url, trust_env=False).json()
-        answer = httpx.post(url, json=order, trust_env=False)
+        # Waiting for it to be idle takes as long as is ordered.
+        answer = httpx.post(url, json=order, trust_env=False, timeout=90)
         assert answer.status_code == 200, answer.text
         return answer.json()
 

@@ -53,7 +53,11 @@ class Model:
 
     def found(self) -> Found:
         own = [tuple(copy.deepcopy(listed)) for listed in self.lists.values()]
-        return Found(BillingFound(*own[:4]), LicensingFound(*own[4:]), frozenset(self.held))
+        return Found(
+            BillingFound(*own[:4]),
+            LicensingFound(own[4], own[5], own[6], own[7]),
+            frozenset(self.held),
+        )
 
     def take(self, step: Step) -> None:
         if step.kind == "attachment":

@@ -304,7 +304,20 @@ def secret_planted(town: ReadyTown, patch: Patch) -> Iterator[None]:
     shutil.rmtree(tree)
 
 
+@contextmanager
+def store_without_keygens_key(town: ReadyTown, _patch: Patch) -> Iterator[None]:
+    """As one that was started before its environment was written anew."""
+    settings = town.operated.store.settings
+    kept = settings.keygen_public_key
+    assert kept == town.operated.town.keygen.public_key, "provisioning wrote it"
+    # The running app has these very settings.
+    object.__setattr__(settings, "keygen_public_key", "")
+    yield
+    object.__setattr__(settings, "keygen_public_key", kept)
+
+
 BROKEN: Mapping[str, Break] = {
+    "store-keygen-key": store_without_keygens_key,
     "stripe-key-mode": key_of_live_mode,
     "stripe-answers": key_of_nobody,
     "keygen-answers": token_of_nobody,

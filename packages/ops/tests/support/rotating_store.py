@@ -33,7 +33,7 @@ class Shopper:
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
-        with httpx.Client(trust_env=False, verify=NO_TLS, timeout=10) as browser:
+        with httpx.Client(trust_env=False, verify=NO_TLS, timeout=30) as browser:
             while not self.stopping.wait(0.3):
                 # A store that begins anew answers nobody for a moment; whoever paid is owed.
                 with suppress(httpx.HTTPError):
@@ -91,8 +91,8 @@ class Rotating:
             shopper.stopping.set()
             thread.join()
         assert shopper.paid
-        eventually(lambda: self.delivered(), 30)
-        eventually(lambda: self.licences() >= len(shopper.paid), 30)
+        eventually(lambda: self.delivered())
+        eventually(lambda: self.licences() >= len(shopper.paid))
 
     def licences(self) -> int:
         return len(

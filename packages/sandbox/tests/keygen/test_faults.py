@@ -12,7 +12,7 @@ import pytest
 
 from shimmy_sandbox.simulation.faults import Fault
 
-WAIT = 1.0
+WAIT = 2.0
 
 
 @pytest.fixture

@@ -180,17 +180,20 @@ def test_slow(post: Post, stage: str) -> None:
     post.control("smtp", stage=stage, kind="slow", seconds=WAIT)
     start = time.monotonic()
     by_smtplib(post.server, letter())
-    assert WAIT <= time.monotonic() - start < WAIT + 10
+    assert time.monotonic() - start >= WAIT
     assert len(post.kept()) == 1
 
 
 def test_who_waits_too_long_leaves_nothing_behind(post: Post) -> None:
     post.control("smtp", stage="data", kind="slow", seconds=WAIT)
-    with (
-        smtplib.SMTP("127.0.0.1", post.server.smtp_port, timeout=WAIT / 3) as client,
-        pytest.raises(smtplib.SMTPServerDisconnected, match="timed out"),
-    ):
-        client.send_message(letter())
+    with smtplib.SMTP("127.0.0.1", post.server.smtp_port, timeout=20) as client:
+        client.ehlo()
+        client.mail("shop@example.com")
+        client.rcpt("ada@example.com")
+        assert client.sock is not None
+        client.sock.settimeout(WAIT / 3)
+        with pytest.raises(smtplib.SMTPServerDisconnected, match="timed out"):
+            client.data(letter().as_bytes())
     time.sleep(WAIT)
     assert post.kept() == []
 
@@ -261,7 +264,8 @@ def test_it_listens_on_loopback_and_stops_under_a_waiting_sender() -> None:
         waiting = socket.create_connection(("127.0.0.1", server.smtp_port), timeout=20)
         idle = smtplib.SMTP("127.0.0.1", server.smtp_port, timeout=20)
         start = time.monotonic()
-    assert time.monotonic() - start < 10
+    # By itself the slow one would go on for minutes.
+    assert time.monotonic() - start < 60
     with waiting, suppress(ConnectionResetError):
         assert waiting.recv(1) == b"", "no greeting comes any more"
     with pytest.raises(smtplib.SMTPServerDisconnected):

@@ -28,4 +28,4 @@ def test_every_answer_says_the_time_of_the_simulated_clock(shop: Shop) -> None:
     shop.server.controls.clock.advance(timedelta(days=3))
     answer = shop.browser.get("/v1/account", auth=(shop.server.api_key, ""))
     said = parsedate_to_datetime(answer.headers["date"])
-    assert abs(said - shop.server.controls.clock.now()) < timedelta(seconds=5)
+    assert abs(said - shop.server.controls.clock.now()) < timedelta(minutes=1)

@@ -19,6 +19,7 @@ import pytest
 
 from shimmy_store.adapters.d1_database import D1Database, D1Failure
 from shimmy_store.ports.database import Database, Statement
+from shimmy_store.settings import Settings
 from shimmy_store.wiring import shop
 
 _ROOT = Path(__file__).resolve().parents[4]
@@ -92,14 +93,24 @@ class BridgedD1(D1Database):
 
 
 @contextmanager
-def stores_on_d1(address: str) -> Iterator[None]:
-    """Every shop that is opened meanwhile has its ledger there."""
+def stores_on_d1(server: D1Server) -> Iterator[None]:
+    """Every ledger that is opened meanwhile as a file lies there, and its town looks there."""
+    # Here, since whoever only needs D1 need not have the sandbox.
+    import town
 
-    async def open_database(_: object) -> Database:
-        return BridgedD1(address)
+    addresses: dict[str, str] = {}
+
+    def connect(path: str) -> Database:
+        if path not in addresses:
+            addresses[path] = server.create_database()
+        return BridgedD1(addresses[path])
+
+    async def open_database(settings: Settings) -> Database:
+        return connect(settings.ledger.removeprefix("sqlite:///"))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shop, "_open_database", open_database)
+        patch.setattr(town, "LEDGERS", connect)
         yield
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -63,12 +63,27 @@ class Place:
 
 
 def in_memory() -> Place:
-    """Gone when it is closed."""
+    """Gone when it is closed; an empty one elsewhere, while ``memories_on`` says so."""
+    if _elsewhere:
+        return _elsewhere[-1]()
 
     async def connect() -> Database:
         return SqliteDatabase(":memory:")
 
     return Place(connect, shared=True)
+
+
+_elsewhere: list[Callable[[], Place]] = []
+
+
+@contextmanager
+def memories_on(another: Callable[[], Place]) -> Iterator[None]:
+    """What tests keep in memory lies there meanwhile: so they are tests of another ledger."""
+    _elsewhere.append(another)
+    try:
+        yield
+    finally:
+        _elsewhere.pop()
 
 
 def in_file(path: Path) -> Place:

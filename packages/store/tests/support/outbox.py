@@ -9,18 +9,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+from ledger_places import in_memory
+
 from shimmy_store.adapters.contract_files import read_plans
 from shimmy_store.adapters.jinja_letters import JinjaLetters
 from shimmy_store.adapters.ledger_schema import migrate_ledger
 from shimmy_store.adapters.signed_links import SignedLinks
 from shimmy_store.adapters.sql_ledger import SqlLedger
-from shimmy_store.adapters.sqlite_database import SqliteDatabase
 from shimmy_store.domain.catalog import parse_catalog
 from shimmy_store.domain.convergence import IssuedLicence
 from shimmy_store.domain.fulfilment import licence_id
 from shimmy_store.domain.notices import Notice, NoticeKind
 from shimmy_store.errors import LicensingError, MailError
-from shimmy_store.ports.database import Statement
+from shimmy_store.ports.database import Database, Statement
 from shimmy_store.ports.ledger import CustomerRecord
 from shimmy_store.ports.licences import Licences
 from shimmy_store.ports.mail import Mail
@@ -82,7 +83,7 @@ class Postman:
 class Store:
     """An office over a ledger in memory, at a time that only the test moves."""
 
-    database: SqliteDatabase
+    database: Database
     keys: Keys = field(default_factory=Keys)
     postman: Postman = field(default_factory=Postman)
     time: datetime = START
@@ -134,7 +135,7 @@ class Store:
 
 def in_store(work: Callable[[Store], Awaitable[None]]) -> None:
     async def run() -> None:
-        database = SqliteDatabase(":memory:")
+        database = await in_memory().connect()
         try:
             await migrate_ledger(database)
             await work(Store(database))

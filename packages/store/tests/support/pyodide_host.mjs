@@ -1,14 +1,18 @@
 // Runs a Worker's Python as Cloudflare does, on Pyodide in Node: the bundle that would be deployed,
 // its entry point, and a D1 binding over SQLite. Orders come as JSON: { pyodide, bundle, ledger,
-// migrations, vars, port }; it prints a line once it answers.
+// migrations, vars, port, now }; it prints a line once it answers.
 //
 // POST /__host/tick?cron=… is the clock; /__host/idle waits for what goes on after answers, and says
-// what CPU time all of it took.
+// what CPU time all of it took; /__host/d1 takes batches for the ledger as the test bridge does. With
+// a `now`, time stands still but for /__host/clock?now=…, and every second is the runtime's minute.
 import { createServer } from "node:http";
 import { Buffer } from "node:buffer";
 import process from "node:process";
 
 const order = JSON.parse(process.argv[2]);
+let now = order.now;
+const real = Date.now.bind(Date);
+Date.now = () => now ?? real();
 const { loadPyodide } = await import(`${order.pyodide}/pyodide.mjs`);
 const python = await loadPyodide({ env: { HOME: "/", PYTHONDONTWRITEBYTECODE: "1" } });
 const mount = (where, root) => {
@@ -83,13 +87,33 @@ const bindings = { ...order.vars, DB: new D1Database() };
 const entry = python.pyimport("entry");
 const open = () => entry.Default(context, bindings);
 
+const tick = (cron) => open().scheduled({ cron });
+const minute = () => waitUntil(tick("* * * * *").then(() => undefined, (error) => {
+  process.stderr.write(`${error.stack ?? error}\n`);
+}));
+if (now !== null) setInterval(() => waiting.size || minute(), 1000);
+
 const answer = async (incoming, outgoing) => {
   const parts = [];
   for await (const part of incoming) parts.push(part);
   const url = new URL(incoming.url, `http://${incoming.headers.host}`);
   if (url.pathname === "/__host/tick") {
-    await open().scheduled({ cron: url.searchParams.get("cron") });
+    await tick(url.searchParams.get("cron"));
     return outgoing.end("{}");
+  }
+  if (url.pathname === "/__host/clock") {
+    now = Number(url.searchParams.get("now"));
+    // Not awaited: whoever moves it may be the one that is asked in it.
+    minute();
+    return outgoing.end("{}");
+  }
+  if (url.pathname === "/__host/d1") {
+    try {
+      return outgoing.end(run(Buffer.concat(parts).toString()));
+    } catch (error) {
+      outgoing.writeHead(500);
+      return outgoing.end(`D1_ERROR: ${String(error.message).trim().split("\n").at(-1)}`);
+    }
   }
   if (url.pathname === "/__host/idle") {
     while (waiting.size) await Promise.allSettled([...waiting]);

@@ -8,15 +8,18 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
+from d1_server import BridgedD1
 from operating import OPERATOR_TOKEN
 from store_server import SECRET, Store, portal_of_town
 from town import HANDLED, NO_TLS, Town, open_town
 
 from shimmy_sandbox.mailbox.server import serve_mailbox
+from shimmy_sandbox.simulation.clock import SimulatedClock
 from shimmy_store.settings import read_settings
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -98,6 +101,10 @@ class PyodideHost:
         """The clock of the runtime."""
         self._control(f"tick?cron={cron}")
 
+    def move_clock(self, moment: datetime) -> None:
+        """It is this moment there, and whatever is due then is begun."""
+        self._control(f"clock?now={_milliseconds(moment)}")
+
     def idle(self) -> float:
         """Wait for what goes on after answers; the CPU seconds that all of it took so far."""
         return float(self._control("idle")["cpu_seconds"])
@@ -112,9 +119,18 @@ class PyodideHost:
 
 @contextmanager
 def running_host(
-    pyodide: Pyodide, port: int, variables: Mapping[str, str], ledger: Path, log: Path
+    pyodide: Pyodide,
+    port: int,
+    variables: Mapping[str, str],
+    ledger: Path,
+    log: Path,
+    now: datetime | None = None,
 ) -> Iterator[PyodideHost]:
-    """A Worker with these variables; its ledger is made on first use and kept in ``ledger``."""
+    """A Worker with these variables; its ledger is made on first use and kept in ``ledger``.
+
+    From a ``now`` on its time stands still until it is moved, and the clock of the runtime ticks
+    every second.
+    """
     ledger.mkdir(exist_ok=True)
     order = {
         "pyodide": str(pyodide.home),
@@ -123,6 +139,7 @@ def running_host(
         "migrations": _migrations(pyodide.bundle),
         "vars": dict(variables),
         "port": port,
+        "now": _milliseconds(now) if now else None,
     }
     words = ["node", str(SUPPORT / "pyodide_host.mjs"), json.dumps(order)]
     host = PyodideHost(f"http://127.0.0.1:{port}", words, log)
@@ -133,18 +150,27 @@ def running_host(
         host.kill()
 
 
+def _milliseconds(moment: datetime) -> float:
+    return moment.timestamp() * 1000
+
+
 def _migrations(bundle: Path) -> str:
     """As wrangler applies them: one after the other."""
     return "\n".join(one.read_text() for one in sorted((bundle / "migrations").glob("*.sql")))
 
 
 @contextmanager
-def open_worker(pyodide: Pyodide, folder: Path) -> Iterator[tuple[Store, PyodideHost]]:
-    """A store that Stripe delivers to, as a Worker, by real clocks."""
+def open_worker(
+    pyodide: Pyodide, folder: Path, *, moved: bool = False
+) -> Iterator[tuple[Store, PyodideHost]]:
+    """A store that Stripe delivers to, as a Worker, by real clocks; ``moved``: by the town's."""
     with ExitStack() as stack:
         town = stack.enter_context(open_town(folder / "none.sqlite"))
-        # Pyodide tells the time by itself.
-        town.payments.controls.clock.reset()
+        clock = town.payments.controls.clock
+        if moved:
+            town.control("deliveries", {"timestamps": "simulated"})
+        else:
+            clock.reset()
         mailbox = stack.enter_context(serve_mailbox())
         town.sdk.v1.billing_portal.configurations.create(portal_of_town(town))
         # Stripe has to know where it will be before it is told the endpoint's secret.
@@ -156,9 +182,26 @@ def open_worker(pyodide: Pyodide, folder: Path) -> Iterator[tuple[Store, Pyodide
         mail = f"resend+http://{mailbox.api_key}@{mailbox.url.removeprefix('http://')}"
         variables = {**_variables(town, url, endpoint.secret), "SHIMMY_STORE_MAIL": mail}
         files = folder / "d1", folder / "worker.log"
-        host = stack.enter_context(running_host(pyodide, port, variables, *files))
+        now = clock.now() if moved else None
+        host = stack.enter_context(running_host(pyodide, port, variables, *files, now))
+        # The Worker's own ledger, for whoever asks what lies there.
+        town.connect = lambda: BridgedD1(f"{url}/__host/d1")
+        if moved:
+            _follow(clock, host)
         settings = read_settings(variables, "worker")
         yield Store(url, town, mailbox, settings, stack), host
+
+
+def _follow(clock: SimulatedClock, host: PyodideHost) -> None:
+    """Whenever that clock is moved, so is the host's."""
+    advance = clock.advance
+
+    def advance_both(step: timedelta) -> None:
+        advance(step)
+        host.move_clock(clock.now())
+
+    # One clock of one test: it is gone with its town.
+    clock.advance = advance_both  # type: ignore[method-assign]
 
 
 def _free_port() -> int:

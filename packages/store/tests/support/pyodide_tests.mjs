@@ -30,7 +30,7 @@ import os, sys
 sys.path[:0] = list(places)
 os.chdir("/tmp")
 with open("/tmp/pytest.ini", "w") as file:
-    file.write("[pytest]\\nfilterwarnings = error\\n")
+    file.write("[pytest]\\nfilterwarnings = error\\nmarkers = slow\\n")
 import pytest
 int(pytest.main([
     "-q", "-x", "-c", "/tmp/pytest.ini", "--rootdir", "/repository/packages/store", "--noconftest",

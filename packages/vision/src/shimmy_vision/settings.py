@@ -7,7 +7,7 @@ import importlib.util
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -104,20 +104,25 @@ class Settings:
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """Settings from ``environment`` (the process's own by default)."""
+    """Settings from ``environment`` (the process's own by default).
+
+    Raises UsageError home-unknown.
+    """
     env = os.environ if environment is None else environment
     directories = platformdirs.PlatformDirs("shimmy-vision", appauthor=False)
-    state = _path(env, "SHIMMY_STATE_DIR", Path(directories.user_state_dir))
+    state = _own_folder(env, "SHIMMY_STATE_DIR", lambda: directories.user_state_path)
     return Settings(
         model=env.get("SHIMMY_MODEL") or None,
-        models_directory=_path(env, "SHIMMY_MODEL_DIR", Path(directories.user_data_dir, "models")),
+        models_directory=_own_folder(
+            env, "SHIMMY_MODEL_DIR", lambda: directories.user_data_path / "models"
+        ),
         model_base_url=env.get("SHIMMY_MODEL_BASE_URL") or DEFAULT_MODEL_BASE_URL,
         library_directory=_path(env, "SHIMMY_LIBRARY_DIR", _installed_library_directory()),
         encoder=env.get("SHIMMY_ENCODER", "").strip().lower() or "auto",
         encoder_precision=env.get("SHIMMY_ENCODER_PRECISION", "").strip().lower() or None,
         state_directory=state,
         fleet_directory=_optional_path(env, "SHIMMY_FLEET_DIR"),
-        cache_directory=_path(env, "SHIMMY_CACHE_DIR", Path(directories.user_cache_dir)),
+        cache_directory=_own_folder(env, "SHIMMY_CACHE_DIR", lambda: directories.user_cache_path),
         allow_older_library=_flag(env, "SHIMMY_ALLOW_OLDER_LIBRARY"),
         allow_synthetic=_flag(env, "SHIMMY_ALLOW_SYNTHETIC"),
         offline=_flag(env, "SHIMMY_OFFLINE"),
@@ -180,6 +185,11 @@ def child_environment(settings: Settings, licence: LicenceOrder) -> dict[str, st
     return {**env, **told}
 
 
+def forbid_ray_reports() -> None:
+    """Ray tells its makers of every cluster that it starts, unless it is told otherwise."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+
 def digest_settings(settings: Settings) -> str:
     """The same for two processes which would do the same work with the same files."""
     told = {name: str(getattr(settings, name)) for name in _VARIABLES}
@@ -201,14 +211,34 @@ def _said(value: object) -> str:
     return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
+def _own_folder(env: Mapping[str, str], name: str, usual: Callable[[], Path]) -> Path:
+    """``usual`` is asked only where none is named: a user without a home has none."""
+    if env.get(name):
+        return _optional_path(env, name) or Path()
+    try:
+        return usual()
+    except RuntimeError as error:
+        raise UsageError(
+            "home-unknown",
+            f"This user has no home folder, and {name} names no other.",
+            hint="Set HOME, or SHIMMY_STATE_DIR, SHIMMY_CACHE_DIR and SHIMMY_MODEL_DIR.",
+        ) from error
+
+
 def _path(env: Mapping[str, str], name: str, default: Path) -> Path:
-    value = env.get(name)
-    return Path(value).expanduser() if value else default
+    return _optional_path(env, name) or default
 
 
 def _optional_path(env: Mapping[str, str], name: str) -> Path | None:
     value = env.get(name)
-    return Path(value).expanduser() if value else None
+    try:
+        return Path(value).expanduser() if value else None
+    except RuntimeError as error:
+        raise UsageError(
+            "home-unknown",
+            f"{name} begins with ~, and there is no such home folder.",
+            hint=f"Give {name} as a whole path.",
+        ) from error
 
 
 def _listed(env: Mapping[str, str], name: str) -> tuple[str, ...]:

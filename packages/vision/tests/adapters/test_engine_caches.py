@@ -7,16 +7,16 @@ import numpy as np
 from shimmy_vision.adapters.engine.engine_caches import EngineCaches
 from shimmy_vision.adapters.engine.llama_sequence import KeptState
 from shimmy_vision.ports.cache_limits import CacheLimits
-from shimmy_vision.ports.image_encoder import EncodedTile
+from shimmy_vision.ports.image_encoder import EmbeddingRows
 
 
 def test_numbers_tell_of_each_cache_by_itself() -> None:
     caches = EngineCaches(CacheLimits(1000, 2000, 3000))
     caches.counters.engine_loads = 2
-    caches.encodings.keep("tile", EncodedTile(()), 100)
+    caches.encodings.keep("slice", EmbeddingRows(np.zeros((0, 8), dtype=np.float32)), 100)
     caches.states.keep("state", KeptState(np.zeros(200, dtype=np.uint8), 3), 200)
     caches.results.keep("result", {})
-    assert caches.encodings.find("tile") is not None
+    assert caches.encodings.find("slice") is not None
     assert caches.states.find("another") is None
     counters, gauges = caches.numbers()
     assert counters == {

@@ -1,42 +1,48 @@
-"""No tile is encoded twice while its rows are kept, also when two ask at once."""
+"""No slice is encoded twice while its rows are kept, also when two ask at once."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 from threads import Background, until
 
 from shimmy_sandbox.synthetic_model import SyntheticPair
-from shimmy_vision.adapters.engine.bounded_lru import ENTRY_BYTES, BoundedLru
+from shimmy_vision.adapters.engine.bounded_lru import ENTRY_BYTES
 from shimmy_vision.adapters.engine.engine_caches import EngineCaches
 from shimmy_vision.adapters.engine.kept_encodings import KeptEncodings
 from shimmy_vision.adapters.engine.llama_engine import LlamaEngine
+from shimmy_vision.adapters.engine.slice_encoder import RowsOf
+from shimmy_vision.adapters.engine.slice_pixels import CutTile
 from shimmy_vision.domain.image.pixels import RgbPixels
 from shimmy_vision.domain.image.slice_grid import EncoderGrid
+from shimmy_vision.domain.image.slice_sharing import SliceCount, SliceView
 from shimmy_vision.errors import StoppedError
 from shimmy_vision.ports.cache_limits import CacheLimits
 from shimmy_vision.ports.cancellation import Cancellation
-from shimmy_vision.ports.image_encoder import (
-    EmbeddingRows,
-    EncodedTile,
-    MarkupTokens,
-    SliceProgress,
-)
+from shimmy_vision.ports.image_encoder import EmbeddingRows, EncodedTile, MarkupTokens
 
 ANY = Cancellation()
 ROWS = np.ones((64, 8), dtype=np.float32)
-SIZE = ROWS.nbytes + 8  # and one token
 
 
 def _tile(value: int) -> RgbPixels:
     return np.full((4, 6, 3), value, dtype=np.uint8)
 
 
+def _screen(changed: int | None = None) -> RgbPixels:
+    """1280 x 720, seven slices; noise, of which the slice of number ``changed`` is another."""
+    screen = np.random.default_rng(1).integers(0, 256, (720, 1280, 3), dtype=np.uint8)
+    if changed is not None:
+        line, column = divmod(changed, 3)
+        screen[line * 360 + 100 : line * 360 + 200, column * 426 + 100 : column * 426 + 300] = 9
+    return screen
+
+
 class _SlowEncoder:
-    """Counts its encodes; each waits for ``go`` and for its switch."""
+    """Counts its slices; each waits for ``go`` and for its switch."""
 
     def __init__(self) -> None:
         self.begun, self.go = 0, threading.Event()
@@ -46,25 +52,40 @@ class _SlowEncoder:
     def grid(self) -> EncoderGrid:
         return EncoderGrid(merge=1)
 
-    def encode(
-        self, tile: RgbPixels, *, on_slice: SliceProgress, cancellation: Cancellation
-    ) -> EncodedTile:
-        self.begun += 1
-        with cancellation.when_cancelled(self.go.set):
-            assert self.go.wait(60)
-        cancellation.check()
-        on_slice(1, 1)
-        return EncodedTile((MarkupTokens((7,)), EmbeddingRows(ROWS * tile[0, 0, 0])))
+    def encode_slices(
+        self, tile: CutTile, rows_of: RowsOf, cancellation: Cancellation
+    ) -> tuple[MarkupTokens | EmbeddingRows, ...]:
+        def encode(piece: RgbPixels) -> EmbeddingRows:
+            self.begun += 1
+            with cancellation.when_cancelled(self.go.set):
+                assert self.go.wait(60)
+            cancellation.check()
+            return EmbeddingRows(ROWS * piece.astype(np.float32).mean())
+
+        parts: list[MarkupTokens | EmbeddingRows] = []
+        for number, piece in enumerate(tile.pieces):
+            rows = rows_of(number, lambda piece=piece: encode(piece))  # type: ignore[misc]
+            parts.extend((MarkupTokens((7,)), rows))
+        return tuple(parts)
 
 
 def _kept(
     encoder: _SlowEncoder, limit: int = 1_000_000, models: tuple[str, str] = ("m", "p")
 ) -> KeptEncodings:
-    return KeptEncodings(encoder, models, BoundedLru(limit))
+    return KeptEncodings(encoder, models, EngineCaches(CacheLimits(limit, 1000)))
 
 
-def _encode(kept: KeptEncodings, tile: RgbPixels, switch: Cancellation = ANY) -> EncodedTile:
-    return kept.encode(tile, on_slice=lambda _done, _all: None, cancellation=switch)
+def _encode(
+    kept: KeptEncodings,
+    tile: RgbPixels,
+    switch: Cancellation = ANY,
+    view: SliceView = "whole",
+) -> EncodedTile:
+    return kept.encode(tile, on_slice=lambda _done, _all: None, cancellation=switch, view=view)
+
+
+def _rows(tile: EncodedTile) -> list[EmbeddingRows]:
+    return [part for part in tile.parts if isinstance(part, EmbeddingRows)]
 
 
 def test_the_second_time_nothing_is_encoded() -> None:
@@ -76,24 +97,61 @@ def test_the_second_time_nothing_is_encoded() -> None:
     )
     assert (first.kept, second.kept, encoder.begun, told) == (False, True, 1, [(1, 1)])
     assert first.digest == second.digest
-    assert first.parts is second.parts
-    rows = second.parts[1]
-    assert isinstance(rows, EmbeddingRows)
+    assert (first.count, second.count) == (SliceCount(1, 1), SliceCount(1, 0, 1))
+    assert _rows(first)[0] is _rows(second)[0]
     with pytest.raises(ValueError, match="read-only"):
-        rows.rows[0, 0] = 1.0
+        _rows(second)[0].rows[0, 0] = 1.0
 
 
-def test_other_pixels_shapes_and_models_are_others() -> None:
+def test_other_pixels_shapes_views_and_models_are_others() -> None:
     tiles = _tile(3), _tile(4), _tile(3).reshape(6, 4, 3)
     digests = {_encode(_kept(_SlowEncoder()), tile).digest for tile in tiles}
+    digests.add(_encode(_kept(_SlowEncoder()), _tile(3), view="overview").digest)
     for models in (("m", "q"), ("n", "p")):  # markup is in the main model's vocabulary
         digests.add(_encode(_kept(_SlowEncoder(), models=models), _tile(3)).digest)
-    assert len(digests) == 5
+    assert len(digests) == 6
+
+
+@pytest.mark.parametrize("changed", range(6))
+def test_a_screenshot_that_changed_in_one_slice_encodes_that_slice_and_the_overview(
+    changed: int,
+) -> None:
+    encoder = _SlowEncoder()
+    kept = _kept(encoder)
+    assert _encode(kept, _screen()).count == SliceCount(7, 7)
+    assert _encode(kept, _screen(changed)).count == SliceCount(7, 2, 5)
+    assert encoder.begun == 9
+    assert _encode(kept, _screen()).kept
+
+
+def test_slices_of_equal_pixels_in_one_image_are_encoded_once_though_nothing_is_kept() -> None:
+    encoder = _SlowEncoder()
+    kept = KeptEncodings(encoder, ("m", "p"), EngineCaches())
+    tile = _encode(kept, np.tile(_screen()[:448, :448], (2, 3, 1)))
+    assert (tile.count, encoder.begun, tile.digest) == (SliceCount(7, 2, 5), 2, "")
+    assert len({id(rows) for rows in _rows(tile)}) == 2
+
+
+def test_soft_ground_is_seen_as_its_like_where_that_is_wished() -> None:
+    """Three columns of a gradient too slow to see; none of them has quite the same pixels."""
+    screen = _screen()
+    screen[300:] = (np.arange(1280) // 600)[None, :, None] + 240
+    counts = [_encode(_kept(_SlowEncoder()), screen, view=view).count for view in _VIEWS]
+    assert counts == [SliceCount(7, 7), SliceCount(7, 5, 0, 2), SliceCount(7, 1, 0, 6)]
+    kept = _kept(_SlowEncoder())
+    first, again = (_encode(kept, screen, view="sparing") for _ in range(2))
+    assert [id(rows) for rows in _rows(first)] == [id(rows) for rows in _rows(again)]
+    assert again.count == SliceCount(7, 0, 5, 2)
+    slices = _rows(first)[4:]
+    assert slices[0] is slices[1] is slices[2]
+
+
+_VIEWS: tuple[SliceView, ...] = ("whole", "sparing", "overview")
 
 
 def test_the_one_used_longest_ago_goes() -> None:
     encoder = _SlowEncoder()
-    kept = _kept(encoder, limit=2 * (SIZE + ENTRY_BYTES))
+    kept = _kept(encoder, limit=2 * (ROWS.nbytes + ENTRY_BYTES))
     for value in (1, 2, 1, 3):
         _encode(kept, _tile(value))
     assert [_encode(kept, _tile(value)).kept for value in (1, 3, 2)] == [True, True, False]
@@ -178,8 +236,45 @@ def test_several_images_at_once_are_encoded_as_alone(
     counters, gauges = caches.numbers()
     slices = sum(isinstance(part, EmbeddingRows) for tile in alone for part in tile.parts)
     assert counters["encoded_slices"] == slices
-    assert (counters["image_cache_hits"], counters["image_cache_misses"]) == (4, 4)
+    assert (counters["image_cache_hits"], counters["image_cache_misses"]) == (slices, slices)
     assert gauges["image_cache_bytes"] > 0
     assert alone[0].digest == ""
     for engine in (plain, keeping):
         engine.close()
+
+
+@pytest.fixture(scope="module")
+def keeping(engine: LlamaEngine) -> Iterator[KeptEncodings]:
+    yield KeptEncodings(engine._encoder, ("m", "p"), EngineCaches(CacheLimits(50_000_000)))
+
+
+def test_what_is_put_together_from_kept_slices_is_what_encoding_gives(
+    engine: LlamaEngine, keeping: KeptEncodings
+) -> None:
+    """Of the real encoder, in both layouts, bit for bit."""
+    _encode(keeping, _screen())
+    together = _encode(keeping, _screen(changed=4))
+    fresh = engine.encoder.encode(_screen(changed=4), on_slice=lambda *_: None, cancellation=ANY)
+    assert (together.count, fresh.count) == (SliceCount(7, 2, 5), SliceCount(7, 7))
+    _assert_equal(together, fresh)
+
+
+def test_an_overview_alone_is_what_an_image_without_slices_is(
+    engine: LlamaEngine, keeping: KeptEncodings
+) -> None:
+    """Its rows are those of the whole image's overview, its markup that of a small image."""
+    whole, seen = (_encode(keeping, _screen(), view=view) for view in ("whole", "overview"))
+    small = engine.encoder.encode(_tile(9), on_slice=lambda *_: None, cancellation=ANY)
+    assert [p for p in seen.parts if isinstance(p, MarkupTokens)] == [
+        p for p in small.parts if isinstance(p, MarkupTokens)
+    ]
+    np.testing.assert_array_equal(_rows(seen)[0].rows, _rows(whole)[0].rows)
+    assert seen.count == SliceCount(7, 0, 1, 6)
+
+
+def _assert_equal(ours: EncodedTile, theirs: EncodedTile) -> None:
+    for one, other in zip(ours.parts, theirs.parts, strict=True):
+        if isinstance(one, EmbeddingRows) and isinstance(other, EmbeddingRows):
+            np.testing.assert_array_equal(one.rows, other.rows)
+        else:
+            assert one == other

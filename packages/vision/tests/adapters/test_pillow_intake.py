@@ -338,7 +338,8 @@ def test_a_jpeg_that_goes_over_its_picture_too_often_is_refused_undecoded() -> N
     started = time.process_time()
     with pytest.raises(ImageError) as refused:
         _decode(data)
-    assert time.process_time() - started < 1
+    # A tenth on an idle core; decoding them all takes minutes.
+    assert time.process_time() - started < 5
     assert refused.value.code == "image-too-many-scans"
     assert refused.value.hint
 

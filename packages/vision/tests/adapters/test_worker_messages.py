@@ -290,11 +290,11 @@ ORDERS = st.builds(
 
 @given(ORDERS)
 def test_the_child_reads_the_order_that_its_parent_was_given(order: VisionOrder) -> None:
-    *program, command = worker_command(order)[:4]
-    assert (program[1:], command) == (["-m", "shimmy_vision"], "engine-worker")
+    *program, command = worker_command(order)[:5]
+    assert (program[1:], command) == (["-P", "-m", "shimmy_vision"], "engine-worker")
     parser = ArgumentParser()
     add_arguments(parser)
-    assert read_order(parser.parse_args(worker_command(order)[4:])) == order
+    assert read_order(parser.parse_args(worker_command(order)[5:])) == order
 
 
 def test_a_licence_key_stands_on_no_command_line() -> None:

@@ -178,7 +178,7 @@ def test_a_long_document_streams_and_stops(environment: dict[str, str], tmp_path
         assert child.stdout is not None
         lines = [json.loads(child.stdout.readline()) for _ in range(5)]
         child.send_signal(signal.SIGINT)
-        rest, errors = child.communicate(timeout=20)
+        rest, errors = child.communicate(timeout=60)
     assert [line["page"] for line in lines] == [1, 2, 3, 4, 5]
     assert lines[0]["result"]["meta"]["document"]["pages"] == 5000
     assert child.returncode == 130

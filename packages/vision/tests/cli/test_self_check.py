@@ -9,11 +9,15 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import platformdirs
 import pytest
 from payloads import PUBLIC, TinyPayloads, compile_hostile, compile_tiny
 
+from shimmy_vision import settings
 from shimmy_vision.adapters.installation import built_files, own_folders
 from shimmy_vision.cli.main import main
+from shimmy_vision.domain.diagnosis import judge_encoder
+from shimmy_vision.errors import UsageError
 
 
 def _record(folder: Path, names: tuple[str, ...]) -> str:
@@ -92,3 +96,32 @@ def test_a_folder_that_cannot_be_used_is_a_note_with_its_reason(tmp_path: Path) 
     assert own_folders.check_folder("state folder", tmp_path).level == "ok"
     assert own_folders.check_folder("state folder", tmp_path / "new").level == "ok"
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("variable", ["SHIMMY_STATE_DIR", "SHIMMY_CACHE_DIR", "SHIMMY_MODEL_DIR"])
+def test_a_user_without_a_home_is_told_what_to_name(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container that runs under a number which nobody has entered."""
+
+    def homeless(*_: object) -> str:
+        raise RuntimeError("could not determine the home directory")
+
+    for name in ("user_state_dir", "user_cache_dir", "user_data_dir"):
+        monkeypatch.setattr(platformdirs.PlatformDirs, name, property(homeless))
+    folders = {f"SHIMMY_{name}_DIR": str(tmp_path / name) for name in ("STATE", "CACHE", "MODEL")}
+    assert settings.read_settings(folders).cache_directory == tmp_path / "CACHE"
+    with pytest.raises(UsageError) as refused:
+        settings.read_settings({**folders, variable: ""})
+    assert (refused.value.code, variable in refused.value.message) == ("home-unknown", True)
+    with pytest.raises(UsageError) as refused:
+        settings.read_settings({**folders, variable: "~nobody-of-this-name/x"})
+    assert (refused.value.code, variable in refused.value.message) == ("home-unknown", True)
+
+
+@pytest.mark.parametrize("addable", [True, False])
+def test_nobody_is_told_to_add_a_package_to_a_single_file(addable: bool) -> None:
+    slow = judge_encoder("libmtmd: OpenVINO is not installed.", usable=False, addable=addable)
+    assert (slow.level, "pip install" in slow.remedy) == ("note", addable)
+    assert slow.remedy
+    assert judge_encoder("OpenVINO", usable=True, addable=addable).remedy == ""

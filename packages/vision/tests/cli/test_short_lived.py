@@ -92,6 +92,7 @@ def test_a_server_that_hangs_slows_down_one_run_and_not_every_one(
         took.append(time.perf_counter() - started)
         assert done.returncode == 0, done.stderr
     assert took[0] > 4
-    assert max(took[1:]) < 4
+    # It would be five seconds more, each time; the rest of a run takes the same.
+    assert max(took[1:]) < took[0] - 2.5
     analyse(**variables)
     assert session_shop.uses(sold) == 1, "it waits five minutes after a failure"

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from licence_world import Shop
 
+from shimmy_vision.adapters.installation.running_programs import is_this_program
+
 SHIMMY = str(Path(sys.executable).with_name("shimmy"))
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -128,6 +130,52 @@ def test_a_licence_that_is_refused_holds_nobody_back(
     told = _json(shimmy("uninstall", "--purge", "--yes", "--json"))
     assert told["machine"] not in ("deactivated", "kept")
     assert not (tmp_path / "state").exists()
+
+
+def test_an_idle_server_keeps_everything_where_it_is(shimmy: Run, tmp_path: Path) -> None:
+    """It has no file open: what it was started as tells."""
+    _furnish(tmp_path)
+    serving = {
+        **os.environ,
+        "SHIMMY_STATE_DIR": str(tmp_path / "state"),
+        "SHIMMY_SOCKET": str(tmp_path / "shimmy-sockets/a.sock"),
+    }
+    with subprocess.Popen(
+        [SHIMMY, "serve", "--port", "0"], env=serving, stdout=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            assert server.stdout is not None
+            assert "http" in server.stdout.readline()
+            refused = shimmy("uninstall", "--purge", "--yes")
+            # With other folders it is another installation.
+            elsewhere = str(tmp_path / "elsewhere")
+            other = shimmy("uninstall", "--purge", "--yes", SHIMMY_STATE_DIR=elsewhere)
+        finally:
+            server.terminate()
+    assert (refused.returncode, "uninstall-running" in refused.stderr) == (64, True)
+    assert str(server.pid) in refused.stderr
+    assert (tmp_path / "state/probed.json").exists()
+    assert other.returncode == 0, other.stderr
+    socket = str(tmp_path / "shimmy-sockets/a.sock")
+    told = _json(shimmy("uninstall", "--purge", "--yes", "--json", SHIMMY_SOCKET=socket))
+    assert told["left"] == []
+    assert not (tmp_path / "shimmy-sockets").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "ours"),
+    [
+        (["/usr/bin/python3", "/opt/venv/bin/shimmy", "serve"], True),
+        (["/usr/bin/python3", "-P", "-m", "shimmy_vision", "engine-worker", "--x"], True),
+        (["/home/me/shimmy", "mcp"], True),
+        (["shimmy", "uninstall", "--purge"], False),
+        (["vi", "a", "b", "c", "d", "shimmy"], False),
+        (["/usr/bin/shimmy-sandbox", "licences"], False),
+        ([], False),
+    ],
+)
+def test_this_program_is_known_by_its_command_line(words: list[str], ours: bool) -> None:
+    assert is_this_program(words) is ours
 
 
 def test_it_waits_for_nobody_who_still_works_there(shimmy: Run, tmp_path: Path) -> None:

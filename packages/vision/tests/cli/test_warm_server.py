@@ -105,7 +105,7 @@ def test_an_image_is_analysed_there(
     assert json.loads(capsys.readouterr().out) == RESULT
     schema = tmp_path / "schema.json"
     schema.write_text('{"type": "string"}')
-    assert main(["vision", image, "--prompt", "what?", "--schema", str(schema), "--raw"]) == 0
+    assert main(["vision", image, "--prompt", "what?", "--schema", str(schema), "--raw", "--all-slices"]) == 0
     first, second = analyst.jobs
     assert isinstance(first, ImageJob)
     assert isinstance(second, ImageJob)
@@ -257,7 +257,7 @@ def test_a_timeout_stops_the_work_there(start: Start, image: str) -> None:
         return RESULT
 
     start(hold)
-    assert main(["vision", image, "--timeout", "300"]) == 5
+    assert main(["vision", image, "--timeout", "1500"]) == 5
     assert stopped.wait(10)
 
 
@@ -266,17 +266,17 @@ def test_a_command_waits_for_its_turn(start: Start, image: str) -> None:
 
     def hold(_job: Job, _switch: Cancellation, _hear: JobListener) -> dict[str, Any]:
         begun.release()
-        assert release.wait(20)
+        assert release.wait(60)
         return RESULT
 
     analyst = start(hold, slots=1, queue=0)
     codes: list[int] = []
     first = threading.Thread(target=lambda: codes.append(_quietly(image)))
     first.start()
-    assert begun.acquire(timeout=10)
+    assert begun.acquire(timeout=60)
     threading.Timer(0.5, release.set).start()
     assert main(["vision", image]) == 0
-    first.join(20)
+    first.join(60)
     assert (codes, len(analyst.jobs)) == ([0], 2)
 
 

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from client_faces import Face, Held
 from licence_world import Customer, Shop
 from pdf_writer import text_page, write_pdf
 from serving import PlayedAnalyst
+from threads import until
 
 from shimmy_vision.client import (
     ApiError,
@@ -85,7 +85,8 @@ def test_every_option_reaches_the_job(open_server: Open, face: type[Face]) -> No
     url, analyst = open_server(two_pages)
     options = Options(
         prompt="what?\n\"é\"", schema={"type": "object"}, pages="2-", dpi=90, viewport="375x667",
-        scale=2, full_page=False, max_tokens=7, seed=3, raw=True, cache=False, timeout_ms=1500,
+        scale=2, full_page=False, max_tokens=7, seed=3, raw=True, cache=False, slices="all",
+        timeout_ms=1500,
     )  # fmt: skip
     face(url).do("analyze_document", PDF, **options)
     face(url).do("analyze_url", "https://a.example/", **options)
@@ -97,6 +98,7 @@ def test_every_option_reaches_the_job(open_server: Open, face: type[Face]) -> No
     assert analysis.question == CustomQuestion('what?\n"é"', {"type": "object"})
     assert (analysis.limits.max_tokens, analysis.limits.seed) == (7, 3)
     assert (analysis.raw, analysis.cache, document.request.dpi) == (True, False, 90)
+    assert analysis.slices == "all"
     assert document.request.pages[0].first == 2
     view = page.view
     assert (view.width, view.height, view.device_scale, view.full_page) == (375, 667, 2, False)
@@ -227,11 +229,12 @@ def test_a_job_is_cancelled_and_waited_for_in_vain(open_server: Open, face: type
     held = Held(told.Progress("encode", 1, 2))
     url, _ = open_server(held)
     job_id = face(url).do("submit", PNG)["id"]
+    until(lambda: face(url).do("job", job_id)["progress"] is not None)
     with pytest.raises(TimeoutError):
         face(url).do("wait", job_id, timeout=0.3)
     assert face(url).do("job", job_id)["progress"]["percent"] == 50
     assert face(url).do("cancel", job_id)["removed"] is False
-    assert held.stopped.acquire(timeout=5)
+    assert held.stopped.acquire(timeout=15)
     assert face(url).do("wait", job_id)["status"] == "cancelled"
 
 
@@ -353,10 +356,9 @@ def test_closing_a_stream_stops_the_job_and_frees_its_slot(
 
     first = face(url).first(check, name, PDF)
     assert isinstance(first, Progress | Page)
-    assert held.stopped.acquire(timeout=2)
-    until = time.monotonic() + 5
-    while busy() != 0:
-        assert time.monotonic() < until
+    # Otherwise it is given up only after twenty seconds.
+    assert held.stopped.acquire(timeout=10)
+    until(lambda: busy() == 0)
 
 
 def test_nobody_there(face: type[Face]) -> None:

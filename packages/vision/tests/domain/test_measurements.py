@@ -240,9 +240,9 @@ def test_tiny_images_are_measured(size: tuple[int, int]) -> None:
 
 def test_a_large_screenshot_takes_seconds_not_minutes() -> None:
     pixels = np.tile(_text("#ffffff", "#333333"), (15, 11, 1))  # 32 megapixels
-    started = time.perf_counter()
+    started = time.process_time()
     measured = measure_image(pixels)
-    assert time.perf_counter() - started < 5.0
+    assert time.process_time() - started < 20  # one, on an idle core
     assert measured.contrast.ratio == pytest.approx(12.63, abs=0.02)
 
 

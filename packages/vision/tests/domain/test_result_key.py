@@ -41,6 +41,7 @@ def test_whether_a_kept_result_may_be_given_makes_no_other_key() -> None:
         {"request": AnalysisRequest(limits=AnswerLimits(seed=5))},
         {"request": AnalysisRequest(limits=AnswerLimits(temperature=0.5))},
         {"request": AnalysisRequest(raw=True)},
+        {"request": AnalysisRequest(slices="all")},
         {"pixels": PIXELS + 1},
         {"pixels": PIXELS.reshape(6, 4, 3)},
         {"models": ("m", "q")},

@@ -24,8 +24,11 @@ LIVE = {
 }
 
 
-def _build(folder: Path, licensor: object | None) -> subprocess.CompletedProcess[str]:
+def _build(
+    folder: Path, licensor: object | None, *, unsealed: str = "1"
+) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if key != "SHIMMY_LICENSOR"}
+    environment["SHIMMY_UNSEALED"] = unsealed
     if licensor is not None:
         path = folder / "licensor.json"
         path.write_text(json.dumps(licensor))
@@ -65,6 +68,16 @@ def test_a_live_wheel_pins_its_licensor_and_takes_no_other_server(tmp_path: Path
     assert json.loads(_pinned(tmp_path).stdout) == LIVE
     asked = _pinned(tmp_path, "licensor.choose_api_url(pinned.PINNED, 'http://127.0.0.1:7410')")
     assert "the licence server of this build is fixed" in asked.stderr
+
+
+@pytest.mark.parametrize("unsealed", ["", "0", "yes"])
+def test_a_live_wheel_without_a_signed_library_is_built_only_where_that_is_said(
+    tmp_path: Path, unsealed: str
+) -> None:
+    done = _build(tmp_path, LIVE, unsealed=unsealed)
+    assert done.returncode != 0
+    assert "SHIMMY_PAYLOAD" in done.stderr
+    assert not list(tmp_path.glob("*.whl"))
 
 
 @pytest.mark.parametrize(

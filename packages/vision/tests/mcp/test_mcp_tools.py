@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -16,6 +15,7 @@ from mcp import Client
 from mcp.types import CallToolResult
 from pdf_writer import text_page, write_pdf
 from serving import Play, PlayedAnalyst
+from threads import until
 
 from shimmy_vision.cli.mcp_calls import describe_progress
 from shimmy_vision.cli.mcp_tools import create_mcp_server
@@ -212,10 +212,10 @@ def test_progress_is_told_and_only_grows() -> None:
     told: list[tuple[float, float | None, str | None]] = []
 
     def play(_job: Job, _switch: Cancellation, hear: JobListener) -> dict[str, Any] | None:
-        for done in (1, 2, 1, 3):
+        # Else they are overtaken, and not told.
+        for done, heard in ((1, 1), (2, 2), (1, 2), (3, 3)):
             hear(Progress("encode", done, 3))
-            # Else they are overtaken, and not told.
-            threading.Event().wait(0.05)
+            until(lambda heard=heard: len(told) >= heard)  # type: ignore[misc]
         hear(Written(0, "a"))
         return RESULT
 
@@ -247,12 +247,12 @@ def test_a_client_that_gives_up_stops_the_job_and_whoever_waited_is_not_begun() 
     held = Held(Progress("encode", 1, 3))
 
     async def talk(client: Client) -> None:
-        with anyio.move_on_after(0.3) as given_up:
+        with anyio.move_on_after(1) as given_up:
             async with anyio.create_task_group() as group:
                 for _ in range(2):
                     group.start_soon(client.call_tool, "read_text", {"url": "https://a.example"})
         assert given_up.cancelled_caught
-        assert await anyio.to_thread.run_sync(lambda: held.stopped.acquire(timeout=5))
+        assert await anyio.to_thread.run_sync(lambda: held.stopped.acquire(timeout=15))
         held.open.set()
         answered = await client.call_tool("read_text", {"url": "https://a.example"})
         assert not answered.is_error

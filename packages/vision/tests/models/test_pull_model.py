@@ -235,7 +235,7 @@ def _child(tmp_path: Path, mirror: Mirror) -> subprocess.Popen[str]:
 
 def test_a_killed_download_resumes(tmp_path: Path, hub: Path) -> None:
     part = tmp_path / "models/minicpm-v-4.6/main.gguf.part"
-    with serve_models(hub, Faults(delay=0.1)) as mirror:
+    with serve_models(hub, Faults(delay=0.3)) as mirror:
         with _child(tmp_path, mirror) as child:
             while not (part.exists() and part.stat().st_size > 100_000):
                 assert child.poll() is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,10 @@ from shimmy_vision.adapters.payload.packed_folder import PackedPayload
 from shimmy_vision.adapters.payload.replaced_files import replace_files
 from shimmy_vision.adapters.payload.windows_images import (
     FILE_ATTRIBUTE_REPARSE_POINT,
+    FILE_FLAG_OPEN_REPARSE_POINT,
     FILE_SHARE_READ,
+    GENERIC_READ,
+    OPEN_EXISTING,
     WindowsImages,
 )
 from shimmy_vision.domain.payload.manifest import PayloadFile
@@ -31,6 +35,7 @@ class FakeKernel32:
         self.flags = 0
         self.held: dict[int, Path] = {}
         self.shares: list[int] = []
+        self.accesses: list[tuple[int, int]] = []
 
     def SetDefaultDllDirectories(self, flags: int) -> int:  # noqa: N802
         self.flags = flags
@@ -46,7 +51,10 @@ class FakeKernel32:
         if not Path(path).exists() and not Path(path).is_symlink():
             return -1
         self.shares.append(share)
+        self.accesses.append((access, creation))
         number = len(self.shares)
+        if not flags & FILE_FLAG_OPEN_REPARSE_POINT:
+            path = os.path.realpath(path)  # As Windows does unless it is told not to.
         self.held[number] = Path(path)
         return number
 
@@ -80,9 +88,29 @@ def test_windows_holds_each_file_and_closes_the_search(
         images.confirm(file)
     # Neither writing nor deleting is shared, and the handles stay open.
     assert set(kernel32.shares) == {FILE_SHARE_READ}
+    assert set(kernel32.accesses) == {(GENERIC_READ, OPEN_EXISTING)}
     assert [one.name for one in kernel32.held.values()] == [
         one.name for one in packed.manifest.files
     ]
+
+
+def test_a_link_to_the_right_bytes_is_replaced_by_a_file_of_ours(
+    packed: PackedPayload, tiny: TinyPayloads, tmp_path: Path
+) -> None:
+    folder, file = tmp_path / "unpacked", packed.manifest.files[0]
+    replace_files(folder, packed)
+    twin = tmp_path / "twin"
+    (folder / file.name).rename(twin)
+    (folder / file.name).symlink_to(twin)
+    kernel32 = FakeKernel32()
+    # Who can change the link's target could change it after it was judged.
+    images = WindowsImages(folder, kernel32, lambda: None)
+    with pytest.raises(OSError, match="cannot be unpacked"):
+        images.place(file)
+    assert kernel32.held == {}
+    replace_files(folder, packed)
+    assert not (folder / file.name).is_symlink()
+    assert (folder / file.name).read_bytes() == tiny.libraries[0].data
 
 
 @pytest.mark.parametrize("how", ["flip", "truncate", "replace", "symlink", "remove"])
@@ -138,7 +166,9 @@ def test_macos_asks_codesign_for_the_team_that_signed_the_program(packed: Packed
     (command,) = asked
     assert command[0] == "/usr/bin/codesign"
     assert "--strict" in command
-    assert 'leaf[subject.OU] = "AB12CD34EF"' in command[-2]
+    assert command[-2] == (
+        '-R=anchor apple generic and certificate leaf[subject.OU] = "AB12CD34EF"'
+    )
     assert command[-1] == f"/judged/{file.name}"
     with pytest.raises(LibraryError) as refused:
         images.place(file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from shimmy_vision.domain.model.model_identity import BUILT_AS
 from shimmy_vision.domain.model.model_manifest import MANIFEST
 from shimmy_vision.domain.payload.folder_trust import FolderFacts, judge_own, judge_way
 from shimmy_vision.domain.payload.manifest import (
+    LONGEST_MANIFEST,
     PayloadFile,
     PayloadManifest,
     canonical_bytes,
@@ -184,27 +186,79 @@ def test_a_wrong_manifest_is_refused_in_words(field: str, value: object, said: s
     raw = json.loads(canonical_bytes(SAMPLE))
     raw[field] = value
     with pytest.raises(ValueError, match=said):
-        parse_manifest(json.dumps(raw).encode())
+        parse_manifest(_canonical(raw))
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
+    ("field", "value", "said"),
     [
-        *(("name", name) for name in ("../evil", "a/b", ".hidden", "", "a\0b", "x" * 81, "é")),
-        ("name", "LIBGGML.so.0"),
-        ("soname", "libggml.so.0"),
-        ("role", "root"),
-        ("size", 0),
-        ("size", 1 << 40),
-        ("sha256", "A" * 64),
-        ("packed_sha256", "a" * 63),
+        *(
+            ("name", name, "name is not")
+            for name in ("../evil", "a/b", ".hidden", "", "a\0b", "x" * 81, "é", 7, None)
+        ),
+        ("name", "libggml.so.0", "two files have one name"),
+        ("name", "LIBGGML.so.0", "two files have one name"),
+        ("stem", "GGML", "two files have one stem"),
+        ("soname", "libggml.so.0", "two files have one soname"),
+        ("role", "root", "role is none"),
+        ("role", ["library"], "role is none"),
+        ("size", 0, "size is no number"),
+        ("size", True, "size is no number"),
+        ("size", 1.0, "size is no number"),
+        ("size", (1 << 30) + 1, "size is no number"),
+        ("packed_size", 1 << 40, "packed_size is no number"),
+        ("sha256", "A" * 64, "sha256 is not"),
+        ("sha256", "a" * 64 + "\n", "sha256 is not"),
+        ("packed_sha256", "a" * 63, "packed_sha256 is not"),
+        ("more", 1, "exactly the fields"),
     ],
 )
-def test_a_wrong_file_in_a_manifest_is_refused(field: str, value: object) -> None:
+def test_a_wrong_file_in_a_manifest_is_refused(field: str, value: object, said: str) -> None:
     raw = json.loads(canonical_bytes(SAMPLE))
     raw["files"][0][field] = value
+    with pytest.raises(ValueError, match=said):
+        parse_manifest(_canonical(raw))
+
+
+def _canonical(raw: object) -> bytes:
+    """In the one form of a manifest, so that nothing but its content is wrong."""
+    return json.dumps(raw, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+
+
+def test_a_manifest_has_its_bounds() -> None:
+    with pytest.raises(ValueError, match="too long"):
+        parse_manifest(b" " * (LONGEST_MANIFEST + 1))
+    raw = json.loads(canonical_bytes(SAMPLE))
+    many = [
+        {**raw["files"][0], "name": f"n{n}", "stem": f"n{n}", "soname": f"n{n}"} for n in range(65)
+    ]
+    assert len(parse_manifest(_canonical({**raw, "files": many[:64]})).files) == 64
+    with pytest.raises(ValueError, match="files is no list, or too long"):
+        parse_manifest(_canonical({**raw, "files": many}))
+    with pytest.raises(ValueError, match="a model is listed twice"):
+        parse_manifest(_canonical({**raw, "models": [raw["models"][0]] * 2}))
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        lambda text: text.replace(b'"version":5', b'"version":4,"version":5'),
+        lambda text: text.replace(b'"version":5', b'"version":5.0'),
+        lambda text: text.replace(b'"version":5', b'"version":' + b"9" * 5000),
+        lambda text: text.replace(b'"version":5', b'"version":1e999'),
+        lambda text: text.replace(b'"version":5', b'"version":NaN'),
+        lambda text: text.replace(b'"mode"', b'"m\\u006fde"'),
+        lambda text: b"\xef\xbb\xbf" + text,
+        lambda text: text.replace(b"0.5.0", "0.5.0\u00a0".encode()),
+        lambda text: text + b"\0",
+    ],
+    ids=["twice", "float", "huge", "infinite", "nan", "escaped", "bom", "not-ascii", "nul"],
+)
+def test_another_text_of_the_same_manifest_is_none(how: Callable[[bytes], bytes]) -> None:
+    text = how(canonical_bytes(SAMPLE))
+    assert text != canonical_bytes(SAMPLE)
     with pytest.raises(ValueError, match=r"."):
-        parse_manifest(json.dumps(raw).encode())
+        parse_manifest(text)
 
 
 _JSON = st.recursive(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -81,6 +82,15 @@ def test_a_wheel_carries_its_payload_and_pins_the_signers_key(
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert said.stdout.split("\n")[:2] == ["sealed payload 5", "42"], said.stderr
+    # Without its payload a release falls back to nothing, though llama-cpp-python is here.
+    shutil.rmtree(tmp_path / "installed" / place)
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "installed")},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert said.stdout == "refused: payload-manifest-missing\n"
+    assert "payload-manifest-missing" in said.stderr
 
 
 @pytest.mark.parametrize("wrong", ["unsigned-live", "half", "nowhere"])

@@ -95,7 +95,7 @@ def test_every_option_reaches_the_job(open_server: Open) -> None:
     server, schema = open_server(), {"type": "object"}
     options = {
         "prompt": "what?", "schema": schema, "max_tokens": 7, "seed": 3, "raw": True,
-        "cache": False, "pages": "2-", "dpi": 90,
+        "cache": False, "slices": "all", "pages": "2-", "dpi": 90,
     }  # fmt: skip
     form = {"data": {**options, "schema": json.dumps(schema)}, "files": {"file": PDF}}
     for arguments in ({"json": {"image": base64.b64encode(PDF).decode(), **options}}, form):
@@ -106,6 +106,7 @@ def test_every_option_reaches_the_job(open_server: Open) -> None:
         assert analysis.question == CustomQuestion("what?", schema)
         assert (analysis.limits.max_tokens, analysis.limits.seed) == (7, 3)
         assert (analysis.raw, analysis.cache, job.request.dpi) == (True, False, 90)
+        assert analysis.slices == "all"
         assert job.request.pages[0].first == 2
     server.post(
         json={"url": "https://a.example/", "viewport": "375x667", "scale": 2, "full_page": False,

@@ -31,6 +31,7 @@ from shimmy_vision.domain.answer.analysis_request import (
     CustomQuestion,
     Mode,
     Question,
+    SliceWish,
     StandardQuestion,
 )
 from shimmy_vision.domain.answer.result_schema import result_schema
@@ -87,9 +88,11 @@ def analyse(collaborators: Collaborators) -> Iterator[Analyse]:
         *,
         raw: bool = False,
         listener: ProgressListener = ignore_progress,
+        slices: SliceWish = "auto",
         **limits: Any,
     ) -> dict[str, Any]:
-        request = AnalysisRequest(question or StandardQuestion(), AnswerLimits(**limits), raw=raw)
+        asked, bounds = question or StandardQuestion(), AnswerLimits(**limits)
+        request = AnalysisRequest(asked, bounds, raw=raw, slices=slices)
         return analyze_image(data, request, collaborators, Cancellation(), listener)
 
     yield run
@@ -383,3 +386,43 @@ def test_errors_carry_a_code_and_a_hint(analyse: Analyse) -> None:
     with pytest.raises(ShimmyError) as refused:
         analyse(b"PK\3\4zip")
     assert str(refused.value).endswith("(image-unsupported)")
+
+
+def _spent(result: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(result["meta"]["image"]["slices"].values())
+
+
+def test_a_brief_description_costs_one_slice_unless_all_are_wished(analyse: Analyse) -> None:
+    question, data = StandardQuestion("brief"), SAMPLE.read_bytes()
+    brief, all_of_it = (analyse(data, question, slices=w, max_tokens=5) for w in ("auto", "all"))
+    assert _spent(brief) == (7, 1, 0, 6)
+    assert _spent(all_of_it) in {(7, 7, 0, 0), (7, 6, 1, 0)}
+    assert brief["meta"]["image"]["scale"] < 0.5 < all_of_it["meta"]["image"]["scale"]
+    assert brief["meta"]["tokens"]["image"] * 5 < all_of_it["meta"]["tokens"]["image"]
+    told = {one["code"] for one in brief["meta"]["warnings"]}
+    assert "image-downscaled" not in told
+    jsonschema.validate(brief, result_schema(question))
+
+
+def test_a_blank_page_has_no_text_and_asks_no_model(analyse: Analyse) -> None:
+    question, told = StandardQuestion("ocr"), list[Progress]()
+    blank = analyse(_png(1280, 720), question, listener=hear_stages(told.append), raw=True)
+    assert blank["text_blocks"] == []
+    assert (_spent(blank), blank["meta"]["tokens"]["generated"]) == ((7, 0, 0, 7), 0)
+    assert blank["meta"]["raw"] == []
+    assert Progress("encode", 7, 7) in told
+    jsonschema.validate(blank, result_schema(question))
+    asked = analyse(_png(1280, 720), question, slices="all", max_tokens=5)
+    assert asked["meta"]["tokens"]["generated"] == 5
+
+
+def test_of_a_large_image_only_tiles_with_something_in_them_are_read(analyse: Analyse) -> None:
+    data = _png(1920, 3000, ("Only here",))
+    read = analyse(data, StandardQuestion("ocr"), max_tokens=5)
+    planned, encoded, reused, skipped = _spent(read)
+    tiles = read["meta"]["image"]["tiles"]
+    assert planned == sum(tile["slices"] for tile in tiles) == encoded + reused + skipped
+    assert len(tiles) > 2
+    # One tile is read: its overview, the slice with the text, and one for the blank others.
+    assert encoded <= 3
+    assert read["meta"]["tokens"]["generated"] == 5

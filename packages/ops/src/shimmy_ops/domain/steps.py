@@ -72,13 +72,14 @@ class LicensingFound:
     """Keygen's resources, each as its attributes with its ``id``; ours and others'.
 
     Policies also have ``product`` (an id) and ``entitlements`` (codes); tokens are those of our
-    product.
+    product. ``public_key``: what the account signs its replies with, 64 hex digits, or empty.
     """
 
     products: tuple[Object, ...] = ()
     entitlements: tuple[Object, ...] = ()
     policies: tuple[Object, ...] = ()
     tokens: tuple[Object, ...] = ()
+    public_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

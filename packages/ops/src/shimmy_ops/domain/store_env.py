@@ -60,6 +60,7 @@ def store_environment(desired: Desired, found: Found) -> StoreEnvironment:
         "KEYGEN_POLICIES": ",".join(made),
         "PORTAL": str(portals[0]["id"]),
         "MAIL_FROM": profile.mail_from,
+        **({"KEYGEN_PUBLIC_KEY": key} if (key := found.licensing.public_key) else {}),
         **({"STRIPE_URL": profile.stripe_url} if profile.stripe_url else {}),
         **({"KEYGEN_URL": profile.keygen_url} if profile.keygen_url != KEYGEN else {}),
     }

@@ -21,6 +21,7 @@ from shimmy_ops.domain.preflight.facts import (
     Source,
     Standing,
     Unasked,
+    WorkerSecrets,
 )
 from shimmy_ops.domain.steps import BillingFound, LicensingFound
 from shimmy_ops.domain.wanted import Desired
@@ -75,6 +76,9 @@ class Surroundings(Protocol):
 
     def kept_files(self) -> KeptFiles | Unasked:
         """Who else may read the made secrets."""
+
+    def worker_secrets(self) -> WorkerSecrets | Unasked:
+        """Which secrets the Worker in place has, of those that its configuration asks for."""
 
     def deliveries(self) -> Deliveries | Unasked:
         """Post two events to the store's webhook: one well signed, one not."""

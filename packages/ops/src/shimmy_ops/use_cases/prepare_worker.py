@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from shimmy_ops.domain.deploying.worker_words import CONFIG, worker_words
@@ -11,11 +10,8 @@ from shimmy_ops.domain.profile import Profile
 from shimmy_ops.domain.releases.records import Release
 from shimmy_ops.errors import DeployError
 from shimmy_ops.ports.deploying import Commands, SecretValues, Workbench
+from shimmy_ops.use_cases.list_worker_secrets import list_worker_secrets
 from shimmy_ops.use_cases.put_in_place import Yard
-
-_LISTED = re.compile(r'"name"\s*:\s*"(\w+)"')
-# What Cloudflare says of a Worker that there is not yet.
-_NO_WORKER = re.compile(r"code: 10007|does not exist|not found", re.IGNORECASE)
 
 
 def prepare_worker(
@@ -39,10 +35,7 @@ def prepare_worker(
     for database in config.databases:
         _need(commands.run(words.migrate(database)).code, f"migrating {database}")
         yard.told(f"worker: {database} has the newest schema")
-    listed = commands.run(words.list_secrets())
-    if listed.code and not _NO_WORKER.search(listed.output):
-        _need(listed.code, "listing the Worker's secrets")
-    there = set() if listed.code else set(_LISTED.findall(listed.output))
+    there = list_worker_secrets(words, commands) or frozenset()
     # Also what the bundle does not ask for and the environment has: the token of the metrics.
     besides = sorted(secrets.names() - {*config.secrets, *config.variables})
     missing = [name for name in (*config.secrets, *besides) if name not in there]

@@ -26,7 +26,8 @@ def write_store_env(
         secret = safe.read(source)
         if secret and secret != safe.read(name):
             safe.keep(name, secret)
-    left = ", ".join(f"SHIMMY_STORE_{name}" for name in LEFT)
+    unsigned = () if found.licensing.public_key else ("KEYGEN_PUBLIC_KEY",)
+    left = ", ".join(f"SHIMMY_STORE_{name}" for name in (*LEFT, *unsigned))
     file.write(
         [
             f"# Written by shimmy-ops provision --profile {desired.profile.name}.",

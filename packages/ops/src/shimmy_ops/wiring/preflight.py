@@ -37,6 +37,7 @@ from shimmy_ops.domain.preflight.facts import (
     SitePage,
     Standing,
     Unasked,
+    WorkerSecrets,
 )
 from shimmy_ops.domain.profile import Profile
 from shimmy_ops.domain.secrets.allowances import judge
@@ -59,6 +60,7 @@ from shimmy_ops.wiring.accounts import (
 from shimmy_ops.wiring.backups import backup_place
 from shimmy_ops.wiring.scanning import scan_order, scan_today
 from shimmy_ops.wiring.store import in_use, open_desk
+from shimmy_ops.wiring.worker import ask_worker_secrets
 
 _STRIPE = "https://api.stripe.com"
 _TRIES, _RETRIES = 3, 1
@@ -142,6 +144,9 @@ class ProfileSurroundings:
         if self._profile.keep != "file":
             return Unasked("Secrets are kept in the system's keyring.", needless=True)
         return look_at_secrets(self._base / self._profile.secrets_folder, GitCommands())
+
+    def worker_secrets(self) -> WorkerSecrets | Unasked:
+        return ask_worker_secrets(self._profile, self._base)
 
     def deliveries(self) -> Deliveries | Unasked:
         safe = open_safe(self._profile, self._base)

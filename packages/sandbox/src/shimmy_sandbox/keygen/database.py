@@ -78,6 +78,7 @@ class Database(StateFile):
 
     def newest(self, table: str) -> list[Row]:
         """Every row of ``table``, newest first."""
+        # Tables are named by literals of ours.
         return self.rows(f"SELECT * FROM {table} ORDER BY created DESC, rowid DESC")  # noqa: S608
 
     def insert(self, table: str, row: Mapping[str, Any]) -> None:
@@ -98,6 +99,7 @@ class Database(StateFile):
 
     def delete(self, table: str, identifier: str) -> None:
         """Remove the row with this id and what hangs on it."""
+        # Tables are named by literals of ours.
         self._connection.execute(f"DELETE FROM {table} WHERE id = ?", [identifier])  # noqa: S608
 
 

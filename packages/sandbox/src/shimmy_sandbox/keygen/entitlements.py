@@ -184,6 +184,7 @@ def _detached(call: Call, column: str, holder_id: str, through_policy: set[str])
 
 
 def _link(call: Call, table: str, column: str, holder_id: str, identifier: str) -> Row | None:
+    # Tables and columns are named by literals of ours.
     sql = f"SELECT id FROM {table} WHERE {column} = ? AND entitlement_id = ?"  # noqa: S608
     return call.database.one(sql, holder_id, identifier)
 

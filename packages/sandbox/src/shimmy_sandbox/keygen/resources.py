@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,10 +16,12 @@ _SOON, _DORMANT = timedelta(days=3), timedelta(days=90)
 
 
 def account_resource(call: Call) -> dict[str, Any]:
-    """The account itself, less than Keygen tells: its name and slug."""
+    """The account itself, less than Keygen tells: its name, its slug and its key."""
     account = call.account
     attributes = {"name": "Shimmy sandbox", "slug": account["slug"]}
-    return resource("accounts", account, attributes, {})
+    # As Keygen writes it: Base64, of the hexadecimal digits that its dashboard shows.
+    key = base64.b64encode(call.key.public_hex.encode()).decode()
+    return {**resource("accounts", account, attributes, {}), "meta": {"keys": {"ed25519": key}}}
 
 
 def admin_resource(call: Call) -> dict[str, Any]:
@@ -269,5 +272,6 @@ def _with_self(made: dict[str, Any], path: str) -> dict[str, Any]:
 
 def _machine_counts(call: Call, licence_id: str) -> dict[str, Any]:
     sums = ", ".join(f"coalesce(sum({name}), 0) {name}" for name in ("cores", "memory", "disk"))
+    # The names are those of the line above.
     sql = f"SELECT {sums}, count(*) count FROM machines WHERE licence_id = ?"  # noqa: S608
     return call.database.one(sql, licence_id) or {}

@@ -1,7 +1,7 @@
 """httpx over JavaScript's ``fetch``, for Pyodide: a Worker has neither sockets nor TLS of its own.
 
-Whole bodies both ways, no redirects followed, one limit of time for all of an exchange. Logs
-nothing. The one place that translates ``fetch``'s errors.
+Whole bodies both ways, no redirects followed, one limit of time for all of an exchange and one of
+size for what comes back. Logs nothing. The one place that translates ``fetch``'s errors.
 """
 
 from __future__ import annotations
@@ -12,10 +12,14 @@ from typing import Any
 
 import httpx
 
-# What ``fetch`` writes by itself, or refuses to be told.
-_ITS_OWN = frozenset({"host", "connection", "content-length", "transfer-encoding"})
+# What ``fetch`` writes by itself, or refuses to be told; and it decodes other encodings than httpx.
+_ITS_OWN = frozenset(
+    {"host", "connection", "content-length", "transfer-encoding", "accept-encoding"}
+)
 # ``fetch`` has decoded the body, and its length is another one now.
 _OF_THE_WIRE = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+# A Worker has 128 MB for everything; a hundred of Stripe's subscriptions are about one.
+MOST_BYTES = 16_000_000
 
 
 class JsFetchTransport(httpx.AsyncBaseTransport):
@@ -33,19 +37,37 @@ class JsFetchTransport(httpx.AsyncBaseTransport):
         done = False
         try:
             async with asyncio.timeout(_seconds(request)):
-                reply = await self._js.fetch(str(request.url), self._order(request, body, ending))
-                content = (await reply.arrayBuffer()).to_bytes()
+                reply = await self._fetch(request, body, ending)
+                content = await self._whole(request, reply)
             done = True
         except TimeoutError as error:
             raise httpx.ReadTimeout("No answer in time.", request=request) from error
-        except self._ffi.JsException as error:
-            raise httpx.ConnectError("Nothing was reached.", request=request) from error
         finally:
             if not done:
                 ending.abort()
         headers = [(str(name), str(value)) for name, value in reply.headers]
         kept = [one for one in headers if one[0].lower() not in _OF_THE_WIRE]
         return httpx.Response(int(reply.status), headers=kept, content=content, request=request)
+
+    async def _fetch(self, request: httpx.Request, body: bytes, ending: Any) -> Any:
+        try:
+            return await self._js.fetch(str(request.url), self._order(request, body, ending))
+        except self._ffi.JsException as error:
+            # Whether it was sent before the way broke off, ``fetch`` does not say.
+            raise httpx.NetworkError("No answer came.", request=request) from error
+
+    async def _whole(self, request: httpx.Request, reply: Any) -> bytes:
+        """All of the body, in pieces: nobody knows before how long it is."""
+        content = bytearray()
+        reader = reply.body.getReader() if reply.body else None
+        try:
+            while reader is not None and not (piece := await reader.read()).done:
+                content += piece.value.to_bytes()
+                if len(content) > MOST_BYTES:
+                    raise httpx.ReadError("The answer is too long.", request=request)
+        except self._ffi.JsException as error:
+            raise httpx.ReadError("The answer broke off.", request=request) from error
+        return bytes(content)
 
     def _order(self, request: httpx.Request, body: bytes, ending: Any) -> Any:
         headers = [

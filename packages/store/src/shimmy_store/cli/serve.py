@@ -16,11 +16,12 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
 
+from shimmy_store.cli.supervising import Supervisor
 from shimmy_store.errors import LedgerError, SettingsError
 from shimmy_store.server.app import create_app
 from shimmy_store.server.logs import start_logging
+from shimmy_store.server.meter_slots import take_meter_slot
 from shimmy_store.server.timed_heads import TimedHeads
 from shimmy_store.settings import Settings, read_settings, share_meters, shared_meters
 from shimmy_store.wiring import open_shop
@@ -64,6 +65,7 @@ def _workers(given: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM; requests under way are finished."""
+    _leave_no_dumps()
     settings = read_settings()
     listener = _bind(args.host, args.port)
     # Here and once: of the workers, none has to make tables or to find an address wrong.
@@ -81,6 +83,16 @@ def run(args: argparse.Namespace) -> int:
             return _supervise(args, listener)
         uvicorn.Server(_config(args, create_app(settings, open_shop))).run(sockets=[listener])
     return 0
+
+
+def _leave_no_dumps() -> None:
+    """What the system keeps of a crash would hold keys and addresses; workers have it from us."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 def _leave(*_: object) -> None:
@@ -104,19 +116,6 @@ def _config(args: argparse.Namespace, app: Any, **more: Any) -> uvicorn.Config:
     )
 
 
-class _Supervisor(Multiprocess):
-    """Lets nobody in any more once it stops.
-
-    Whoever came while its workers finish would else wait for nobody, and be cut off at the end;
-    refused at once, a balancer asks another host.
-    """
-
-    def terminate_all(self) -> None:
-        for one in self.sockets:
-            one.close()
-        super().terminate_all()
-
-
 def _supervise(args: argparse.Namespace, listener: socket.socket) -> int:
     """A worker that ends is begun anew. All accept on one socket."""
     config = _config(
@@ -129,7 +128,7 @@ def _supervise(args: argparse.Namespace, listener: socket.socket) -> int:
     # What the workers count, so that whoever is asked can tell of all.
     with _meters_folder() as folder:
         share_meters(folder)
-        supervisor = _Supervisor(config, [listener])
+        supervisor = Supervisor(config, [listener])
         supervisor.run()
     # Another try would end the same at once; whoever runs us waits a little before one.
     failed = any(one.exitcode == STARTUP_FAILURE for one in supervisor.processes)
@@ -151,7 +150,12 @@ def worker_app() -> Starlette:
     """What each worker serves, made in its process."""
     start_logging()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    return create_app(read_settings(), open_shop, shared_meters=shared_meters())
+    folder = shared_meters()
+    slot = take_meter_slot(folder)
+    app = create_app(read_settings(), open_shop, shared_meters=folder)
+    # Open for as long as it serves.
+    app.state.meter_slot = slot
+    return app
 
 
 def _end_with_parent() -> None:

@@ -66,7 +66,8 @@ def _header(reply: Replied, name: str) -> str:
 
 
 def _signature(header: str) -> bytes | None:
-    parts = dict(re.findall(r'(\w+)="([^"]*)"', header))
+    # From the beginning of a word only: else a long one is read from each of its letters.
+    parts = dict(re.findall(r'\b(\w+)="([^"]*)"', header))
     if parts.get("algorithm") != "ed25519" or parts.get("headers") != _SIGNED:
         return None
     try:

@@ -72,7 +72,8 @@ def _reference(value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, str) and value:
+    # JSON can spell NUL and halves of characters, which no ledger can write.
+    if isinstance(value, str) and value and value.isprintable():
         return value
     raise ValueError("no text")
 

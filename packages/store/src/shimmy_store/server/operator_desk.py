@@ -49,6 +49,8 @@ async def operator_figures(request: Request, shop: Shop) -> Response:
         "started": written(request.app.state.started),
         "version": __version__,
         "mode": shop.settings.mode,
+        # Public; preflight compares it with the account's.
+        "keygen_public_key": shop.settings.keygen_public_key,
     }
     return answer(figures_written(figures, facts))
 

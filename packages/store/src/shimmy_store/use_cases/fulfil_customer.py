@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
@@ -22,7 +23,7 @@ from shimmy_store.domain.erasing import decide_erased, plan_ending
 from shimmy_store.domain.fulfilment import Decision, decide_fulfilment, licence_id
 from shimmy_store.domain.notices import Notice, Told, decide_notices
 from shimmy_store.domain.purchases import Purchases, combine_purchases
-from shimmy_store.errors import LicensingError
+from shimmy_store.errors import LicensingError, StoreError
 from shimmy_store.ports.ledger import CustomerRecord, Lease, Ledger
 from shimmy_store.ports.licences import Licences
 from shimmy_store.ports.payments import Payments
@@ -57,8 +58,7 @@ async def fulfil_customer(customer: str, fulfilment: Fulfilment) -> Fulfilled:
     same, and every step is one that may be taken twice. A customer who was merged into another one
     is settled with that one. Raises StoreError, also where it takes too long.
     """
-    now = fulfilment.now()
-    lease = await fulfilment.ledger.lease_customer(customer, fulfilment.owner, now, now + LEASE)
+    lease = await _lease(customer, fulfilment)
     if lease is None:
         return "busy"
     # By the loop's time: the clock that leases are counted by may be set, or stand still.
@@ -74,6 +74,22 @@ async def fulfil_customer(customer: str, fulfilment: Fulfilment) -> Fulfilled:
             raise _too_slow() from error
         # The next one need not wait for a lease that nobody uses. After a crash it does.
         await fulfilment.ledger.release_customer(lease, fulfilment.now())
+        raise
+
+
+async def _lease(customer: str, fulfilment: Fulfilment) -> Lease | None:
+    """Who is stopped meanwhile gives back what it may just have got: else all wait for its end."""
+    ledger, now = fulfilment.ledger, fulfilment.now()
+    asked = asyncio.ensure_future(
+        ledger.lease_customer(customer, fulfilment.owner, now, now + LEASE)
+    )
+    try:
+        return await asyncio.shield(asked)
+    except asyncio.CancelledError:
+        with suppress(StoreError):
+            lease = await asked
+            if lease is not None:
+                await ledger.release_customer(lease, fulfilment.now())
         raise
 
 

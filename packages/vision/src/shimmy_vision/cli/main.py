@@ -6,7 +6,6 @@ so nothing heavy is imported here.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import io
 import os
@@ -28,6 +27,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "vision": Command("shimmy_vision.cli.vision", "Analyse images and print JSON."),
+    "batch": Command("shimmy_vision.cli.batch", "Analyse many images, going on where it stopped."),
     "serve": Command("shimmy_vision.cli.serve", "Serve the HTTP API on this machine."),
     "mcp": Command("shimmy_vision.cli.mcp", "Be a tool of AI agents (MCP on standard input)."),
     "license": Command("shimmy_vision.cli.license", "Activate a licence and see what it allows."),
@@ -47,6 +47,7 @@ HIDDEN = {
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = sys.argv[1:] if argv is None else argv
+    _leave_no_dumps()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # Terminals that know few characters get question marks, not tracebacks.
@@ -63,6 +64,19 @@ def main(argv: list[str] | None = None) -> int:
         # The reader went away; a second error at interpreter exit would only repeat it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OUTPUT
+
+
+def _leave_no_dumps() -> None:
+    """What the system keeps of a crash would hold the image, and the licence key.
+
+    For this process and the ones that it starts.
+    """
+    if sys.platform == "win32":
+        return
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 def print_error(error: ShimmyError, *, about: str = "") -> None:
@@ -114,6 +128,8 @@ def _help() -> str:
 def _unknown(name: str) -> UsageError:
     if name.startswith("-"):
         return UsageError("usage", f"Unknown option: {name}.", hint="See: shimmy --help")
+    import difflib  # Its import takes longer than most commands' whole start.
+
     close = difflib.get_close_matches(name, COMMANDS, n=1)
     hint = f"Did you mean: shimmy {close[0]}" if close else "See: shimmy --help"
     return UsageError("unknown-command", f"There is no command '{name}'.", hint=hint)

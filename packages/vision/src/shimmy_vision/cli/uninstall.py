@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     size = sum(one.size for one in found) / 1e6
     confirm(f"Deactivate this machine and remove {len(found)} things, {size:.1f} MB?", yes=args.yes)
     freed = "kept" if args.keep_activated else _release(args, settings)
-    folders = (settings.state_directory, settings.cache_directory)
+    folders = (settings.state_directory, settings.cache_directory, *_of_sockets(settings))
     removed, left = upkeep.remove_traces(
         upkeep.traces(settings, models=args.models),
         (*folders, *_of_models(settings)) if args.models else folders,
@@ -57,6 +57,12 @@ def _of_models(settings: Settings) -> tuple[Path, ...]:
     """Also the folder above, where it is there for the models alone."""
     place = settings.models_directory
     return (place, place.parent) if place.parent.name == "shimmy-vision" else (place,)
+
+
+def _of_sockets(settings: Settings) -> tuple[Path, ...]:
+    """The folder of this user's sockets, where it is there for them alone."""
+    place = settings.local_socket.parent
+    return (place,) if place.name.startswith("shimmy-") else ()
 
 
 def _tell(found: tuple[Trace, ...], *, as_json: bool) -> int:

@@ -61,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="default: json for one image or page, jsonl for several and for PDFs",
     )
     add("--raw", action="store_true", help="keep the model's own words in meta.raw")
+    add("--all-slices", action="store_true", help="look at every slice, also at blank ones")
     add(
         "--timeout", metavar="MS", type=positive_integer, help="stop an image or page after so long"
     )
@@ -109,7 +110,7 @@ def _add_url_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Analyse every image and page; one failure does not lose the others."""
     sources = find_sources(args.images, args.url)
-    request, view = _request(args), _view(args)
+    request, view = read_request(args), _view(args)
     # Imported here so that usage errors and --help never wait for numpy and httpx.
     from shimmy_vision.cli.analysis_session import AnalysisSession, SessionOrder
     from shimmy_vision.cli.warm_server import find_server
@@ -136,6 +137,7 @@ def _run_here(
 ) -> int:
     """In this process, with a model of its own."""
     from shimmy_vision.cli.analysis_session import AnalysisSession
+    from shimmy_vision.ports.cache_limits import ONE_RUN
     from shimmy_vision.ports.vision_order import LicenceOrder, VisionOrder
     from shimmy_vision.wiring.vision import open_vision
 
@@ -149,14 +151,18 @@ def _run_here(
         verify=args.verify,
         licence=LicenceOrder(args.license, args.machine_id),
         max_document_bytes=session.max_document_bytes,
+        caches=ONE_RUN,
     )
     with Interrupts() as interrupts, open_vision(settings, order) as vision:
         return AnalysisSession(vision, session, interrupts).run(sources)
 
 
-def _request(args: argparse.Namespace) -> DocumentRequest:
+def read_request(args: argparse.Namespace) -> DocumentRequest:
+    """What is asked of each image. Raises UsageError or SchemaError."""
     limits = AnswerLimits(max_tokens=args.max_tokens, seed=args.seed)
-    analysis = AnalysisRequest(_question(args), limits, raw=args.raw)
+    analysis = AnalysisRequest(
+        _question(args), limits, raw=args.raw, slices="all" if args.all_slices else "auto"
+    )
     pages = EVERY_PAGE if args.pages is None else parse_pages(args.pages)
     return DocumentRequest(analysis, pages, args.dpi)
 

@@ -294,7 +294,8 @@ def _options(request: AnalysisRequest) -> dict[str, Any]:
             raise TypeError("the command line asks no other questions")
     wanted = {**asked, "max_tokens": limits.max_tokens, "seed": limits.seed}
     given = {name: value for name, value in wanted.items() if value is not None}
-    return {**given, "raw": request.raw, "cache": request.cache}
+    flags = {"raw": request.raw, "cache": request.cache, "slices": request.slices}
+    return {**given, **flags}
 
 
 def _paged(request: DocumentRequest) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, TypeAlias, TypedDict
+from typing import IO, Any, Literal, TypeAlias, TypedDict
 from urllib.parse import quote
 
 from shimmy_vision.client.results import Mode
@@ -26,7 +26,8 @@ class Options(TypedDict, total=False):
 
     ``schema`` is the JSON Schema that an own answer must follow; ``pages`` (like ``1-3,7,10-``)
     and ``dpi`` are for PDFs, ``viewport`` (like ``1280x800``), ``scale`` and ``full_page`` for web
-    pages; ``cache`` False asks the model anew; ``timeout_ms`` bounds waiting and work together.
+    pages; ``cache`` False asks the model anew; ``slices`` ``all`` has blank ones looked at, too;
+    ``timeout_ms`` bounds waiting and work together.
     """
 
     mode: Mode
@@ -41,6 +42,7 @@ class Options(TypedDict, total=False):
     seed: int
     raw: bool
     cache: bool
+    slices: Literal["auto", "all"]
     timeout_ms: int
 
 

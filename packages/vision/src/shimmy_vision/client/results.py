@@ -198,6 +198,15 @@ class Tokens(TypedDict):
     forward_passes: int
 
 
+class Slices(TypedDict):
+    """What became of the image's slices."""
+
+    planned: int
+    encoded: int
+    reused: int
+    skipped: int
+
+
 class ImageMeta(TypedDict):
     """The image, and how it was seen."""
 
@@ -207,6 +216,7 @@ class ImageMeta(TypedDict):
     notes: list[str]
     seen: Size
     scale: float
+    slices: Slices
     tiles: list[Tile]
 
 

@@ -63,9 +63,14 @@ def judge_library(build: str, system_info: str, error: str, remedy: str) -> tupl
     )
 
 
-def judge_encoder(found: str, *, usable: bool) -> Finding:
-    """What encodes images on the CPU; libmtmd instead of OpenVINO works, and takes longer."""
+def judge_encoder(found: str, *, usable: bool, addable: bool) -> Finding:
+    """What encodes images on the CPU; libmtmd instead of OpenVINO works, and takes longer.
+
+    ``addable`` where a package can be added to this installation: not to a single file.
+    """
     remedy = "" if usable else "Install OpenVINO: pip install openvino"
+    if not usable and not addable:
+        remedy = "Nothing needs to be done: images are encoded, more slowly."
     return Finding("image encoder", "ok" if usable else "note", found, remedy)
 
 

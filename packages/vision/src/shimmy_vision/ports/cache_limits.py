@@ -20,6 +20,12 @@ class CacheLimits:
 
 NOTHING_KEPT = CacheLimits()
 
+ONE_RUN = CacheLimits(encodings_bytes=32_000_000)
+"""For a command with an engine of its own: slices of the last few images or pages, of which the
+
+next one may have most as well.
+"""
+
 
 def split_cache(total: int) -> CacheLimits:
     """``total`` bytes as a server divides them: results are small, a large model's states not."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from shimmy_vision.domain.image.pixels import RgbPixels
 from shimmy_vision.domain.image.slice_grid import EncoderGrid
+from shimmy_vision.domain.image.slice_sharing import SliceCount, SliceView
 from shimmy_vision.ports.cancellation import Cancellation
 
 
@@ -36,17 +37,25 @@ class EmbeddingRows:
     rows: NDArray[np.float32]
 
 
+_UNCOUNTED = SliceCount()
+
+
 @dataclass(frozen=True, slots=True)
 class EncodedTile:
     """A tile's ``parts``, its overview and slices in reading order.
 
-    ``digest`` names pixels and projector where something is kept by it, and is empty elsewhere;
-    ``kept`` tells that nothing had to be encoded for it.
+    ``digest`` names pixels, view and models where something is kept by it, and is empty elsewhere;
+    ``count`` tells what became of its slices.
     """
 
     parts: tuple[MarkupTokens | EmbeddingRows, ...]
     digest: str = ""
-    kept: bool = False
+    count: SliceCount = _UNCOUNTED
+
+    @property
+    def kept(self) -> bool:
+        """Whether nothing had to be encoded for it."""
+        return self.count.planned > 0 and self.count.encoded == 0
 
 
 SliceProgress: TypeAlias = Callable[[int, int], None]
@@ -62,9 +71,14 @@ class ImageEncoder(Protocol):
         ...
 
     def encode(
-        self, tile: RgbPixels, *, on_slice: SliceProgress, cancellation: Cancellation
+        self,
+        tile: RgbPixels,
+        *,
+        on_slice: SliceProgress,
+        cancellation: Cancellation,
+        view: SliceView = "whole",
     ) -> EncodedTile:
-        """The tile as the language model takes it.
+        """The tile as the language model takes it, seen as ``view`` says.
 
         Raises StoppedError within 200 ms of cancellation, LibraryError if the
         native encoder fails.

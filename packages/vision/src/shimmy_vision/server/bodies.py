@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shimmy_vision.domain.answer.analysis_request import Mode
+from shimmy_vision.domain.answer.analysis_request import Mode, SliceWish
 
 _LONGEST_PROMPT = 20_000
 MOST_TOKENS = 32_768
@@ -64,6 +64,12 @@ class VisionOptions(BaseModel):
     cache: Annotated[
         bool, Field(description="Whether a result kept from the same request may answer.")
     ] = True
+    slices: Annotated[
+        SliceWish,
+        Field(
+            description="`all` looks at every slice, also at blank ones; see `meta.image.slices`."
+        ),
+    ] = "auto"
     timeout_ms: Annotated[
         int | None,
         Field(

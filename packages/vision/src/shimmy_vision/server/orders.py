@@ -113,6 +113,7 @@ def _request(options: VisionOptions, limits: OrderLimits) -> DocumentRequest:
         AnswerLimits(wanted, options.seed),
         raw=options.raw,
         cache=options.cache,
+        slices=options.slices,
     )
     pages = EVERY_PAGE if options.pages is None else parse_pages(options.pages)
     return DocumentRequest(analysis, pages, options.dpi)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -26,7 +26,9 @@ from shimmy_vision.domain.answer.result import (
 from shimmy_vision.domain.answer.result_key import result_key
 from shimmy_vision.domain.answer.sampling import sampling_rule
 from shimmy_vision.domain.image.activity import measure_activity
+from shimmy_vision.domain.image.blankness import is_blank
 from shimmy_vision.domain.image.image_plan import ImagePlan, Tile, plan_image
+from shimmy_vision.domain.image.slice_sharing import SliceCount
 from shimmy_vision.domain.image.text_merge import ReadText
 from shimmy_vision.domain.licence.access import Granted
 from shimmy_vision.domain.measure.measurements import measure_image
@@ -54,6 +56,7 @@ class AnalysisRun:
     warnings: list[Warning_] = field(default_factory=list)
     notices: list[Warning_] = field(default_factory=list)
     encodings_kept: int = 0
+    slices: SliceCount = field(default_factory=SliceCount)
     answers: list[GeneratedAnswer] = field(default_factory=list)
 
     def begin_earlier(self, stage: Stage, seconds: float) -> None:
@@ -111,16 +114,17 @@ def analyze_pixels(
     with run.stage("measure"):
         measured = measure_image(image.pixels, run.cancellation.check)
         plan = _plan(image, engine)
-    answered = _answer_all(run, engine, image, plan)
+        passes = _plan_passes(run.request, image, plan)
+    answered = _answer_all(run, engine, image, passes)
     texts = _settle(run, answered, page)
-    run.warnings.extend(scale_warnings(answered))
+    run.warnings.extend(scale_warnings(plan, answered))
     meta = compose_meta(
         RunFacts(
             request=run.request,
             plan=granted.plan,
             engine=engine.description,
             image=image.info,
-            image_plan=image_json(plan, answered),
+            image_plan=image_json(plan, answered, run.slices),
             seconds=run.seconds,
             seconds_total=time.perf_counter() - run.started,
             warnings=run.warnings,
@@ -160,33 +164,60 @@ def _plan(image: DecodedImage, engine: Engine) -> ImagePlan:
     return plan_image(width, height, grid, activity=measure_activity(image.pixels))
 
 
+def _plan_passes(
+    request: AnalysisRequest, image: DecodedImage, plan: ImagePlan
+) -> tuple[AnswerPass, ...]:
+    return plan_passes(
+        request.question,
+        plan,
+        request.limits.max_tokens,
+        request.slices,
+        lambda tile: is_blank(image.pixels, tile.box),
+    )
+
+
 def _answer_all(
-    run: AnalysisRun, engine: Engine, image: DecodedImage, plan: ImagePlan
+    run: AnalysisRun, engine: Engine, image: DecodedImage, passes: Sequence[AnswerPass]
 ) -> list[Answered]:
-    passes = plan_passes(run.request.question, plan, run.request.limits.max_tokens)
     encoded: tuple[Tile, EncodedTile] | None = None
     answered = []
     for number, one in enumerate(passes):
+        if one.blank:
+            answered.append(_without_text(run, one, (number, len(passes))))
+            continue
         if encoded is None or encoded[0] != one.tile:
-            encoded = (one.tile, _encode(run, engine, image, one.tile, (number, len(passes))))
+            encoded = (one.tile, _encode(run, engine, image, one, (number, len(passes))))
         answered.append(_answer(run, engine, one, encoded[1]))
     return answered
 
 
+def _without_text(run: AnalysisRun, one: AnswerPass, place: tuple[int, int]) -> Answered:
+    """What is known of a blank tile without the model."""
+    number, count = place
+    slices = one.tile.plan.encodes
+    run.slices += SliceCount(planned=slices, skipped=slices)
+    run.listener(Progress("encode", (number + 1) * slices, count * slices))
+    return Answered(one.kind, one.tile, {"text_blocks": []}, ())
+
+
 def _encode(
-    run: AnalysisRun, engine: Engine, image: DecodedImage, tile: Tile, place: tuple[int, int]
+    run: AnalysisRun, engine: Engine, image: DecodedImage, one: AnswerPass, place: tuple[int, int]
 ) -> EncodedTile:
     number, count = place
-    slices = tile.plan.encodes
+    slices = one.tile.plan.encodes
 
     def on_slice(done: int, _total: int) -> None:
         run.listener(Progress("encode", number * slices + done, count * slices))
 
     with run.stage("encode"):
         encoded = engine.encoder.encode(
-            tile.box.crop(image.pixels), on_slice=on_slice, cancellation=run.cancellation
+            one.tile.box.crop(image.pixels),
+            on_slice=on_slice,
+            cancellation=run.cancellation,
+            view=one.view,
         )
     run.encodings_kept += encoded.kept
+    run.slices += encoded.count
     return encoded
 
 
@@ -201,6 +232,7 @@ def _answer(run: AnalysisRun, engine: Engine, one: AnswerPass, tile: EncodedTile
         seed=limits.seed or 0,
         max_tokens=one.max_tokens,
         skip_forced=limits.skip_forced,
+        own_instructions=one.kind != "custom",
     )
     run.cancellation.check()
     run.listener(Progress("prompt", 0, 0))

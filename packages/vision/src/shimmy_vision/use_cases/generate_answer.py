@@ -21,7 +21,10 @@ from shimmy_vision.ports.language_model import LanguageModel
 
 @dataclass(frozen=True, slots=True)
 class AnswerOrder:
-    """What to generate and within which bounds; ``model_sha256`` is for what may be recalled."""
+    """What to generate and within which bounds; ``model_sha256`` is for what may be recalled.
+
+    ``own_instructions`` says that nothing before the image is a caller's.
+    """
 
     model_sha256: str
     prompt: Prompt
@@ -31,6 +34,7 @@ class AnswerOrder:
     seed: int
     max_tokens: int
     skip_forced: bool = True
+    own_instructions: bool = False
 
 
 @dataclass(slots=True)
@@ -139,7 +143,7 @@ def _split_tail(
 
 
 class _Memory:
-    """What the model remembers of prompts; nothing where the tile has no digest."""
+    """What the model remembers of prompts: of an image where the tile has a digest."""
 
     def __init__(
         self,
@@ -150,28 +154,30 @@ class _Memory:
     ) -> None:
         self._model, self._cancellation = model, cancellation
         self._instructions = self._image = ""
-        if order.tile.digest:
+        self._lasting = order.own_instructions and bool(order.model_sha256)
+        if order.tile.digest or self._lasting:
             self._instructions = state_key(order.model_sha256, opening)
+        if order.tile.digest:
             self._image = state_key(order.model_sha256, opening, order.tile.digest)
 
     def recall_instructions(self) -> bool:
-        return self._recall(self._instructions)
+        return self._recall(self._instructions, lasting=self._lasting)
 
     def recall_image(self) -> bool:
         return self._recall(self._image)
 
     def remember_instructions(self) -> None:
-        self._remember(self._instructions)
+        self._remember(self._instructions, lasting=self._lasting)
 
     def remember_image(self) -> None:
         self._remember(self._image)
 
-    def _recall(self, key: str) -> bool:
-        return bool(key) and self._model.recall(key, self._cancellation)
+    def _recall(self, key: str, *, lasting: bool = False) -> bool:
+        return bool(key) and self._model.recall(key, self._cancellation, lasting=lasting)
 
-    def _remember(self, key: str) -> None:
+    def _remember(self, key: str, *, lasting: bool = False) -> None:
         if key:
-            self._model.remember(key, self._cancellation)
+            self._model.remember(key, self._cancellation, lasting=lasting)
 
 
 def _check_room(model: LanguageModel, answer: GeneratedAnswer) -> None:

@@ -8,8 +8,13 @@ from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.engine_probe import EngineProbe
 
 
-def inspect_library(probe: EngineProbe) -> tuple[tuple[Finding, ...], int | None]:
-    """The findings, and the memory in bytes of the largest GPU. What is wrong is no error here."""
+def inspect_library(
+    probe: EngineProbe, *, addable: bool = True
+) -> tuple[tuple[Finding, ...], int | None]:
+    """The findings, and the memory in bytes of the largest GPU. What is wrong is no error here.
+
+    ``addable`` as in ``judge_encoder``.
+    """
     try:
         report = probe.describe_library(Cancellation())
     except LibraryError as error:
@@ -20,5 +25,8 @@ def inspect_library(probe: EngineProbe) -> tuple[tuple[Finding, ...], int | None
     )
     library = judge_library(report.build, report.system_info, "", "")
     if report.encoder:
-        library = (*library, judge_encoder(report.encoder, usable=report.encoder_usable))
+        library = (
+            *library,
+            judge_encoder(report.encoder, usable=report.encoder_usable, addable=addable),
+        )
     return (*library, *gpus), max((gpu.total_memory for gpu in report.gpus), default=None)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from shimmy_vision.adapters.files.folder_model_store import FolderModelStore
 from shimmy_vision.adapters.files.http_model_source import HttpModelSource
+from shimmy_vision.adapters.installation.built_files import is_single_file
 from shimmy_vision.adapters.psutil_machine import read_machine_facts
 from shimmy_vision.domain.diagnosis import Finding, judge_licence, judge_machine, judge_models
 from shimmy_vision.domain.licence.pinned import PINNED
@@ -44,7 +45,9 @@ def model_commands(settings: Settings) -> ModelCommands:
 
 def diagnose(settings: Settings) -> tuple[Finding, ...]:
     """Everything ``shimmy doctor`` says."""
-    library, gpu_memory = inspect_library(engine_probe(settings))
+    library, gpu_memory = inspect_library(
+        engine_probe(settings), addable=not is_single_file()
+    )
     store, files = FolderModelStore(settings.models_directory), model_files(settings)
     facts = inspect_models(MANIFEST.values(), store, files)
     models = judge_models(facts, recommend_model(gpu_memory), str(settings.models_directory))

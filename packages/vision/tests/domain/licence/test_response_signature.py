@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -371,3 +372,14 @@ def told(parts: Mapping[str, Any]) -> Said:
     lower = {name.lower(): value for name, value in headers.items()}
     asked = Asked(parts["method"], parts["target"], host, None)
     return Said(asked, lower, parts["body"], key.public_hex, NOW)
+
+
+@pytest.mark.parametrize("word", ["a", 'a="', "a=", '="', ',a="b'])
+def test_a_header_without_end_is_read_at_once(word: str) -> None:
+    """Before anything is verified: whoever stands between could hold this program up for long."""
+    whole = reply()
+    endless = word * (65_536 // len(word))
+    began = time.process_time()
+    assert whole.with_header("keygen-signature", endless).check() == NotGenuine("unsigned")
+    # Thousandths of a second; thirteen seconds where each letter began a search of its own.
+    assert time.process_time() - began < 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from shimmy_ops.adapters.accounts.keygen_account import read_keygen_account
 from shimmy_ops.adapters.accounts.keygen_wire import KeygenWire, keygen_shapes
 from shimmy_ops.domain.steps import LicensingFound, Object, Step
 from shimmy_ops.domain.wanted import PRODUCT_CODE
@@ -37,8 +38,14 @@ class KeygenLicensing:
             known = any(one["id"] == self._product for one in products)
             policies = self._read_policies() if known else ()
             tokens = self._wire.pages(f"products/{self._product}/tokens") if known else []
+            account = read_keygen_account(self._wire)
             return LicensingFound(
-                products, entitlements, policies, tuple(_flat(one) for one in tokens)
+                products,
+                entitlements,
+                policies,
+                tuple(_flat(one) for one in tokens),
+                # One that its own account does not sign with would have the store refuse all.
+                account.public_key if account.signed else "",
             )
 
     def _read_policies(self) -> tuple[Object, ...]:

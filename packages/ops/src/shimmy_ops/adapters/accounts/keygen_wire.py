@@ -22,7 +22,13 @@ class KeygenWire:
         self._client = client
 
     def ask(self, method: str, path: str, data: Any = None) -> Any:
-        """The ``data`` of the answer, None for an empty one. Raises LicensingError.
+        """The ``data`` of the answer, None for an empty one. Raises LicensingError."""
+        reply = self.send(method, path, data)
+        with keygen_shapes():
+            return reply.json()["data"] if reply.content else None
+
+    def send(self, method: str, path: str, data: Any = None) -> httpx.Response:
+        """The answer, whole. Raises LicensingError.
 
         Nothing is sent twice: Keygen would make it twice.
         """
@@ -38,8 +44,7 @@ class KeygenWire:
                 retryable=True,
             ) from None
         _check(reply, f"{method} {path.partition('?')[0]}")
-        with keygen_shapes():
-            return reply.json()["data"] if reply.content else None
+        return reply
 
     def pages(self, path: str) -> list[Mapping[str, Any]]:
         """Every resource of a list. Raises LicensingError."""

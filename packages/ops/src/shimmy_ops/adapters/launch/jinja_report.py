@@ -24,6 +24,7 @@ class JinjaReport:
         }  # fmt: skip
         # Only HTML has HTML's rules: each form has an environment of its own.
         self._html = Environment(autoescape=True, **options)
+        # Markdown is no HTML: its own filter escapes.
         self._markdown = Environment(autoescape=False, **options)  # noqa: S701
         self._markdown.filters["plain"] = _plain
 

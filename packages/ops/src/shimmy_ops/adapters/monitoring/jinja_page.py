@@ -70,12 +70,13 @@ class JinjaPage:
         if trouble:
             verdict = Verdict("bad", f"not sampled: {verdict.text} before")
         plots = [
+            # Drawn by us, from numbers.
             {"title": one.title, "last": one.last, "svg": Markup(one.svg)}  # noqa: S704
             for one in make_plots(picture)
         ]
         return self._template.render(
             policy=self.policy,
-            css=Markup(self._css),  # noqa: S704
+            css=Markup(self._css),  # noqa: S704 - a file of ours
             refresh=refresh_seconds,
             links=links,
             trouble=plain(trouble, 400),

@@ -14,9 +14,9 @@ TARGETS: tuple[Target, ...] = get_args(Target)
 BEFORE_DEPLOY = (
     "stripe-key-mode", "stripe-answers", "stripe-mode-agrees", "stripe-charges", "stripe-payouts",
     "stripe-details", "keygen-answers", "keygen-account-agrees", "keygen-accounts-apart",
-    "secrets-kept", "secrets-private", "secrets-outside-git", "contracts-readable",
-    "stripe-products", "stripe-prices", "keygen-policies", "provision-complete",
-    "provision-undisturbed", "once-payment-methods", "monthly-payment-methods", "portal-active",
+    "keygen-replies-signed", "secrets-kept", "secrets-private", "secrets-outside-git",
+    "contracts-readable", "stripe-products", "stripe-prices", "keygen-policies",
+    "provision-complete", "provision-undisturbed", "once-payment-methods", "monthly-payment-methods", "portal-active",
     "portal-features", "portal-return", "webhook-endpoint", "webhook-version", "webhook-events",
     "webhook-alone", "clock-stripe", "operator-mail", "site-built", "site-sound",
     "webhook-at-store", "addresses-real", "tree-clean", "models-real",

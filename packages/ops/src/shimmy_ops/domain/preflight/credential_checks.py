@@ -94,6 +94,14 @@ def _names(account: KeygenAccount) -> set[str]:
     return {account.id.lower(), account.slug.lower()} - {""}
 
 
+def _replies_signed(account: KeygenAccount) -> Verdict:
+    if not account.public_key:
+        return Failed("Keygen's account tells no Ed25519 key.")
+    if not account.signed:
+        return Failed("Keygen's reply is not signed with the key that it tells.")
+    return Held("Keygen's reply is signed with the account's key.")
+
+
 def _secrets_kept(
     desired: Desired, billing: BillingFound, licensing: LicensingFound, held: frozenset[str]
 ) -> Verdict:
@@ -175,6 +183,11 @@ CREDENTIAL_CHECKS = (
         "keygen-accounts-apart", "credentials", "error", "Test and live share no Keygen account",
         ("keygen_account", "tables", "profile"), _accounts_apart,
         "Make a second account at Keygen for the test profile.",
+    ),
+    Check(
+        "keygen-replies-signed", "credentials", "error", "Keygen signs with the account's key",
+        ("keygen_account",), _replies_signed,
+        "Let nothing change Keygen's replies on the way; its dashboard shows the key, too.",
     ),
     Check(
         "secrets-kept", "credentials", "error", "Secrets that were made are kept",

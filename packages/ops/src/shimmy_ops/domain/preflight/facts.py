@@ -18,6 +18,7 @@ Source: TypeAlias = Literal[
     "methods",
     "keygen_account",
     "kept_files",
+    "worker_secrets",
     "deliveries",
     "stripe_clock",
     "store_clock",
@@ -69,10 +70,16 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class KeygenAccount:
-    """The account that the token is of."""
+    """The account that the token is of.
+
+    ``public_key``  64 hex digits by which it signs its replies; empty where it tells none
+    ``signed``      whether the reply that told this was signed by that key
+    """
 
     id: str
     slug: str
+    public_key: str = ""
+    signed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,14 @@ class KeptFiles:
     folder_mode: int | None
     open_files: tuple[str, ...] = ()
     in_git: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSecrets:
+    """``missing``: names that the Worker in place must have and has not; ``needed`` counts all."""
+
+    needed: int
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

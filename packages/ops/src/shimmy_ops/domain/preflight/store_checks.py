@@ -9,7 +9,13 @@ from urllib.parse import urlsplit
 
 from shimmy_ops.domain.contracts import Plan
 from shimmy_ops.domain.preflight.checking import Check, Failed, Held, Skipped, Verdict, listed
-from shimmy_ops.domain.preflight.facts import MetricsDoor, Page, Unasked
+from shimmy_ops.domain.preflight.facts import (
+    KeygenAccount,
+    MetricsDoor,
+    Page,
+    Unasked,
+    WorkerSecrets,
+)
 from shimmy_ops.domain.profile import Profile
 from shimmy_ops.domain.wanted import Desired
 
@@ -154,6 +160,22 @@ def _count(figures: Any, *path: str) -> int:
     return figures if isinstance(figures, int) else 0
 
 
+def _keygen_key(figures: Mapping[str, Any], account: KeygenAccount) -> Verdict:
+    """A store without the key believes whoever answers at Keygen's address."""
+    told = figures.get("keygen_public_key")
+    if not told:
+        return Failed("The store acts on replies of Keygen's that nobody has signed.")
+    if told != account.public_key:
+        return Failed("The store believes another key than the account's.")
+    return Held("The store acts on replies only that the account's key has signed.")
+
+
+def _worker_secrets(worker_secrets: WorkerSecrets) -> Verdict:
+    if worker_secrets.missing:
+        return Failed(f"The Worker has no {listed(worker_secrets.missing)}.")
+    return Held(f"The Worker has all {worker_secrets.needed} secrets that it asks for.")
+
+
 def _schema(figures: Mapping[str, Any]) -> Verdict:
     found = figures.get("schema")
     if found != LEDGER_SCHEMA:
@@ -211,6 +233,16 @@ STORE_CHECKS = (
         "nothing-parked", "store", "warning", "No event or message is parked",
         ("figures",), _parked, "shimmy-store alarms, mend it, then shimmy-store retry.",
         live="error",
+    ),
+    Check(
+        "store-keygen-key", "store", "warning", "Store believes signed replies of Keygen's only",
+        ("figures", "keygen_account"), _keygen_key,
+        f"Set SHIMMY_STORE_KEYGEN_PUBLIC_KEY as it is written there. {_START}", live="error",
+    ),
+    Check(
+        "worker-secrets", "store", "error", "Worker has its secrets",
+        ("worker_secrets",), _worker_secrets,
+        "wrangler secret put NAME --env ENVIRONMENT; or deploy again, which puts what is missing.",
     ),
     Check("ledger-schema", "store", "error", "Ledger's schema is the newest known",
           ("figures",), _schema, _SAME),

@@ -162,6 +162,10 @@ def report_library(report: LibraryReport, encoder: str, usable: bool) -> str:
 
 def _installed_openvino() -> list[str | int]:
     """Which OpenVINO would be loaded: another one is tried again."""
+    built = sys.modules.get("shimmy_single_file")
+    if built is not None:
+        # It is unpacked to another place each time, and only when it is imported.
+        return [built.PARTS.identify("openvino")]
     found = importlib.util.find_spec("openvino")
     if found is None or found.origin is None:
         return []
@@ -221,5 +225,8 @@ def _cause(stderr: str) -> str:
 
 
 def command_of_this_program(command: str = "probe-engine") -> tuple[str, ...]:
-    """How to start one of this program's hidden commands in a child process."""
-    return (sys.executable, "-m", "shimmy_vision", command)
+    """How to start one of this program's hidden commands in a child process.
+
+    ``-P``: with ``-m`` alone Python takes modules from the current folder first, whosever it is.
+    """
+    return (sys.executable, "-P", "-m", "shimmy_vision", command)

@@ -25,6 +25,9 @@ from shimmy_vision.ports.cancellation import Cancellation
 
 T = TypeVar("T")
 
+# Resting takes some milliseconds, and so does what is asked next.
+_IDLE_SECONDS = 2.0
+
 
 class Decoder(Protocol):
     """Whose steps are turns. Both are called on the computing thread."""
@@ -69,21 +72,37 @@ class _Desk:
         self.decoder: Decoder | None = None
         self.decode_first_until = 0.0
         self.closed = False
+        self.rest: Callable[[], None] | None = None
+        self.rested = False
 
     def next_turn(self) -> Callable[[], None] | None:
         """Wait for the next piece of work; None once closed."""
         with self.changed:
             while not self.closed:
-                if self.errands:
-                    return self.errands.popleft().run
                 now = self.clock()
-                due = self._decoding_due(now)
-                if due is not None and due <= now and self.decoder is not None:
-                    return self.decoder.step
-                if due is None and self.slices:
-                    return self._slice(self.slices.popleft())
-                self.changed.wait(None if due is None else due - now)
+                due = None if self.errands else self._decoding_due(now)
+                turn = self._turn(due, now)
+                if turn is not None:
+                    self.rested = False
+                    return turn
+                if due is not None:
+                    self.changed.wait(due - now)
+                elif self.rest is None or self.rested:
+                    self.changed.wait()
+                elif not self.changed.wait(_IDLE_SECONDS):
+                    self.rested = True
+                    return self.rest
             return None
+
+    def _turn(self, due: float | None, now: float) -> Callable[[], None] | None:
+        """What can be done now."""
+        if self.errands:
+            return self.errands.popleft().run
+        if due is not None and due <= now and self.decoder is not None:
+            return self.decoder.step
+        if due is None and self.slices:
+            return self._slice(self.slices.popleft())
+        return None
 
     def _decoding_due(self, now: float) -> float | None:
         """When the decoder's turn is; None if it has none before the next slice."""
@@ -115,6 +134,7 @@ class _Desk:
             if self.decoder is not None:
                 self.decoder.abandon(error)
                 self.decoder = None
+            self.rest = None
             self.changed.notify_all()
 
 
@@ -143,6 +163,15 @@ class ComputeTurns:
     def errand(self, work: Callable[[], T], cancellation: Cancellation) -> T:
         """As ``encode``, for something short that comes before everything else."""
         return self._do(work, self._desk.errands, cancellation)
+
+    def when_idle(self, rest: Callable[[], None]) -> None:
+        """Call ``rest``, which must not raise, on the thread each time it has long had no work.
+
+        Whatever it refers to is kept until ``close``.
+        """
+        with self._desk.changed:
+            self._desk.rest = rest
+            self._desk.changed.notify_all()
 
     @contextmanager
     def decoding(self, decoder: Decoder) -> Iterator[None]:

@@ -14,6 +14,7 @@ from shimmy_vision.adapters.engine.openvino_encoder import OpenVinoEncoder, read
 from shimmy_vision.adapters.engine.openvino_graph import build_graph
 from shimmy_vision.adapters.engine.openvino_library import OpenVino, first_line, open_openvino
 from shimmy_vision.adapters.engine.projector_tensors import ProjectorTensors
+from shimmy_vision.adapters.engine.slice_encoder import SliceEncoder
 from shimmy_vision.domain.image.slice_grid import EncoderGrid
 from shimmy_vision.domain.model.encoder_choice import (
     EncoderChoice,
@@ -29,13 +30,16 @@ from shimmy_vision.domain.model.projector_shape import (
 )
 from shimmy_vision.errors import LibraryError, ModelError
 from shimmy_vision.ports.engine_probe import EncoderOrder, EngineFiles
-from shimmy_vision.ports.image_encoder import ImageEncoder
 
 
-class ClosableEncoder(ImageEncoder, Protocol):
+class ClosableEncoder(SliceEncoder, Protocol):
     """An encoder that holds memory."""
 
     def close(self) -> object: ...
+
+    def rest(self) -> None:
+        """Give back what is only needed while something is encoded; on the computing thread."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,21 +5,37 @@ Everything is kept under digests that name the model, so it holds for the next e
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from shimmy_vision.adapters.engine.bounded_lru import BoundedLru
 from shimmy_vision.adapters.engine.engine_counters import EngineCounters
+from shimmy_vision.adapters.engine.kept_prefixes import KeptState
 from shimmy_vision.adapters.engine.kept_results import MemoryResults
-from shimmy_vision.adapters.engine.llama_sequence import KeptState
 from shimmy_vision.ports.cache_limits import NOTHING_KEPT, CacheLimits
-from shimmy_vision.ports.image_encoder import EncodedTile
+from shimmy_vision.ports.image_encoder import EmbeddingRows, MarkupTokens
+
+# Of the bytes for rows, what is for knowing which tile is made of which: a few hundred bytes each.
+_SHARE_OF_TILES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class KeptTile:
+    """A tile's parts, with the names of its rows; ``skipped`` of its ``planned`` slices have no
+
+    rows of their own.
+    """
+
+    parts: tuple[MarkupTokens | str, ...]
+    planned: int
+    skipped: int
 
 
 class EngineCaches:
     """The caches within their ``limits``, and the counters."""
 
     def __init__(self, limits: CacheLimits = NOTHING_KEPT) -> None:
-        self.encodings: BoundedLru[EncodedTile] = BoundedLru(limits.encodings_bytes)
+        self.encodings: BoundedLru[EmbeddingRows] = BoundedLru(limits.encodings_bytes)
+        self.tiles: BoundedLru[KeptTile] = BoundedLru(limits.encodings_bytes // _SHARE_OF_TILES)
         self.states: BoundedLru[KeptState] = BoundedLru(limits.states_bytes)
         self.results = MemoryResults(limits.results_bytes)
         self.counters = EngineCounters()
@@ -41,5 +57,5 @@ class EngineCaches:
 
     def _caches(
         self,
-    ) -> dict[str, BoundedLru[EncodedTile] | BoundedLru[KeptState] | BoundedLru[bytes]]:
+    ) -> dict[str, BoundedLru[EmbeddingRows] | BoundedLru[KeptState] | BoundedLru[bytes]]:
         return {"image": self.encodings, "state": self.states, "result": self.results.kept}

@@ -172,6 +172,8 @@ _P = c_void_p
 _FUNCTIONS: dict[str, dict[str, tuple[object, list[object]]]] = {
     "ggml-base": {
         "ggml_log_set": (None, [ggml_log_callback, _P]),
+        "ggml_backend_cpu_buffer_type": (_P, []),
+        "ggml_backend_buffer_get_base": (_P, [_P]),
     },
     "ggml": {
         "ggml_backend_dev_count": (c_size_t, []),

@@ -22,6 +22,7 @@ from shimmy_vision.adapters.engine.llama_bindings import (
 )
 from shimmy_vision.adapters.engine.llama_library import AbortFlag
 from shimmy_vision.adapters.engine.llama_model import ComputeOptions, LlamaWeights
+from shimmy_vision.adapters.engine.unused_memory import SequenceMemory
 from shimmy_vision.errors import LibraryError
 
 BATCH_TOKENS = 512
@@ -58,7 +59,9 @@ class LlamaContext:
         params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_AUTO
         params.no_perf = True
         weights.library.log.clear()
-        self.pointer = c.llama_init_from_model(weights.pointer, params)
+        self._reserved = SequenceMemory()
+        with self._reserved.watched(weights.library):
+            self.pointer = c.llama_init_from_model(weights.pointer, params)
         if not self.pointer:
             raise LibraryError(
                 "context-failed",
@@ -77,6 +80,7 @@ class LlamaContext:
         self.context_size: int = c.llama_n_ctx_seq(self.pointer)
         self.batch_size: int = c.llama_n_batch(self.pointer)  # less than asked in small contexts
         self._addresses = _SequenceAddresses(self.sequences)
+        self._reserved.give_back()
 
     def decode(self, parts: Sequence[BatchPart]) -> list[NDArray[np.float32] | None]:
         """One ``llama_decode`` of ``parts``, all tokens or all rows; the scores asked for, copied.
@@ -114,6 +118,12 @@ class LlamaContext:
     def clear(self, sequence: int) -> None:
         """Forget one sequence as a whole, which never fails."""
         self.weights.library.c.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+
+    def rest(self) -> None:
+        """Forget all sequences, and hold no memory for them until they are used again."""
+        for sequence in range(self.sequences):
+            self.clear(sequence)
+        self._reserved.give_back()
 
     def held(self, sequence: int) -> int:
         """How many positions ``sequence`` holds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from shimmy_vision.adapters.engine.encoder_opening import open_encoder
 from shimmy_vision.adapters.engine.engine_caches import EngineCaches
 from shimmy_vision.adapters.engine.fair_pool import FairPool
 from shimmy_vision.adapters.engine.kept_encodings import KeptEncodings
+from shimmy_vision.adapters.engine.kept_prefixes import KeptPrefixes
 from shimmy_vision.adapters.engine.llama_context import LlamaContext
 from shimmy_vision.adapters.engine.llama_library import open_native_library
 from shimmy_vision.adapters.engine.llama_model import ComputeOptions, LlamaWeights, default_threads
@@ -19,6 +21,7 @@ from shimmy_vision.adapters.engine.llama_sequence import LlamaSequence, Sequence
 from shimmy_vision.adapters.engine.llguidance_grammar import LlguidanceCompiler
 from shimmy_vision.adapters.engine.mtmd_encoder import EncoderParts
 from shimmy_vision.adapters.engine.shared_decoding import SharedDecoding
+from shimmy_vision.adapters.engine.unused_memory import forget_file_pages, trim_heap
 from shimmy_vision.domain.image.slice_grid import EncoderGrid
 from shimmy_vision.domain.model.model_family import ModelFamily
 from shimmy_vision.ports.cancellation import Cancellation
@@ -52,15 +55,17 @@ class LlamaEngine:
         self._context = LlamaContext(self._weights, compute)
         self._turns = ComputeTurns()
         decoding = SharedDecoding(self._context, self._turns, caches.counters)
-        self._sequences = SequenceParts(self._context, decoding, self._turns, caches.states)
+        shape = library.describe(), gpus, options.context_size, options.sequences
+        prefixes = KeptPrefixes(options.states_folder, shape)
+        self._sequences = SequenceParts(
+            self._context, decoding, self._turns, caches.states, prefixes
+        )
         self._free = FairPool(self._context.sequences)
         parts = EncoderParts(library, self._weights, self._turns, caches.counters)
         opened = open_encoder(parts, files, compute, options.encoder, encoder_grid(files.family))
         self._encoder = opened.encoder
-        self._keeping: ImageEncoder = self._encoder
-        if caches.name_tiles:
-            models = files.main_sha256, files.projector_sha256
-            self._keeping = KeptEncodings(self._encoder, models, caches.encodings)
+        models = files.main_sha256, files.projector_sha256
+        self._keeping = KeptEncodings(self._encoder, models, caches)
         self._grammars = LlguidanceCompiler(self._weights)
         self._description = EngineDescription(
             family=files.family,
@@ -73,6 +78,10 @@ class LlamaEngine:
             encoder=opened.name,
             encoder_fallback=opened.fallback,
         )
+        self._main = files.main
+        self._give_back()
+        this = weakref.ref(self)
+        self._turns.when_idle(lambda: _rest(this()))
 
     @property
     def description(self) -> EngineDescription:
@@ -94,12 +103,31 @@ class LlamaEngine:
     def grammars(self) -> LlguidanceCompiler:
         return self._grammars
 
+    def rest(self) -> None:
+        """Hold no memory that comes again by itself; on the computing thread, when it is idle."""
+        if self._free.lent:
+            return
+        self._context.rest()
+        self._encoder.rest()
+        self._give_back()
+
+    def _give_back(self) -> None:
+        # Matrices that were packed anew have no more use for the file's pages; others are read
+        # from the system's cache again.
+        forget_file_pages(self._main)
+        trim_heap()
+
     def close(self) -> None:
         # The thread that computes first, then children before the weights they point into.
         self._turns.close()
         self._encoder.close()
         self._context.close()
         self._weights.close()
+
+
+def _rest(engine: LlamaEngine | None) -> None:
+    if engine is not None:
+        engine.rest()
 
 
 class LlamaEngineOpener:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -46,9 +48,21 @@ class NativeLog:
     def __init__(self, capacity: int = 40) -> None:
         self._lines: deque[str] = deque(maxlen=capacity)
         self._kept_last = False
+        self._listener: Callable[[str], None] | None = None
         self.callback = ggml_log_callback(self._receive)
 
+    @contextmanager
+    def told_to(self, listener: Callable[[str], None]) -> Iterator[None]:
+        """A block in which every line, of any level, is told to ``listener`` as well."""
+        self._listener = listener
+        try:
+            yield
+        finally:
+            self._listener = None
+
     def _receive(self, level: int, text: bytes | None, _data: int | None) -> None:
+        if self._listener is not None and text:
+            self._listener(text.decode("utf-8", "replace"))
         if level == self._CONTINUED and not self._kept_last:
             return
         self._kept_last = level in (self._WARN, self._ERROR, self._CONTINUED)

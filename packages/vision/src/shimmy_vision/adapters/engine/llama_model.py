@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import ctypes
 import weakref
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 
 import psutil
@@ -46,6 +49,25 @@ class ComputeOptions:
     sequences: int = 1
 
 
+class TokenPieces:
+    """The bytes of each token, one after the other: an object for each would take five times that.
+
+    ``ends`` are where each ends in ``joined``.
+    """
+
+    def __init__(self, joined: bytes, ends: Sequence[int]) -> None:
+        self._joined = joined
+        self._ends = array("q", (0, *ends))
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, token: int) -> bytes:
+        if token < 0:
+            raise IndexError(token)
+        return self._joined[self._ends[token] : self._ends[token + 1]]
+
+
 class LlamaWeights:
     """The memory-mapped language model and its vocabulary."""
 
@@ -73,36 +95,41 @@ class LlamaWeights:
         self.position_sections = _MROPE_SECTIONS if rope_type in sectioned else 1
 
     @cached_property
-    def pieces(self) -> list[bytes]:
+    def pieces(self) -> TokenPieces:
         """The bytes of every token, control tokens spelled out."""
-        c, size = self.library.c, 256
+        to_piece, vocabulary = self.library.c.llama_token_to_piece, self.vocabulary
+        size = self.vocabulary_size * 16
         buffer = ctypes.create_string_buffer(size)
-        address = ctypes.addressof(buffer)
-        pieces = []
+        start, end, ends = ctypes.addressof(buffer), 0, []
         for token in range(self.vocabulary_size):
-            n = c.llama_token_to_piece(self.vocabulary, token, address, size, 0, True)
+            n = to_piece(vocabulary, token, start + end, size - end, 0, True)
             if n < 0:
-                size = -n
-                buffer = ctypes.create_string_buffer(size)
-                address = ctypes.addressof(buffer)
-                n = c.llama_token_to_piece(self.vocabulary, token, address, size, 0, True)
-            pieces.append(buffer.raw[:n])
-        return pieces
+                size = 2 * size - n
+                larger = ctypes.create_string_buffer(size)
+                ctypes.memmove(larger, buffer, end)
+                buffer, start = larger, ctypes.addressof(larger)
+                n = to_piece(vocabulary, token, start + end, size - end, 0, True)
+            end += n
+            ends.append(end)
+        return TokenPieces(ctypes.string_at(start, end), ends)
 
     @cached_property
     def control_tokens(self) -> frozenset[int]:
         """Tokens that never stand for text of an answer."""
-        c = self.library.c
+        c, vocabulary = self.library.c, self.vocabulary
+        attributes = map(c.llama_vocab_get_attr, repeat(vocabulary), range(self.vocabulary_size))
+        doubtful = LLAMA_TOKEN_ATTR_CONTROL | LLAMA_TOKEN_ATTR_USER_DEFINED
+        return frozenset(
+            token
+            for token, one in enumerate(attributes)
+            if one & doubtful and self._is_control(token, one)
+        )
 
-        def is_control(token: int) -> bool:
-            attributes = c.llama_vocab_get_attr(self.vocabulary, token)
-            if attributes & LLAMA_TOKEN_ATTR_CONTROL:
-                return True
-            piece = self.pieces[token]
-            looks_so = piece.startswith(b"<") and piece.endswith(b">")
-            return bool(attributes & LLAMA_TOKEN_ATTR_USER_DEFINED) and looks_so
-
-        return frozenset(filter(is_control, range(self.vocabulary_size)))
+    def _is_control(self, token: int, attributes: int) -> bool:
+        if attributes & LLAMA_TOKEN_ATTR_CONTROL:
+            return True
+        piece = self.pieces[token]
+        return piece.startswith(b"<") and piece.endswith(b">")
 
     @cached_property
     def end_tokens(self) -> tuple[int, ...]:

@@ -26,6 +26,9 @@ from shimmy_vision.ports.grammar import AnswerGrammar, JsonSchema
 
 # Compact JSON: no token is spent on white space, and more of the text is forced.
 _OPTIONS = {"whitespace_flexible": False}
+# What most tokens are made of, computed once. One such set answers as fast as the library's usual
+# four do; each costs 20 MB and 0.2 s with a vocabulary of 250,000 tokens.
+_LETTERS = r'[^"\\\x00-\x1F\x7F]{1,30}'
 _BYTES = 256
 _CHECK_SECONDS, _CLOSE_SECONDS = 0.2, 3.0
 _VERDICTS = 64
@@ -80,7 +83,7 @@ class LlguidanceCompiler:
             vocab_ptr=weights.vocabulary,
             tokenize_fptr=weights.library.c.address_of("llama_tokenize"),
             eos_token=list(weights.end_tokens),
-            slices=LLTokenizer.json_slices(),
+            slices=[_LETTERS],
         )
 
     def compile(self, schema: JsonSchema) -> AnswerGrammar:

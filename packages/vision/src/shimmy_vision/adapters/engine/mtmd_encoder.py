@@ -1,10 +1,11 @@
-"""libmtmd as the ``ImageEncoder``: slices a tile, encodes each slice, returns plain rows."""
+"""libmtmd as the ``SliceEncoder``: slices a tile, encodes each slice, returns plain rows."""
 
 from __future__ import annotations
 
 import ctypes
 import weakref
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +21,13 @@ from shimmy_vision.adapters.engine.llama_bindings import (
 )
 from shimmy_vision.adapters.engine.llama_library import NativeLibrary
 from shimmy_vision.adapters.engine.llama_model import ComputeOptions, LlamaWeights
+from shimmy_vision.adapters.engine.slice_encoder import RowsOf
+from shimmy_vision.adapters.engine.slice_pixels import CutTile
 from shimmy_vision.domain.image.pixels import RgbPixels
 from shimmy_vision.domain.image.slice_grid import EncoderGrid
 from shimmy_vision.errors import LibraryError, ModelError
 from shimmy_vision.ports.cancellation import Cancellation
-from shimmy_vision.ports.image_encoder import (
-    EmbeddingRows,
-    EncodedTile,
-    MarkupTokens,
-    SliceProgress,
-)
+from shimmy_vision.ports.image_encoder import EmbeddingRows, MarkupTokens
 
 # libmtmd has no abort callback; its graph callback may stop the run at a node it
 # asked for. Asking at every 16th of about 900 nodes stops a real encoder (3 s a
@@ -103,25 +101,27 @@ class MtmdEncoder:
     def grid(self) -> EncoderGrid:
         return self._grid
 
-    def encode(
-        self, tile: RgbPixels, *, on_slice: SliceProgress, cancellation: Cancellation
-    ) -> EncodedTile:
+    def rest(self) -> None:
+        """libmtmd keeps what it needs."""
+
+    def encode_slices(
+        self, tile: CutTile, rows_of: RowsOf, cancellation: Cancellation
+    ) -> tuple[MarkupTokens | EmbeddingRows, ...]:
         c = self._library.c
-        chunks = self._cut(tile)
+        chunks = self._cut(tile.pixels)
         try:
-            count = c.mtmd_input_chunks_size(chunks)
-            pointers = [c.mtmd_input_chunks_get(chunks, index) for index in range(count)]
-            texts = [self._is_text(pointer) for pointer in pointers]
-            slices, done = texts.count(False), 0
             parts: list[MarkupTokens | EmbeddingRows] = []
-            for pointer, is_text in zip(pointers, texts, strict=True):
-                if is_text:
-                    parts.append(self._markup(pointer))
-                    continue
-                parts.append(self._encode_slice(pointer, cancellation))
-                done += 1
-                on_slice(done, slices)
-            return EncodedTile(tuple(parts))
+            number = 0
+            for index in range(c.mtmd_input_chunks_size(chunks)):
+                chunk = c.mtmd_input_chunks_get(chunks, index)
+                if self._is_text(chunk):
+                    parts.append(self._markup(chunk))
+                elif number == tile.plan.encodes:
+                    return _closed(parts)
+                else:
+                    parts.append(rows_of(number, partial(self._encode_slice, chunk, cancellation)))
+                    number += 1
+            return tuple(parts)
         finally:
             c.mtmd_input_chunks_free(chunks)
 
@@ -185,6 +185,15 @@ class MtmdEncoder:
             return status, np.empty(shape, dtype=np.float32)
         output = c.mtmd_get_output_embd(self.pointer)
         return status, np.ctypeslib.as_array(output, shape=shape).copy()
+
+
+def _closed(parts: list[MarkupTokens | EmbeddingRows]) -> tuple[MarkupTokens | EmbeddingRows, ...]:
+    """``parts`` up to where the first slice would have begun: only the overview's end is left."""
+    match parts[-1]:
+        case MarkupTokens(tokens=tokens):
+            return (*parts[:-1], MarkupTokens(tokens[:1]))
+        case EmbeddingRows():
+            return tuple(parts)
 
 
 def _free_encoder(weights: LlamaWeights, _switch: _StopSwitch, pointer: int) -> None:

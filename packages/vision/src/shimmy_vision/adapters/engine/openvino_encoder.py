@@ -1,8 +1,9 @@
-"""OpenVINO as the ``ImageEncoder`` on CPUs: libmtmd's slices, in a third of its time."""
+"""OpenVINO as the ``SliceEncoder`` on CPUs: libmtmd's slices, in a third of its time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,18 +15,14 @@ from shimmy_vision.adapters.engine.compute_turns import ComputeTurns
 from shimmy_vision.adapters.engine.engine_counters import EngineCounters
 from shimmy_vision.adapters.engine.llama_model import LlamaWeights
 from shimmy_vision.adapters.engine.openvino_library import first_line
-from shimmy_vision.adapters.engine.slice_pixels import cut_tile, grid_inputs, patch_rows
+from shimmy_vision.adapters.engine.slice_encoder import RowsOf
+from shimmy_vision.adapters.engine.slice_pixels import CutTile, grid_inputs, patch_rows
 from shimmy_vision.domain.image.pixels import RgbPixels
-from shimmy_vision.domain.image.slice_grid import EncoderGrid, SlicePlan, plan_slices
+from shimmy_vision.domain.image.slice_grid import EncoderGrid, SlicePlan
 from shimmy_vision.domain.model.projector_shape import ProjectorShape
 from shimmy_vision.errors import LibraryError, ModelError
 from shimmy_vision.ports.cancellation import Cancellation
-from shimmy_vision.ports.image_encoder import (
-    EmbeddingRows,
-    EncodedTile,
-    MarkupTokens,
-    SliceProgress,
-)
+from shimmy_vision.ports.image_encoder import EmbeddingRows, MarkupTokens
 
 # OpenVINO notices a cancelled request between two of its nodes, some 25 ms in a real projector.
 _LOOK_MILLISECONDS = 20
@@ -76,16 +73,20 @@ class OpenVinoEncoder:
         """Free the projector's memory. Nothing may be under way. Safe to call twice."""
         self._running = None
 
-    def encode(
-        self, tile: RgbPixels, *, on_slice: SliceProgress, cancellation: Cancellation
-    ) -> EncodedTile:
-        plan = plan_slices(tile.shape[1], tile.shape[0], self._grid)
-        pieces = cut_tile(tile, plan)
-        rows: list[EmbeddingRows] = []
-        for piece in pieces:
-            rows.append(self._encode_slice(piece, cancellation))
-            on_slice(len(rows), len(pieces))
-        return EncodedTile(tuple(marked_parts(rows, plan, self._markup)))
+    def rest(self) -> None:
+        """Give back what intermediate results took. On the computing thread."""
+        if self._running is not None:
+            with suppress(RuntimeError):
+                self._running.rest()
+
+    def encode_slices(
+        self, tile: CutTile, rows_of: RowsOf, cancellation: Cancellation
+    ) -> tuple[MarkupTokens | EmbeddingRows, ...]:
+        def rows(number: int, piece: RgbPixels) -> EmbeddingRows:
+            return rows_of(number, lambda: self._encode_slice(piece, cancellation))
+
+        encoded = [rows(number, piece) for number, piece in enumerate(tile.pieces)]
+        return tuple(marked_parts(encoded, tile.plan, self._markup))
 
     def _encode_slice(self, piece: RgbPixels, cancellation: Cancellation) -> EmbeddingRows:
         patch = self._shape.patch_size
@@ -127,7 +128,10 @@ class _Running:
     def __init__(self, compiled: CompiledProjector) -> None:
         self._compiled = compiled
         self._request = compiled.model.create_infer_request()
-        self._fresh = True
+
+    def rest(self) -> None:
+        """Free intermediate results' memory."""
+        self._compiled.model.release_memory()
 
     def infer(
         self, inputs: dict[str, NDArray[Any]], cancellation: Cancellation
@@ -140,10 +144,10 @@ class _Running:
                 request.cancel()
         request.wait()
         rows: NDArray[np.float32] = request.get_output_tensor(0).data.copy()
-        if self._fresh:
-            # The matrices are packed now: what they were packed from is not needed in memory.
-            self._fresh = False
-            self._compiled.forget()
+        # The first slice packs the matrices, and what they were packed from is not needed in memory
+        # any more. Later ones read a few small vectors there, each of which brings two megabytes
+        # where the system keeps files in large pages. Takes a millisecond.
+        self._compiled.forget()
         return rows
 
 

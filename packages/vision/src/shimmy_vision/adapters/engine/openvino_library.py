@@ -55,6 +55,12 @@ def open_openvino() -> OpenVino:
             package = importlib.import_module("openvino")
             operations = importlib.import_module("openvino.opset13")
     except ModuleNotFoundError as error:
+        if getattr(sys, "frozen", False):
+            raise LibraryError(
+                "openvino-missing",
+                "This single file was built without OpenVINO.",
+                hint="Let libmtmd encode: SHIMMY_ENCODER=auto",
+            ) from error
         raise LibraryError(
             "openvino-missing",
             "OpenVINO is not installed.",

@@ -14,27 +14,50 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from shimmy_vision.domain.image.pixels import RgbPixels
+from shimmy_vision.domain.image.pixels import Box, RgbPixels
 from shimmy_vision.domain.image.slice_grid import Size, SlicePlan
 from shimmy_vision.domain.model.projector_shape import POSITION_SIDE, ProjectorShape
 
 _BASE_FREQUENCY = 10_000.0
 
 
-def cut_tile(tile: RgbPixels, plan: SlicePlan) -> list[RgbPixels]:
-    """The overview, then the slices row by row."""
-    image = Image.fromarray(np.ascontiguousarray(tile))
+@dataclass(frozen=True, slots=True)
+class CutTile:
+    """A tile's ``pixels``, and what the encoder sees of them by ``plan``: the ``overview``, and
+
+    the slices that ``refined`` falls into. ``ground`` is the part of it that is not padding.
+    """
+
+    plan: SlicePlan
+    pixels: RgbPixels
+    overview: RgbPixels
+    refined: RgbPixels
+    ground: Box
+
+    @property
+    def pieces(self) -> list[RgbPixels]:
+        """The overview, then the slices row by row."""
+        plan = self.plan
+        if plan.refined_size is None:
+            return [self.overview]
+        width, height = plan.refined_size[0] // plan.columns, plan.refined_size[1] // plan.lines
+        slices = [
+            self.refined[line * height : (line + 1) * height, column * width : (column + 1) * width]
+            for line in range(plan.lines)
+            for column in range(plan.columns)
+        ]
+        return [self.overview, *slices]
+
+
+def cut_tile(tile: RgbPixels, plan: SlicePlan) -> CutTile:
+    """``tile`` as ``plan`` says, which may leave out the slices."""
+    pixels = np.ascontiguousarray(tile)
+    image = Image.fromarray(pixels)
     overview = np.asarray(_resized(image, plan.overview_size))
     if plan.refined_size is None:
-        return [overview]
-    refined = _padded(image, plan.refined_size)
-    width, height = plan.refined_size[0] // plan.columns, plan.refined_size[1] // plan.lines
-    slices = [
-        refined[line * height : (line + 1) * height, column * width : (column + 1) * width]
-        for line in range(plan.lines)
-        for column in range(plan.columns)
-    ]
-    return [overview, *slices]
+        width, height = plan.overview_size
+        return CutTile(plan, pixels, overview, overview, Box(0, 0, width, height))
+    return CutTile(plan, pixels, overview, *_padded(image, plan.refined_size))
 
 
 def _resized(image: Image.Image, size: Size) -> Image.Image:
@@ -45,10 +68,10 @@ def _resized(image: Image.Image, size: Size) -> Image.Image:
     return image
 
 
-def _padded(image: Image.Image, size: Size) -> RgbPixels:
-    """``image`` at its own shape in the middle of a black one of ``size``."""
+def _padded(image: Image.Image, size: Size) -> tuple[RgbPixels, Box]:
+    """``image`` at its own shape in the middle of a black one of ``size``, and where it is."""
     if image.size == size:
-        return np.asarray(image)
+        return np.asarray(image), Box(0, 0, *size)
     scale = min(np.float32(size[0]) / np.float32(image.width), _ratio(size[1], image.height))
     inner = (
         min(math.ceil(np.float32(image.width) * scale), size[0]),
@@ -57,7 +80,7 @@ def _padded(image: Image.Image, size: Size) -> RgbPixels:
     whole = np.zeros((size[1], size[0], 3), dtype=np.uint8)
     left, top = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
     whole[top : top + inner[1], left : left + inner[0]] = np.asarray(_resized(image, inner))
-    return whole
+    return whole, Box(left, top, *inner)
 
 
 def _ratio(size: int, length: int) -> np.float32:

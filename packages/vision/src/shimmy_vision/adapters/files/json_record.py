@@ -13,7 +13,7 @@ def read_record(path: Path) -> dict[str, Any]:
     """The record, or an empty one if it is missing or damaged: records can be made again."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -29,6 +29,11 @@ _LIBRARIES = (
 _AGAIN = "Install again: download the file anew, or pip install --force-reinstall shimmy-vision"
 
 
+def is_single_file() -> bool:
+    """Whether this program is one file, to which no package can be added."""
+    return _SINGLE_FILE in sys.modules
+
+
 def check_program() -> Finding:
     """Every byte of the single file, or every file of the wheel that was installed."""
     built: Any = sys.modules.get(_SINGLE_FILE)

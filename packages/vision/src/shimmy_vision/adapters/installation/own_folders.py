@@ -21,7 +21,7 @@ _STATE = (
     *("licence.sqlite", "licence.sqlite?*", "licence.lock", "licence.opening"),
     *("probed.json", "digests.json", "library-seen.json"),
 )
-_CACHE = ("native", "encoders", "single-file")
+_CACHE = ("native", "encoders", "single-file", "states")
 _MODELS = ("minicpm-v-?*",)
 
 
@@ -49,6 +49,9 @@ def find_traces(state: Path, cache: Path, models: Path | None, socket: Path) -> 
         found += _matching(models, _MODELS)
     if _is_socket(socket):
         found.append(socket)
+    lock = socket.with_name(f"{socket.name}.lock")
+    if lock.is_file() and not lock.is_symlink():
+        found.append(lock)
     return tuple(Trace(path, _size(path)) for path in found)
 
 

@@ -69,7 +69,13 @@ def _refuse_foreign(manifest: PayloadManifest, present: set[str]) -> None:
     ours = {
         name for one in manifest.files if one.role != "runtime" for name in (one.soname, one.name)
     }
-    stems = tuple(f"lib{one.stem}.so" for one in manifest.files if one.role != "runtime")
+    # Other versions of them too: what needs one would find two.
+    stems = tuple(
+        start
+        for one in manifest.files
+        if one.role != "runtime"
+        for start in (f"lib{one.stem}.so", f"{one.soname.partition('.so')[0]}.so")
+    )
     found = sorted(name for name in present if name in ours or name.startswith(stems))
     if found:
         raise LibraryError(

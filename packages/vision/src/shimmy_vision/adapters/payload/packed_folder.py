@@ -6,6 +6,7 @@ it is unpacked, what was unpacked before it is used.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -95,8 +96,7 @@ def read_packed(folder: Path, public_key: str, platform: str) -> PackedPayload:
 
 def _manifest_bytes(folder: Path) -> bytes:
     try:
-        with (folder / MANIFEST).open("rb") as file:
-            return file.read(LONGEST_MANIFEST + 1)
+        return _start_of(folder / MANIFEST, LONGEST_MANIFEST + 1)
     except OSError as error:
         raise LibraryError(
             "payload-manifest-missing",
@@ -127,8 +127,7 @@ def _unproven(fault: SealFault) -> LibraryError:
 def _signature(folder: Path) -> bytes | None:
     """None where there is none; one that cannot be read counts as one that proves nothing."""
     try:
-        with (folder / SIGNATURE).open("rb") as file:
-            return file.read(_SIGNATURE_BYTES + 1)
+        return _start_of(folder / SIGNATURE, _SIGNATURE_BYTES + 1)
     except FileNotFoundError:
         return None
     except OSError:
@@ -138,10 +137,22 @@ def _signature(folder: Path) -> bytes | None:
 def _read(path: Path, size: int) -> bytes:
     """At most a byte more than ``size``; nothing where it cannot be read."""
     try:
-        with path.open("rb") as file:
-            return file.read(size + 1)
+        return _start_of(path, size + 1)
     except OSError:
         return b""
+
+
+def _start_of(path: Path, most: int) -> bytes:
+    """At most ``most`` bytes. A pipe in a file's place is read as empty, and waited for by nobody.
+
+    Raises OSError.
+    """
+    with open(path, "rb", opener=_without_waiting) as file:
+        return file.read(most) or b""
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _decompress(packed: bytes, size: int) -> bytes:

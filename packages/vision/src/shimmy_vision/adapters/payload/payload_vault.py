@@ -12,6 +12,7 @@ from pathlib import Path
 from shimmy_vision.adapters.files.json_record import read_record, write_record
 from shimmy_vision.adapters.payload.linked_libraries import Linker, Loaded
 from shimmy_vision.adapters.payload.packed_folder import PackedPayload, has_payload, read_packed
+from shimmy_vision.domain.payload.manifest import PayloadManifest
 from shimmy_vision.domain.payload.pinned import PUBLIC_KEY
 from shimmy_vision.domain.payload.rollback import (
     SeenVersions,
@@ -74,20 +75,24 @@ def load_packed(
     """
     packed = open_packed(folder, places.public_key)
     manifest = packed.manifest
-    seen = _check_version(packed, places)
+    # Who signed nothing has no say over what may run here later.
+    record = places.record if packed.seal == "sealed" else None
+    _check_version(manifest, _seen(record), allow_older=places.allow_older)
     libraries = link_here(packed, places.unpacked, hear, linker, sealing=sealing)
-    after = remember_version(manifest.version, manifest.minimum_version, seen)
-    if places.record is not None and after != seen:
-        _remember(places.record, after)
+    if record is not None:
+        _remember(record, manifest)
     return LinkedPayload(packed, libraries)
 
 
-def _check_version(packed: PackedPayload, places: PayloadPlaces) -> SeenVersions:
-    seen = read_seen({} if places.record is None else read_record(places.record))
-    version = packed.manifest.version
-    match judge_version(version, seen, allow_older=places.allow_older):
+def _seen(record: Path | None) -> SeenVersions:
+    return read_seen({} if record is None else read_record(record))
+
+
+def _check_version(manifest: PayloadManifest, seen: SeenVersions, *, allow_older: bool) -> None:
+    version = manifest.version
+    match judge_version(version, seen, allow_older=allow_older):
         case None:
-            return seen
+            return
         case "older-than-seen":
             raise LibraryError(
                 "payload-older",
@@ -105,7 +110,12 @@ def _check_version(packed: PackedPayload, places: PayloadPlaces) -> SeenVersions
             )
 
 
-def _remember(record: Path, seen: SeenVersions) -> None:
+def _remember(record: Path, manifest: PayloadManifest) -> None:
+    # Read anew: loading took its time, and another version may have run meanwhile.
+    seen = _seen(record)
+    after = remember_version(manifest.version, manifest.minimum_version, seen)
+    if after == seen:
+        return
     # Where nothing can be kept, nothing is: an older version would be let in.
     with contextlib.suppress(OSError):
-        write_record(record, {"highest": seen.highest, "minimum": seen.minimum})
+        write_record(record, {"highest": after.highest, "minimum": after.minimum})

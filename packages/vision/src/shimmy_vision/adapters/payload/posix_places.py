@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import errno
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -38,10 +40,20 @@ def link_here(
 
     Raises LibraryError, library-no-place among others.
     """
-    kept = None if unpacked is None else UnpackedFolder(unpacked, packed)
-    if can_seal() if sealing is None else sealing:
-        return link(packed.manifest, SealedImages(_KeptBytes(kept, packed)), hear, linker)
-    return _link_from_disk(packed, kept, hear, linker)
+    kept = None if unpacked is None else UnpackedFolder(unpacked.absolute(), packed)
+    try:
+        if can_seal() if sealing is None else sealing:
+            return link(packed.manifest, SealedImages(_KeptBytes(kept, packed)), hear, linker)
+        return _link_from_disk(packed, kept, hear, linker)
+    except OSError as error:
+        # Half of it may be loaded: there is no second place to go to.
+        raise LibraryError(
+            "library-no-place",
+            "The native library could not be held while it was loaded: "
+            f"{error.strerror or type(error).__name__}.",
+            hint="Allow this process more memory, open files and file size (ulimit -v -n -f), "
+            "or free space on the disk.",
+        ) from error
 
 
 class _KeptBytes:
@@ -69,6 +81,7 @@ def _link_from_disk(
         try:
             for file in packed.manifest.files:
                 folder.read(file)  # Before anything is loaded: half of it elsewhere would not do.
+            _refuse_no_code(folder.path)
         except OSError as error:
             _say_unusable(error)
             continue
@@ -76,9 +89,15 @@ def _link_from_disk(
     raise LibraryError(
         "library-no-place",
         "The native library can be unpacked nowhere: neither the cache nor the temporary folder "
-        "can be written and is this user's own.",
+        "can be written, is this user's own, and may hold code (noexec).",
         hint="Free space on the disk, or set SHIMMY_CACHE_DIR to a folder that only you can write.",
     )
+
+
+def _refuse_no_code(folder: Path) -> None:
+    """Raises OSError where the disk is mounted so that no code on it runs."""
+    if os.statvfs(folder).f_flag & getattr(os, "ST_NOEXEC", 0):
+        raise OSError(errno.EACCES, "mounted noexec")
 
 
 def _folders(packed: PackedPayload, kept: UnpackedFolder | None) -> Iterator[UnpackedFolder]:

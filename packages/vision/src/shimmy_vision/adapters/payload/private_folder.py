@@ -62,7 +62,8 @@ def open_own(name: str, above: int) -> int:
             raise UntrustedFolderError(fault)
         # Its owner may have taken the right to read from it; the mode is set, not only judged.
         os.chmod(name, 0o700, dir_fd=above)
-        return os.open(name, _OPEN, dir_fd=above)
+        # Through what was judged: the name may stand for another folder by now.
+        return os.open(".", _OPEN, dir_fd=opened)
     finally:
         os.close(opened)
 

@@ -24,7 +24,7 @@ _EXECUTABLE = 0x0010
 
 
 def can_seal() -> bool:
-    """Whether this system has sealed memory that code may be loaded from."""
+    """Whether this system has sealed memory that code may be loaded from: a page of it is tried."""
     if not hasattr(os, "memfd_create"):
         return False
     try:
@@ -32,7 +32,13 @@ def can_seal() -> bool:
     except OSError:
         return False
     try:
+        _fill(descriptor, bytes(mmap.PAGESIZE))
+        _seal(descriptor)
+        # Kernels and policies that give the memory may still refuse to run what is in it.
+        _mapped(descriptor, mmap.PROT_READ | mmap.PROT_EXEC).close()
         return (_DESCRIPTORS / str(descriptor)).exists()
+    except OSError:
+        return False
     finally:
         os.close(descriptor)
 
@@ -49,7 +55,7 @@ class SealedImages:
         try:
             _fill(descriptor, self._bytes_of(file))
             _seal(descriptor)
-            with mmap.mmap(descriptor, 0, prot=mmap.PROT_READ) as sealed:
+            with _mapped(descriptor, mmap.PROT_READ) as sealed:
                 fault = judge_bytes(file, memoryview(sealed))
         except BaseException:
             os.close(descriptor)
@@ -65,6 +71,11 @@ class SealedImages:
 
     def confirm(self, file: PayloadFile) -> None:
         """Nothing to do: sealed is sealed."""
+
+
+def _mapped(descriptor: int, rights: int) -> mmap.mmap:
+    # Private: before Linux 6.7 no shared mapping of write-sealed memory is given, not even to read.
+    return mmap.mmap(descriptor, 0, mmap.MAP_PRIVATE, rights)
 
 
 def _create(name: str) -> int:

@@ -56,7 +56,7 @@ def link_here(
 
 def _roots(unpacked: Path | None) -> Iterator[Path]:
     if unpacked is not None:
-        yield unpacked
+        yield unpacked.absolute()
     yield Path(tempfile.mkdtemp(prefix="shimmy-"))
 
 

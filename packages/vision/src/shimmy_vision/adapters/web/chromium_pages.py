@@ -77,6 +77,7 @@ def _own_folder() -> Iterator[Path]:
     """A folder, gone at the end with every process that was started for it."""
     # Chromium keeps a socket in there, and the system bounds the length of a socket's name.
     usual = tempfile.gettempdir()
+    # What is made in it is made by tempfile, under a name that nobody can guess.
     short = usual if len(os.path.realpath(usual)) <= _LONGEST_TEMP else "/tmp"  # noqa: S108
     folder = Path(tempfile.mkdtemp(prefix="shimmy-", dir=short)).resolve()
     try:
@@ -123,7 +124,7 @@ def _visit(order: bytes, folder: Path, cancellation: Cancellation) -> Report:
     with (
         (folder / _ERRORS).open("wb") as errors,
         subprocess.Popen(
-            (sys.executable, "-m", "shimmy_vision.adapters.web.chromium_visit"),
+            (sys.executable, "-P", "-m", "shimmy_vision.adapters.web.chromium_visit"),
             stdin=subprocess.PIPE,
             stdout=errors,
             stderr=errors,
@@ -278,7 +279,8 @@ def _find_browser(named: str | None) -> str:
         raise LibraryError(
             "playwright-missing",
             "Web pages need Playwright, which is not installed.",
-            hint="pip install 'shimmy-vision[web]'",
+            hint="pip install 'shimmy-vision[web]'. The single file sees no web pages: install that "
+            "package beside it.",
         )
     wanted = _BROWSERS if named is None else (named,)
     found = next((path for path in map(shutil.which, wanted) if path), None)

@@ -201,7 +201,7 @@ class EngineChild:
             self._process.stdin.close()
 
     def _read(self) -> None:
-        assert self._process.stdout is not None  # noqa: S101 - it was asked for above
+        assert self._process.stdout is not None  # noqa: S101 - it was asked for - it was asked for above
         # A frame that makes no sense is as good as none: both ends are this program. Whatever goes
         # wrong here, those who wait are told below.
         with suppress(Exception):
@@ -244,7 +244,7 @@ class EngineChild:
         status = self._process.wait()
         self._outbox.put(None)
         self._writer.join()
-        assert self._process.stdout is not None  # noqa: S101
+        assert self._process.stdout is not None  # noqa: S101 - it was asked for
         self._process.stdout.close()
         words = self._last_words()
         how = f" (signal {-status})" if status < 0 else f" (status {status})"

@@ -90,7 +90,7 @@ def _paged_of(
 
 def request_fields(request: AnalysisRequest) -> dict[str, Any]:
     """A request as JSON."""
-    flags = {"raw": request.raw, "cache": request.cache}
+    flags = {"raw": request.raw, "cache": request.cache, "slices": request.slices}
     return {**_question_fields(request.question), "limits": asdict(request.limits), **flags}
 
 
@@ -110,7 +110,8 @@ def _question_fields(question: Question) -> dict[str, Any]:
 def request_of(fields: Mapping[str, Any]) -> AnalysisRequest:
     """The request that ``request_fields`` wrote."""
     limits = AnswerLimits(**fields["limits"])
-    return AnalysisRequest(_question(fields), limits, raw=fields["raw"], cache=fields["cache"])
+    flags = {name: fields[name] for name in ("raw", "cache", "slices")}
+    return AnalysisRequest(_question(fields), limits, **flags)
 
 
 def _question(fields: Mapping[str, Any]) -> Question:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, assert_never
 
 from shimmy_vision.domain.answer import answer_schemas, prompts
@@ -12,9 +13,11 @@ from shimmy_vision.domain.answer.analysis_request import (
     CustomQuestion,
     Mode,
     Question,
+    SliceWish,
     StandardQuestion,
 )
 from shimmy_vision.domain.image.image_plan import ImagePlan, Tile
+from shimmy_vision.domain.image.slice_sharing import SliceView, overview_only
 
 AnswerKind: TypeAlias = Literal["full", "scene", "text", "layout", "brief", "custom"]
 
@@ -34,19 +37,53 @@ _CONTEXT_STEP = 1024
 
 @dataclass(frozen=True, slots=True)
 class AnswerPass:
-    """One generated answer: the reply to ``turns`` about ``tile`` under ``schema``."""
+    """One generated answer: the reply to ``turns`` about ``tile`` under ``schema``.
+
+    ``view`` is how the tile's slices are seen; of a ``blank`` one it is known that it has no text.
+    """
 
     kind: AnswerKind
     tile: Tile
     turns: tuple[ChatTurn, ...]
     schema: dict[str, Any]
     max_tokens: int
+    view: SliceView = "whole"
+    blank: bool = False
 
 
 def plan_passes(
+    question: Question,
+    plan: ImagePlan,
+    max_tokens: int | None,
+    slices: SliceWish = "all",
+    is_blank: Callable[[Tile], bool] = lambda _tile: False,
+) -> tuple[AnswerPass, ...]:
+    """Text is read tile by tile at full resolution; the scene is judged from the whole image.
+
+    ``is_blank`` is asked only of tiles whose text is wanted, and only where ``slices`` may be
+    spared.
+    """
+    passes = _every_pass(question, plan, max_tokens)
+    if slices == "all":
+        return passes
+    return tuple(_sparing(one, is_blank) for one in passes)
+
+
+def _sparing(one: AnswerPass, is_blank: Callable[[Tile], bool]) -> AnswerPass:
+    """No slice is looked at that cannot tell anything that is asked for."""
+    match one.kind:
+        case "brief" if one.tile.plan.slices:
+            tile = Tile(one.tile.box, overview_only(one.tile.plan))
+            return replace(one, tile=tile, view="overview")
+        case "text":
+            return replace(one, view="sparing", blank=is_blank(one.tile))
+        case _:
+            return replace(one, view="sparing")
+
+
+def _every_pass(
     question: Question, plan: ImagePlan, max_tokens: int | None
 ) -> tuple[AnswerPass, ...]:
-    """Text is read tile by tile at full resolution; the scene is judged from the whole image."""
     match question:
         case CustomQuestion(prompt=prompt, schema=schema):
             asked = prompts.instruct(prompt or prompts.FILL_SCHEMA)

@@ -11,6 +11,9 @@ from shimmy_vision.domain.answer.schema_depth import check_depth
 Mode: TypeAlias = Literal["full", "ocr", "layout", "brief"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
+SliceWish: TypeAlias = Literal["auto", "all"]
+SLICE_WISHES: tuple[SliceWish, ...] = get_args(SliceWish)
+
 
 @dataclass(frozen=True, slots=True)
 class StandardQuestion:
@@ -84,13 +87,16 @@ class AnswerLimits:
 class AnalysisRequest:
     """One image and what to find in it. ``raw`` keeps the model's words in ``meta.raw``;
 
-    ``cache`` False asks the model anew although the very same result is still kept.
+    ``cache`` False asks the model anew although the very same result is still kept; ``slices``
+    ``all`` has every slice of the image looked at, also blank ones and those that a brief
+    description does without.
     """
 
     question: Question = StandardQuestion()
     limits: AnswerLimits = AnswerLimits()
     raw: bool = False
     cache: bool = True
+    slices: SliceWish = "auto"
 
 
 @dataclass(frozen=True, slots=True)

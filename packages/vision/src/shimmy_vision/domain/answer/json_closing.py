@@ -110,8 +110,10 @@ def _close_here(
 def _walks(words: Sequence[bytes]) -> Iterator[tuple[int, _Chooser]]:
     """Each with the longest way it may go: none has the time of those after it."""
     yield _SHORT, _Leaving()
+    # By number, so that the same question has the same ending.
     yield from ((_SHORT, _Guessing(random.Random(seed), words)) for seed in range(6))  # noqa: S311
     yield LONGEST_ENDING, _Leaving()
+    # As above.
     yield from ((LONGEST_ENDING, _Guessing(random.Random(seed), words)) for seed in (6, 7))  # noqa: S311
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 from shimmy_vision.domain.answer.analysis_plan import AnswerKind
 from shimmy_vision.domain.image.image_plan import FULL_RESOLUTION, ImagePlan, Tile
 from shimmy_vision.domain.image.pixels import Box
+from shimmy_vision.domain.image.slice_sharing import SliceCount
 from shimmy_vision.domain.image.text_merge import ReadText, merge_tile_texts
 from shimmy_vision.domain.measure.contrast import Contrast
 from shimmy_vision.domain.measure.measurements import Measurements
@@ -75,24 +76,26 @@ def box_json(box: Box) -> Json:
     return {"x": box.x, "y": box.y, "width": box.width, "height": box.height}
 
 
-def image_json(plan: ImagePlan, answers: Sequence[Answered]) -> Json:
-    """``seen``, ``scale`` and ``tiles`` of ``meta.image``: what the answers really saw."""
-    used = [answer.tile for answer in answers]
-    tiles = [tile for tile in (plan.overview, *plan.tiles) if tile in used]
-    distinct = list(dict.fromkeys(tiles))
+def image_json(plan: ImagePlan, answers: Sequence[Answered], slices: SliceCount) -> Json:
+    """``seen``, ``scale``, ``slices`` and ``tiles`` of ``meta.image``: what the answers saw."""
+    distinct = list(dict.fromkeys(answer.tile for answer in answers))
     scale = min(tile.plan.scale for tile in distinct)
     width, height = plan.overview.box.width, plan.overview.box.height
     return {
         "seen": {"width": max(1, round(width * scale)), "height": max(1, round(height * scale))},
         "scale": round(scale, 4),
+        "slices": asdict(slices),
         "tiles": [_tile_json(tile) for tile in distinct],
     }
 
 
-def scale_warnings(answers: Sequence[Answered]) -> tuple[Warning_, ...]:
-    """One warning when an answer was judged from fewer pixels than the image has."""
+def scale_warnings(plan: ImagePlan, answers: Sequence[Answered]) -> tuple[Warning_, ...]:
+    """One warning when an answer was judged from fewer pixels than the image has; none where more
+
+    were not needed.
+    """
     worst = min((answer.tile.plan.scale for answer in answers), default=1.0)
-    if worst >= FULL_RESOLUTION:
+    if max(worst, plan.overview.plan.scale) >= FULL_RESOLUTION:
         return ()
     kinds = sorted({a.kind for a in answers if a.tile.plan.scale < FULL_RESOLUTION})
     return (

@@ -202,6 +202,17 @@ _META = _record(
             {"type": "number", "exclusiveMinimum": 0},
             "Smallest scale at which the answers saw the image; under 1 means details were lost.",
         ),
+        slices=_described(
+            _record(
+                planned=_described(_COUNT, "Of all tiles, their overviews included."),
+                encoded=_described(_COUNT, "Those that the encoder ran for."),
+                reused=_described(_COUNT, "Those of the very pixels of one encoded before."),
+                skipped=_described(
+                    _COUNT, "Blank ones, and those that a brief description does without."
+                ),
+            ),
+            "What became of the slices; planned is the sum of the others.",
+        ),
         tiles=_list(_TILE),
     ),
     document=_described(

@@ -1,0 +1,1 @@
+"""Where a batch reads its rows and writes what came of them."""

@@ -1,0 +1,146 @@
+"""What machines of a cluster are told to do and tell back: units of rows, and parts of results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from shimmy_vision.adapters.batch.arrow import load_parquet
+from shimmy_vision.adapters.batch.image_rows import (
+    FileBounds,
+    FileRow,
+    ParquetColumns,
+    Row,
+    RowGroup,
+    group_names,
+    group_rows,
+)
+from shimmy_vision.domain.batch.row_outcome import RowDigest, RowError, RowOutcome, row_digest
+from shimmy_vision.errors import OutputError, UsageError
+from shimmy_vision.ports.batch_rows import RowSink
+
+# What a machine that dies has to do again, at most.
+ROWS_A_UNIT = 16
+
+
+@dataclass(frozen=True, slots=True)
+class FileUnit:
+    """Image files, each read where it is analysed."""
+
+    rows: tuple[FileRow, ...]
+
+    @property
+    def count(self) -> int:
+        """How many rows."""
+        return len(self.rows)
+
+    def read(self) -> Iterator[Row]:
+        """Its rows."""
+        yield from self.rows
+
+
+@dataclass(frozen=True, slots=True)
+class GroupUnit:
+    """``numbers`` are those of a group's rows, counted from its first; all others are done."""
+
+    group: RowGroup
+    columns: ParquetColumns
+    bounds: FileBounds
+    numbers: frozenset[int]
+
+    @property
+    def count(self) -> int:
+        """How many rows."""
+        return len(self.numbers)
+
+    def read(self) -> Iterator[Row]:
+        """Its rows; what stands before them in the group is read over."""
+        last = max(self.numbers)
+        for number, row in enumerate(group_rows(self.group, self.columns, self.bounds)):
+            if number in self.numbers:
+                yield row
+            if number == last:
+                return
+
+
+Unit: TypeAlias = FileUnit | GroupUnit
+
+
+def plan_units(
+    files: Sequence[FileRow],
+    groups: Sequence[RowGroup],
+    columns: ParquetColumns,
+    bounds: FileBounds,
+    is_done: Callable[[RowDigest], bool],
+) -> list[Unit]:
+    """Everything that is not done. Raises UsageError batch-name-twice."""
+    seen = set[RowDigest]()
+
+    def is_left(name: str) -> bool:
+        digest = row_digest(name)
+        if digest in seen:
+            raise UsageError(
+                "batch-name-twice",
+                f"Two rows of the batch are called {name}.",
+                hint="Name each row once: by another --name-column, or by none.",
+            )
+        seen.add(digest)
+        return not is_done(digest)
+
+    left = [row for row in files if is_left(row.name)]
+    units: list[Unit] = [FileUnit(tuple(some)) for some in _chunks(left)]
+    for group in groups:
+        names = enumerate(group_names(group, columns))
+        numbers = [number for number, name in names if is_left(name)]
+        units += [GroupUnit(group, columns, bounds, frozenset(some)) for some in _chunks(numbers)]
+    return units
+
+
+def read_parts(folder: Path) -> Iterator[tuple[Path, list[RowOutcome]]]:
+    """Each part and its outcomes; one that was not finished is taken away. Raises OutputError."""
+    arrow, parquet = load_parquet()
+    for path in sorted(folder.rglob("*.parquet")) if folder.exists() else ():
+        try:
+            rows = parquet.ParquetFile(path).read().to_pylist()
+        except (arrow.ArrowInvalid, OSError):
+            # Whoever wrote it was killed: its rows are done again, and not counted again.
+            _remove(path)
+            continue
+        yield path, [_outcome(row) for row in rows]
+
+
+def fold_parts(folder: Path, sink: RowSink, hear: Callable[[RowOutcome], None]) -> None:
+    """Take parts into ``sink``, each row once, and away. Raises OutputError."""
+    for path, outcomes in read_parts(folder):
+        for one in outcomes:
+            if not sink.is_done(row_digest(one.name)):
+                sink.write(one)
+                hear(one)
+        _remove(path)
+
+
+def _outcome(row: dict[str, Any]) -> RowOutcome:
+    error = None
+    if row["status"] != "done":
+        error = RowError(row["code"], row["message"], row["hint"])
+    result = None if row["result"] is None else json.loads(row["result"])
+    return RowOutcome(row["image"], row["sha256"], result, error)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            "output-not-written",
+            f"{path} could not be taken away: {error.strerror or error}",
+            hint="Free disk space or write elsewhere.",
+        ) from error
+
+
+def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(values), ROWS_A_UNIT):
+        yield values[start : start + ROWS_A_UNIT]

@@ -1,0 +1,270 @@
+"""MiniCPM-V served by vLLM, over its OpenAI-compatible API: the ``RemoteModel`` port.
+
+Images go to that one server, as data URLs, and nowhere else: no redirect is followed and no proxy
+of the environment is used. The schema goes as ``response_format`` (``json_schema``), which vLLM
+takes from 0.6.3 on; earlier ones knew ``guided_json`` only and are refused by their answers.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from typing import Any
+
+import httpx
+from PIL import Image
+
+from shimmy_vision import __version__
+from shimmy_vision.adapters.http_line import Line
+from shimmy_vision.domain.answer.analysis_request import ChatTurn
+from shimmy_vision.domain.answer.chat_pieces import DONE, ChatPieces, ChatStreamError
+from shimmy_vision.domain.image.pixels import RgbPixels
+from shimmy_vision.domain.model.remote_identity import NotServed, ServedElsewhere, decide_served
+from shimmy_vision.errors import LibraryError, ModelError, ShimmyError
+from shimmy_vision.ports.cancellation import Cancellation
+from shimmy_vision.ports.remote_engine import RemoteAnswer, RemoteQuestion
+
+_CONNECT_SECONDS = 5.0
+# Between two pieces; the first one waits for the whole prompt, and for others before it.
+_SILENCE_SECONDS = 120.0
+_TRIES, _FIRST_PAUSE, _LONGEST_PAUSE = 4, 0.5, 8.0
+_LONGEST_EVENT = 1 << 20
+_MOST_BYTES = 1 << 24
+
+
+class VllmModel:
+    """One server. ``url`` is its base, without /v1; ``key`` is sent as a bearer token."""
+
+    def __init__(
+        self,
+        url: str,
+        key: str | None,
+        *,
+        silence: float = _SILENCE_SECONDS,
+        first_pause: float = _FIRST_PAUSE,
+    ) -> None:
+        self._url, self._pause = url.rstrip("/").removesuffix("/v1"), first_pause
+        headers = {"User-Agent": f"shimmy-vision/{__version__}"}
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        self._client = httpx.Client(
+            headers=headers,
+            timeout=httpx.Timeout(silence, connect=min(_CONNECT_SECONDS, silence)),
+            follow_redirects=False,
+            # A proxy of the environment would see the images.
+            trust_env=False,
+        )
+        self._served: ServedElsewhere | None = None
+
+    def identify(self, cancellation: Cancellation) -> ServedElsewhere:
+        """What is served. Raises ModelError remote-model-refused, LibraryError."""
+
+        def look() -> Any:
+            with self._line(cancellation) as tracing:
+                reply = self._client.get(f"{self._url}/v1/models", extensions=tracing)
+            _check_status(reply)
+            try:
+                return reply.json()
+            except (ValueError, RecursionError) as error:
+                raise _not_understood("it answers with no JSON") from error
+
+        found = decide_served(_persist(look, cancellation, self._pause))
+        match found:
+            case NotServed(reason=reason):
+                raise ModelError(
+                    "remote-model-refused",
+                    f"The server at SHIMMY_VLLM_URL is not used: {reason}.",
+                    hint="Serve one with vLLM: vllm serve openbmb/MiniCPM-V-4_5",
+                )
+            case ServedElsewhere():
+                self._served = found
+                return found
+
+    def ask(
+        self, question: RemoteQuestion, cancellation: Cancellation, hear: Callable[[int], None]
+    ) -> RemoteAnswer:
+        """As the port says. A try that told something is not repeated where it breaks off."""
+        served = self._served or self.identify(cancellation)
+        order = _order(served, question)
+        return _persist(lambda: self._stream(order, cancellation, hear), cancellation, self._pause)
+
+    def close(self) -> None:
+        """As the port says."""
+        self._client.close()
+
+    def _stream(
+        self, order: dict[str, Any], cancellation: Cancellation, hear: Callable[[int], None]
+    ) -> RemoteAnswer:
+        pieces = ChatPieces()
+        with (
+            self._line(cancellation) as tracing,
+            self._client.stream(
+                "POST", f"{self._url}/v1/chat/completions", json=order, extensions=tracing
+            ) as reply,
+        ):
+            _check_status(reply)
+            if not reply.headers.get("Content-Type", "").startswith("text/event-stream"):
+                raise _not_understood("it does not stream its answer")
+            with closing(_events(reply)) as events:
+                for event in events:
+                    if event == DONE:
+                        break
+                    pieces.take(event)
+                    hear(pieces.tokens)
+        if pieces.finish not in ("stop", "length"):
+            raise _broken_off("the answer broke off")
+        return RemoteAnswer(
+            bytes(pieces.data),
+            tuple(pieces.spans),
+            pieces.finish == "length",
+            pieces.prompt_tokens,
+            pieces.tokens,
+        )
+
+    @contextmanager
+    def _line(self, cancellation: Cancellation) -> Iterator[dict[str, Any]]:
+        """A stopped analysis hangs up, which also stops vLLM's work on it. All errors end here."""
+        line = Line()
+        try:
+            with cancellation.when_cancelled(line.hang_up):
+                yield {"trace": line.trace}
+        except httpx.ConnectError as error:
+            cancellation.check()
+            raise _unreachable("no connection is made") from error
+        except httpx.TimeoutException as error:
+            cancellation.check()
+            raise _unreachable("it does not answer in time") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            cancellation.check()
+            raise _broken_off(f"the connection broke off ({type(error).__name__})") from error
+        except ChatStreamError as error:
+            cancellation.check()
+            raise _broken_off(str(error)) from error
+
+
+def _order(served: ServedElsewhere, question: RemoteQuestion) -> dict[str, Any]:
+    schema = {"name": "answer", "schema": question.schema, "strict": True}
+    return {
+        "model": served.name,
+        "messages": [_message(turn, question.pixels) for turn in question.turns],
+        "max_tokens": question.max_tokens,
+        "temperature": question.temperature,
+        "top_p": question.top_p,
+        **({} if question.seed is None else {"seed": question.seed}),
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "logprobs": True,
+        "response_format": {"type": "json_schema", "json_schema": schema},
+        # 4.5 and 4.6 can spend their whole budget on thinking.
+        "chat_template_kwargs": {"enable_thinking": False},
+    }
+
+
+def _message(turn: ChatTurn, pixels: RgbPixels) -> dict[str, Any]:
+    if turn.after_image is None:
+        return {"role": turn.role, "content": turn.text}
+    data = io.BytesIO()
+    Image.fromarray(pixels).save(data, "PNG", compress_level=1)
+    url = f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
+    parts: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": url}}]
+    if turn.text:
+        parts.insert(0, {"type": "text", "text": turn.text})
+    if turn.after_image:
+        parts.append({"type": "text", "text": turn.after_image})
+    return {"role": turn.role, "content": parts}
+
+
+def _events(reply: httpx.Response) -> Iterator[str]:
+    """The data of server-sent events; all that a hostile server can make us hold is bounded."""
+    held, taken = bytearray(), 0
+    for chunk in reply.iter_bytes():
+        taken += len(chunk)
+        held += chunk
+        if taken > _MOST_BYTES:
+            raise ChatStreamError("the answer is longer than any")
+        *lines, rest = held.split(b"\n")
+        held = bytearray(rest)
+        if len(held) > _LONGEST_EVENT:
+            raise ChatStreamError("an event is longer than any")
+        for line in lines:
+            if line.startswith(b"data:"):
+                yield line[5:].strip().decode("utf-8", "replace")
+
+
+def _persist(once: Callable[[], Any], cancellation: Cancellation, pause: float) -> Any:
+    """``once`` again after what may pass, each time a little later, and stopped at once."""
+    for number in range(_TRIES):
+        try:
+            return once()
+        except ShimmyError as error:
+            cancellation.check()
+            if not error.retryable or number == _TRIES - 1:
+                raise
+            wait = error.retry_after or min(pause * 2**number, _LONGEST_PAUSE)
+        _sleep(min(wait, _LONGEST_PAUSE), cancellation)
+    raise _unreachable("it does not answer")
+
+
+def _sleep(seconds: float, cancellation: Cancellation) -> None:
+    woken = threading.Event()
+    with cancellation.when_cancelled(woken.set):
+        woken.wait(seconds)
+    cancellation.check()
+
+
+def _check_status(reply: httpx.Response) -> None:
+    """Raises LibraryError. What the server says is not repeated: it may quote the prompt."""
+    status = reply.status_code
+    if status == httpx.codes.OK:
+        return
+    if status in (401, 403):
+        raise LibraryError(
+            "remote-key-refused",
+            f"The server at SHIMMY_VLLM_URL refuses the key (HTTP {status}).",
+            hint="Set SHIMMY_VLLM_KEY or SHIMMY_VLLM_KEY_FILE to what vLLM's --api-key says.",
+        )
+    if status == 429 or status >= 500:
+        raise LibraryError(
+            "remote-busy",
+            f"The server at SHIMMY_VLLM_URL takes nothing now (HTTP {status}).",
+            hint="Try again later, or look at vLLM's log.",
+            retryable=True,
+            retry_after=_wish(reply.headers),
+        )
+    raise _not_understood(f"it refuses the request (HTTP {status})")
+
+
+def _wish(headers: Mapping[str, str]) -> float | None:
+    with suppress(ValueError):
+        wish = float(headers.get("Retry-After", ""))
+        return wish if wish > 0 else None
+    return None
+
+
+def _unreachable(reason: str) -> LibraryError:
+    return LibraryError(
+        "remote-unreachable",
+        f"The server at SHIMMY_VLLM_URL is not heard: {reason}.",
+        hint="Look whether vLLM runs there: its /health answers once it is ready.",
+        retryable=True,
+    )
+
+
+def _broken_off(reason: str) -> LibraryError:
+    return LibraryError(
+        "remote-broken-off",
+        f"The server at SHIMMY_VLLM_URL did not finish its answer: {reason}.",
+        hint="Look at vLLM's log; it may have run out of memory.",
+        retryable=True,
+    )
+
+
+def _not_understood(reason: str) -> LibraryError:
+    return LibraryError(
+        "remote-not-understood",
+        f"The server at SHIMMY_VLLM_URL is no vLLM that this program can use: {reason}.",
+        hint="Check the address; vLLM 0.6.3 is the oldest with response_format.",
+    )

@@ -1,0 +1,97 @@
+"""A streamed chat completion, as servers with OpenAI's API send it: event by event."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from shimmy_vision.domain.answer.answer_reading import Span
+
+DONE = "[DONE]"
+
+
+class ChatStreamError(ValueError):
+    """What came is no chat completion."""
+
+
+@dataclass(slots=True)
+class ChatPieces:
+    """What came so far; ``finish`` is why it ended, empty until it did."""
+
+    data: bytearray = field(default_factory=bytearray)
+    spans: list[Span] = field(default_factory=list)
+    finish: str = ""
+    prompt_tokens: int = 0
+    tokens: int = 0
+
+    def take(self, event: str) -> str:
+        """One event's data; the text that it brought. Raises ChatStreamError."""
+        try:
+            told = json.loads(event)
+        except (ValueError, RecursionError) as error:
+            raise ChatStreamError("an event is no JSON") from error
+        if not isinstance(told, dict) or "error" in told:
+            raise ChatStreamError("it broke off with an error")
+        self._count(told.get("usage"))
+        choices = told.get("choices")
+        if not isinstance(choices, list):
+            raise ChatStreamError("an event has no choices")
+        return "".join(self._choice(one) for one in choices)
+
+    def _count(self, usage: Any) -> None:
+        if not isinstance(usage, dict):
+            return
+        self.prompt_tokens = _whole(usage.get("prompt_tokens"), self.prompt_tokens)
+        self.tokens = _whole(usage.get("completion_tokens"), self.tokens)
+
+    def _choice(self, choice: Any) -> str:
+        if not isinstance(choice, dict) or not isinstance(choice.get("delta"), dict | None):
+            raise ChatStreamError("a choice has another shape")
+        text = (choice.get("delta") or {}).get("content") or ""
+        if not isinstance(text, str):
+            raise ChatStreamError("a choice has another shape")
+        if isinstance(choice.get("finish_reason"), str):
+            self.finish = choice["finish_reason"]
+        start = len(self.data)
+        self.data += text.encode("utf-8", "replace")
+        if text:
+            self._span(start, choice.get("logprobs"))
+        return text
+
+    def _span(self, start: int, logprobs: Any) -> None:
+        """One for what came at once: several tokens share it, with their mean."""
+        content = logprobs.get("content") if isinstance(logprobs, dict) else None
+        logs = [
+            one["logprob"]
+            for one in content or ()
+            if isinstance(one, dict) and isinstance(one.get("logprob"), int | float)
+        ]
+        self.tokens += max(1, len(logs))
+        if logs:
+            probability = math.exp(min(0.0, sum(logs) / len(logs)))
+            self.spans.append(Span(start, len(self.data), probability))
+
+
+def squeeze_json(data: bytes, spans: list[Span]) -> tuple[bytes, list[Span]]:
+    """``data``, which may be cut, without white space between values; ``spans`` move along."""
+    kept, moved = bytearray(), [0]
+    inside = escaped = False
+    for byte in data:
+        blank = not inside and byte in b" \t\r\n"
+        if not blank:
+            kept.append(byte)
+        moved.append(len(kept))
+        if escaped:
+            escaped = False
+        elif inside and byte == ord("\\"):
+            escaped = True
+        elif byte == ord('"'):
+            inside = not inside
+    placed = [Span(moved[one.start], moved[one.end], one.probability) for one in spans]
+    return bytes(kept), [one for one in placed if one.start < one.end]
+
+
+def _whole(value: Any, otherwise: int) -> int:
+    return value if isinstance(value, int) and value >= 0 else otherwise

@@ -1,0 +1,1 @@
+"""A batch: many images as rows, resumable, each counted once."""

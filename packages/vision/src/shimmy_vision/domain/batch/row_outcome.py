@@ -1,0 +1,90 @@
+"""One row of a batch: which image, and what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from shimmy_vision.errors import ImageError, ShimmyError
+
+RowDigest: TypeAlias = bytes
+"""16 bytes that stand for a row's name where many names are held at once."""
+
+# Whatever their class, the image is the cause of these, and the next one may well be analysed.
+_OF_ONE_ROW = frozenset(
+    (
+        *("deadline-exceeded", "page-out-of-range", "context-full"),
+        *("engine-crashed", "engine-failed", "image-slicing-failed"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RowError:
+    """Why a row has no result, as the error that it was says it."""
+
+    code: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class RowOutcome:
+    """``name`` tells the row from all others of its batch; either ``result`` or ``error`` is None.
+
+    ``sha256`` is of the image file, empty where it could not be read. The result is what an image
+    has, or ``{"pages": [...]}`` of a PDF.
+    """
+
+    name: str
+    sha256: str
+    result: Mapping[str, Any] | None
+    error: RowError | None
+
+
+def row_digest(name: str) -> RowDigest:
+    """What the row is known by among those that are done."""
+    return hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=16).digest()
+
+
+def row_error(error: ShimmyError) -> RowError:
+    """``error`` as it stands in a row."""
+    return RowError(error.code, error.message, error.hint)
+
+
+def is_of_one_row(error: ShimmyError) -> bool:
+    """Whether the batch goes on after ``error``, which then is that row's outcome."""
+    return isinstance(error, ImageError) or error.code in _OF_ONE_ROW
+
+
+def outcome_json(outcome: RowOutcome) -> dict[str, Any]:
+    """The outcome as a line of JSON Lines."""
+    told: dict[str, Any] = {"image": outcome.name, "sha256": outcome.sha256}
+    if outcome.error is None:
+        return {**told, "result": outcome.result}
+    fields = {
+        "code": outcome.error.code,
+        "message": outcome.error.message,
+        "hint": outcome.error.hint,
+    }
+    return {**told, "error": fields}
+
+
+def read_outcome(value: object) -> RowOutcome | None:
+    """The outcome that ``outcome_json`` told; None where ``value`` is something else."""
+    if not isinstance(value, dict):
+        return None
+    name, sha256 = value.get("image"), value.get("sha256")
+    if not isinstance(name, str) or not isinstance(sha256, str):
+        return None
+    result, error = value.get("result"), value.get("error")
+    if isinstance(result, dict) and error is None:
+        return RowOutcome(name, sha256, result, None)
+    if not isinstance(error, dict) or result is not None:
+        return None
+    fields = [error.get(field) for field in ("code", "message", "hint")]
+    if not all(isinstance(field, str) for field in fields):
+        return None
+    return RowOutcome(name, sha256, None, RowError(*map(str, fields)))

@@ -1,0 +1,100 @@
+"""Whether a server elsewhere serves a MiniCPM-V that this product runs, and where it may stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from shimmy_vision.domain.licence.licensor import is_loopback
+from shimmy_vision.domain.model.model_family import ModelFamily
+
+# As the model's authors publish the weights that vLLM loads.
+_NAMES: Mapping[str, ModelFamily] = {
+    "minicpm-v-4.6": "4.6",
+    "minicpm-v-4_6": "4.6",
+    "minicpm-v-4.5": "4.5",
+    "minicpm-v-4_5": "4.5",
+    "minicpm-v-4": "4.0",
+    "minicpm-v-4.0": "4.0",
+    "minicpm-v-4_0": "4.0",
+    "minicpm-v-2.6": "2.6",
+    "minicpm-v-2_6": "2.6",
+}
+# The same weights, quantised by their authors.
+_ENDINGS = ("-int4", "-awq", "-gptq", "-fp8", "-bnb")
+
+
+@dataclass(frozen=True, slots=True)
+class ServedElsewhere:
+    """``name`` is what requests say; ``root`` what is loaded, as the server tells it."""
+
+    name: str
+    root: str
+    family: ModelFamily
+
+
+@dataclass(frozen=True, slots=True)
+class NotServed:
+    """``reason`` is a clause without a full stop."""
+
+    reason: str
+
+
+def decide_served(listed: Any) -> ServedElsewhere | NotServed:
+    """The MiniCPM-V among what ``/v1/models`` answered; anything else beside it is not asked.
+
+    What is loaded decides, not the name that it is served under: vLLM tells it as ``root``.
+    """
+    models = listed.get("data") if isinstance(listed, dict) else None
+    if not isinstance(models, list):
+        return NotServed("it does not list its models as OpenAI's API does")
+    seen: list[str] = []
+    for one in models:
+        if not isinstance(one, dict) or not isinstance(one.get("id"), str):
+            continue
+        root = one.get("root") or one["id"]
+        if not isinstance(root, str):
+            continue
+        family = family_served(root)
+        # An adapter changes the weights: it is another model.
+        if family is not None and one.get("parent") is None:
+            return ServedElsewhere(one["id"], root, family)
+        seen.append(root.rstrip("/").rpartition("/")[2][:80])
+    return NotServed(f"it serves {_listed(seen)}, which is no MiniCPM-V that this product runs")
+
+
+def family_served(root: str) -> ModelFamily | None:
+    """Of a repository like ``openbmb/MiniCPM-V-4_5``, or a folder of that name."""
+    owner, _, name = root.rstrip("/").replace("\\", "/").rpartition("/")
+    if owner and not root.startswith(("/", "~", ".")) and "/" not in owner:
+        # A repository: one of others' may hold anything.
+        if owner.lower() != "openbmb":
+            return None
+    bare = name.lower()
+    for ending in _ENDINGS:
+        bare = bare.removesuffix(ending)
+    return _NAMES.get(bare)
+
+
+def refuse_address(url: str) -> str:
+    """Why images may not be sent to ``url``; empty where they may."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return "it is no address"
+    if parts.scheme not in ("http", "https") or not host:
+        return "it is no address of a server"
+    if parts.username is not None or parts.password is not None:
+        return "it holds a password, which belongs into SHIMMY_VLLM_KEY_FILE"
+    if parts.query or parts.fragment:
+        return "it holds a query"
+    if parts.scheme == "http" and not is_loopback(host):
+        return "images would travel unencrypted: it must be https, or this machine"
+    return ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) if names else "nothing"

@@ -1,0 +1,99 @@
+"""What is held without being used goes back, and nothing is lost by it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from shimmy_sandbox.synthetic_model import SyntheticPair
+from shimmy_vision.adapters.engine import compute_turns
+from shimmy_vision.adapters.engine.compute_turns import ComputeTurns
+from shimmy_vision.adapters.engine.llama_engine import LlamaEngine
+from shimmy_vision.adapters.engine.unused_memory import forget_file_pages
+from shimmy_vision.ports.cancellation import Cancellation
+
+ANY = Cancellation()
+OpenEngine = Callable[..., LlamaEngine]
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="what /proc and madvise tell")
+
+
+def _own_bytes() -> int:
+    """Resident memory of no file."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
+
+
+def _scores(engine: LlamaEngine, words: str) -> NDArray[np.float32]:
+    with engine.sequence(ANY) as model:
+        model.reset()
+        model.evaluate_tokens(model.tokenize(words, special=False), ANY)
+        return model.logits().copy()
+
+
+@linux_only
+@pytest.mark.parametrize("family", ["2.6", "4.6"])
+def test_room_for_answers_takes_no_memory_before_they_are_written(
+    family: str, request: pytest.FixtureRequest, open_engine: OpenEngine
+) -> None:
+    pair: SyntheticPair = request.getfixturevalue(f"synthetic_{family.replace('.', '')}")
+    before = _own_bytes()
+    engine = open_engine(pair, family, context=40_960, sequences=4)
+    try:
+        reserved = engine._context._reserved.size
+        assert reserved > 40_000_000, "llama.cpp's memory for sequences was not recognised"
+        assert _own_bytes() - before < reserved / 2
+    finally:
+        engine.close()
+
+
+def test_an_engine_that_rested_answers_as_before(engine: LlamaEngine) -> None:
+    asked = ["what is this?", "and what is that?"]
+    before = [_scores(engine, words) for words in asked]
+    for words, scores in zip(asked, before, strict=True):
+        engine._turns.errand(engine.rest, ANY)
+        assert np.array_equal(_scores(engine, words), scores)
+
+
+def test_an_engine_does_not_rest_under_an_answer(engine: LlamaEngine) -> None:
+    with engine.sequence(ANY) as model:
+        words = model.tokenize("one two three", special=False)
+        model.reset()
+        model.evaluate_tokens(words, ANY)
+        model.evaluate_tokens(words, ANY)
+        undisturbed = model.logits().copy()
+        model.reset()
+        model.evaluate_tokens(words, ANY)
+        engine._turns.errand(engine.rest, ANY)
+        model.evaluate_tokens(words, ANY)
+        assert np.array_equal(model.logits(), undisturbed)
+
+
+@linux_only
+def test_pages_of_a_file_come_again(tmp_path: Path) -> None:
+    file = tmp_path / "a (deleted) name"
+    file.write_bytes(b"words" * 2000)
+    mapped = np.memmap(file, dtype=np.uint8, mode="r")
+    forget_file_pages(file)
+    assert bytes(mapped[:5]) == b"words"
+
+
+def test_the_computing_thread_rests_once_each_time_it_has_long_had_no_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compute_turns, "_IDLE_SECONDS", 0.01)
+    rested = threading.Semaphore(0)
+    turns = ComputeTurns()
+    try:
+        turns.when_idle(rested.release)
+        assert rested.acquire(timeout=30)
+        assert not rested.acquire(timeout=0.1), "it rested twice"
+        turns.errand(lambda: None, ANY)
+        assert rested.acquire(timeout=30)
+    finally:
+        turns.close()
