@@ -17,6 +17,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from shimmy_sandbox.simulation.controls import Controls
 
 _START_SECONDS = 20
+# For what is under way when the server is stopped.
+_GRACE_SECONDS = 1.0
+_LOOK_SECONDS = 0.02
 
 
 class _DroppableProtocol(H11Protocol):
@@ -32,6 +35,27 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield  # Signals belong to the program that started this thread.
 
+    # Uvicorn pauses for a fifth of a second on its way out. Tests stop servers by the thousand.
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        while not self.should_exit:
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for listening in self.servers:
+            listening.close()
+        for one in sockets or []:
+            one.close()
+        state, loop = self.server_state, asyncio.get_running_loop()
+        for connection in list(state.connections):
+            connection.shutdown()
+        end = loop.time() + _GRACE_SECONDS
+        while (state.connections or state.tasks) and loop.time() < end:
+            await asyncio.sleep(_LOOK_SECONDS / 4)
+        for task in state.tasks:
+            task.cancel()
+
 
 @dataclass(frozen=True, slots=True)
 class LoopbackServer:
@@ -39,12 +63,13 @@ class LoopbackServer:
 
     url: str
     port: int
-    thread: threading.Thread
+    ended: threading.Event
 
     def wait(self) -> None:
         """Block until the server stops or Ctrl-C."""
-        while self.thread.is_alive():
-            self.thread.join(0.2)
+        # Not Thread.join: up to Python 3.12 one that Ctrl-C cuts off takes the thread for ended.
+        while not self.ended.wait(0.2):
+            pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,26 +119,29 @@ def serve_on_loopback(app: ASGIApp, port: int = 0) -> Iterator[LoopbackServer]:
         access_log=False,
         date_header=False,
         server_header=False,
-        timeout_graceful_shutdown=1,
     )
-    server = _Server(config)
-    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
-    thread.start()
+    server, ended = _Server(config), threading.Event()
+
+    def run() -> None:
+        try:
+            server.run([listener])
+        finally:
+            ended.set()
+
+    threading.Thread(target=run, daemon=True).start()
     try:
-        _await_start(server, thread)
+        _await_start(server, ended)
         number = int(listener.getsockname()[1])
-        yield LoopbackServer(f"http://127.0.0.1:{number}", number, thread)
+        yield LoopbackServer(f"http://127.0.0.1:{number}", number, ended)
     finally:
         server.should_exit = True
-        thread.join(_START_SECONDS)
+        ended.wait(_START_SECONDS)
         listener.close()
 
 
-def _await_start(server: uvicorn.Server, thread: threading.Thread) -> None:
-    waited = threading.Event()
+def _await_start(server: uvicorn.Server, ended: threading.Event) -> None:
     for _ in range(_START_SECONDS * 200):
-        if server.started or not thread.is_alive():
+        if server.started or ended.wait(0.005):
             break
-        waited.wait(0.005)
     if not server.started:
         raise RuntimeError("the sandbox server did not start")
