@@ -45,12 +45,17 @@ dist-test: dev ## the single file on a Debian without Python, the wheel without 
 secrets: dev ## no key or password in the tree, in the whole history or in built wheels
 	bash scripts/secrets.sh
 
-bench: dev ## measure: forced tokens, the licence gate, shimmy serve beside a plain loop, the store
+bench: dev ## measure (30 minutes): tokens, gate, server, store, peers with full-shape weights; plots
 	$(BIN)/python benchmarks/forced_tokens.py
 	$(BIN)/python benchmarks/gate.py
 	$(BIN)/python benchmarks/server_speed.py --write
 	$(BIN)/python benchmarks/store_latency.py
 	$(BIN)/python benchmarks/worker_cpu.py --write
+	$(BIN)/python benchmarks/slices.py
+	@# Beside peers, on a full-shape pair: 20 to 25 minutes on two quiet cores, all the rest 3.
+	$(BIN)/python benchmarks/peers.py
+	$(BIN)/python benchmarks/peer_table.py --write
+	$(BIN)/python benchmarks/plot_results.py
 
 soak: dev ## a thousand analyses in one process: memory must stay flat
 	$(BIN)/python benchmarks/soak.py

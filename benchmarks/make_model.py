@@ -2,6 +2,7 @@
 
     python benchmarks/make_model.py --shape 4.6          both files of the 1.3B-like pair
     python benchmarks/make_model.py --shape 2.6          the 8B-like pair (about 5.7 GB)
+    python benchmarks/make_model.py --shape 4.5          the 8.7B-like pair (about 6.1 GB)
     python benchmarks/make_model.py --shape 2.6 --layers 4   fewer layers, said in the name
 
 Layer shapes, tensor types (Q4_K main with a Q6_K vocabulary, f16 projector) and the size of the
@@ -24,6 +25,11 @@ SHAPES: dict[str, PairShape] = {
     "4.6": PairShape(
         name="4.6-like-1.3B", architecture="qwen35", layers=24, width=1024, feed=3584, heads=8,
         kv_heads=2, head=256, vocabulary=248_320,
+    ),
+    # MiniCPM-V 4.5: Qwen3-8B, SigLIP-400M and a resampler of 64 queries.
+    "4.5": PairShape(
+        name="4.5-like-8.7B", architecture="qwen3", layers=36, width=4096, feed=12_288, heads=32,
+        kv_heads=8, head=128, vocabulary=151_748,
     ),
     # MiniCPM-V 2.6: Qwen2-7B, SigLIP-400M and a resampler of 64 queries.
     "2.6": PairShape(

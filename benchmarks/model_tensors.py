@@ -28,7 +28,7 @@ _Q4_BLOCK, _Q6_BLOCK, _BLOCK = 144, 210, 256
 
 @dataclass(frozen=True, slots=True)
 class PairShape:
-    """A language model's shape; the vision tower is SigLIP-400M in both."""
+    """A language model's shape; the vision tower is SigLIP-400M in all."""
 
     name: str
     architecture: str
@@ -95,7 +95,7 @@ def write_main(path: Path, shape: PairShape, seed: int) -> None:
             _Planned("token_embd.weight", (shape.vocabulary, shape.width), _Q6, 0.02)
         )
         plan.constant("output_norm.weight", shape.width, 1.0)
-        if shape.architecture == "qwen2":
+        if shape.architecture in ("qwen2", "qwen3"):
             plan.matrix("output.weight", _Q6, shape.vocabulary, shape.width)
         for layer in range(shape.layers):
             _text_layer(plan, shape, layer)
@@ -132,9 +132,10 @@ def _describe_text(writer: gguf.GGUFWriter, shape: PairShape) -> None:
     writer.add_head_count_kv(shape.kv_heads)
     writer.add_layer_norm_rms_eps(1e-6)
     writer.add_rope_freq_base(1_000_000.0)
-    if shape.architecture == "qwen35":
+    if shape.architecture in ("qwen3", "qwen35"):
         writer.add_key_length(shape.head)
         writer.add_value_length(shape.head)
+    if shape.architecture == "qwen35":
         writer.add_rope_dimension_count(64)
         writer.add_rope_dimension_sections([11, 11, 10, 0])
         writer.add_full_attention_interval(4)
@@ -147,7 +148,9 @@ def _describe_text(writer: gguf.GGUFWriter, shape: PairShape) -> None:
     first_control = len(tokens) - len(CONTROL_TOKENS)
     types = [gguf.TokenType.NORMAL] * first_control + [gguf.TokenType.CONTROL] * len(CONTROL_TOKENS)
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(shape.architecture)
+    # Qwen3 cuts text as Qwen2 does, and says so.
+    is_third = shape.architecture == "qwen3"
+    writer.add_tokenizer_pre("qwen2" if is_third else shape.architecture)
     writer.add_token_list(tokens)
     writer.add_token_types(types)
     writer.add_token_merges(merges)
@@ -179,10 +182,10 @@ def _attention(plan: _Plan, block: str, shape: PairShape) -> None:
     queries = inner * 2 if hybrid else inner  # Qwen3.5 gates what its heads give
     for part, rows in (("q", queries), ("k", kv), ("v", kv)):
         plan.matrix(f"{block}.attn_{part}.weight", _Q4, rows, shape.width)
-        if not hybrid:
+        if shape.architecture == "qwen2":
             plan.random(f"{block}.attn_{part}.bias", (rows,), 0.02)
     plan.matrix(f"{block}.attn_output.weight", _Q4, shape.width, inner)
-    if hybrid:
+    if shape.architecture != "qwen2":
         plan.constant(f"{block}.attn_q_norm.weight", shape.head, 1.0)
         plan.constant(f"{block}.attn_k_norm.weight", shape.head, 1.0)
 
@@ -209,7 +212,7 @@ def _describe_vision(writer: gguf.GGUFWriter, shape: PairShape, *, merger: bool)
         writer.add_array("clip.vision.wa_layer_indexes", [_MERGER_LAYER])
     else:
         writer.add_bool("clip.has_minicpmv_projector", True)
-        writer.add_int32("clip.minicpmv_version", 3)
+        writer.add_int32("clip.minicpmv_version", 6 if shape.architecture == "qwen3" else 3)
         writer.add_uint32("clip.minicpmv_query_num", _QUERIES)
     for key, value in {
         "image_size": 448, "patch_size": _PATCH, "embedding_length": VISION_WIDTH,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
+
+import psutil
 
 from peer_contestants import Contestant, Pair, Reply, Shimmy, llama_cpp_python, shimmy, xllamacpp
 
@@ -94,20 +97,29 @@ class Arena:
 
 @dataclass(slots=True)
 class Taken:
-    """What one contestant took: seconds and replies of each repetition."""
+    """What one contestant took: seconds, of the clock and of processors, and its replies."""
 
     walls: list[float]
+    processor: list[float]
     replies: list[list[Reply]]
 
     @classmethod
     def nothing(cls) -> Taken:
         """Before the first repetition."""
-        return cls([], [])
+        return cls([], [], [])
 
-    def add(self, seconds: float, replies: list[Reply]) -> None:
-        """One repetition more."""
+    def time(self, who: Contestant, work: Callable[[], list[Reply]]) -> float:
+        """One repetition more: has ``work`` done, which ``who`` does. Its seconds.
+
+        Of one reply the contestant's own clock counts: one of them lives behind a pipe of ours.
+        """
+        spent, began = _processor(who.pid), time.perf_counter()
+        replies = work()
+        seconds = time.perf_counter() - began if len(replies) > 1 else replies[0].seconds
         self.walls.append(seconds)
+        self.processor.append(_processor(who.pid) - spent)
         self.replies.append(replies)
+        return seconds
 
 
 def compare(target: float, taken: Mapping[str, Taken]) -> dict[str, Any]:
@@ -128,6 +140,7 @@ def compare(target: float, taken: Mapping[str, Taken]) -> dict[str, Any]:
         ("wall_s", "ratio"),
         ("same_length_s", "ratio_same_length"),
         ("prefill_s", "ratio_prefill"),
+        ("processor_s", "ratio_processor"),
     ):
         if told[best].get(key):
             case[told_as] = round(told[OURS][key] / told[best][key], 4)
@@ -135,6 +148,13 @@ def compare(target: float, taken: Mapping[str, Taken]) -> dict[str, Any]:
     tokens = {name: one["prompt_tokens"] for name, one in told.items()}
     case["prompt_tokens_over_best_peer"] = tokens[OURS] - tokens[best]
     return case
+
+
+def _processor(pid: int) -> float:
+    """Seconds of processors that a process and all below it have taken."""
+    top = psutil.Process(pid)
+    times = [one.cpu_times() for one in (top, *top.children(recursive=True))]
+    return sum(one.user + one.system for one in times)
 
 
 def _generated(taken: Taken) -> float:
@@ -147,6 +167,7 @@ def _figures(taken: Taken, longest: float) -> dict[str, Any]:
     figures: dict[str, Any] = {
         "wall_s": round(statistics.median(taken.walls), 4),
         "wall_all_s": [round(value, 4) for value in taken.walls],
+        "processor_s": round(statistics.median(taken.processor), 2),
         "prompt_tokens": sum(one.prompt_tokens for one in last),
         "image_tokens": sum(images) if images else None,
         "generated": generated,

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from peer_arena import OURS, PEERS, Arena, Taken, compare, say
-from peer_contestants import Shimmy, reply_of_result
+from peer_contestants import Contestant, Reply, Shimmy, reply_of_result
 from peer_material import ask, document, pages_of, screenshot
 
 _MUCH_SLOWER = 1.5
+_EVERYBODY = 2
+"""Repetitions that a much slower peer takes part in, where there are more."""
 
 
 def one_image(arena: Arena, _known: Mapping[str, Any]) -> dict[str, Any]:
@@ -28,12 +31,22 @@ def one_image(arena: Arena, _known: Mapping[str, Any]) -> dict[str, Any]:
             "same-request-again": ask(image, "full", order.max_tokens),
             "another-mode": ask(image, "layout", order.max_tokens),
         }
+        if repetition >= _EVERYBODY and not order.all_peers:
+            names = _without_slow(taken["new-screenshot"])
         for contestant in arena.turns(repetition, names):
             for case, one in asked.items():
-                reply = contestant.ask(one)
-                say(f"{case} {repetition + 1}: {contestant.name} {reply.seconds:.2f} s")
-                taken[case][contestant.name].add(reply.seconds, [reply])
+                seconds = taken[case][contestant.name].time(
+                    contestant, partial(contestant.ask_all, [one])
+                )
+                say(f"{case} {repetition + 1}: {contestant.name} {seconds:.2f} s")
     return {case: compare(target, taken[case]) for case, target in targets.items()}
+
+
+def _without_slow(taken: Mapping[str, Taken]) -> tuple[str, ...]:
+    """Us, and the peers that are not much slower than the fastest."""
+    walls = {name: min(one.walls) for name, one in taken.items() if name != OURS}
+    least = min(walls.values(), default=0.0)
+    return (OURS, *(name for name, wall in walls.items() if wall <= _MUCH_SLOWER * least))
 
 
 def crowd(arena: Arena, known: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,11 +58,9 @@ def crowd(arena: Arena, known: Mapping[str, Any]) -> dict[str, Any]:
         images = [screenshot(*order.size) for _ in range(order.crowd)]
         asked = [ask(image, "full", order.max_tokens) for image in images]
         for contestant in arena.turns(repetition, names):
-            began = time.perf_counter()
-            replies = contestant.ask_all(asked)
-            taken[contestant.name].add(time.perf_counter() - began, replies)
-            say(f"four-at-once: {contestant.name} {taken[contestant.name].walls[-1]:.2f} s")
-    return {"four-at-once": {**compare(0.40, taken), "left_out": left_out}}
+            seconds = taken[contestant.name].time(contestant, partial(contestant.ask_all, asked))
+            say(f"four-at-once: {contestant.name} {seconds:.2f} s")
+    return {"four-at-once": {**compare(0.40, taken), "left_out": left_out, "crowd": order.crowd}}
 
 
 def paper(arena: Arena, known: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,20 +72,26 @@ def paper(arena: Arena, known: Mapping[str, Any]) -> dict[str, Any]:
         pdf = document(order.pages)
         # Ours first: it tells the resolution that peers are given.
         for contestant in arena.turns(0, names):
-            began = time.perf_counter()
+            read = partial(_read, contestant, pdf, dpi, order.max_tokens)
+            seconds = taken[contestant.name].time(contestant, read)
             if isinstance(contestant, Shimmy):
-                told = contestant.post(pdf, mode="ocr", max_tokens=order.max_tokens)["pages"]
-                seconds = time.perf_counter() - began
-                replies = [reply_of_result(page["result"], 0.0) for page in told]
-                dpi = told[0]["result"]["meta"]["document"]["dpi"]
-            else:
-                pages = list(pages_of(pdf, dpi))
-                replies = contestant.ask_all([ask(one, "ocr", order.max_tokens) for one in pages])
-                seconds = time.perf_counter() - began
-            taken[contestant.name].add(seconds, replies)
+                dpi = taken[OURS].replies[-1][0].note["dpi"]
             say(f"document: {contestant.name} {seconds:.2f} s")
     told_with = {"left_out": left_out, "dpi": dpi, "pages": order.pages}
     return {"document": {**compare(0.40, taken), **told_with}}
+
+
+def _read(contestant: Contestant, pdf: bytes, dpi: int, max_tokens: int) -> list[Reply]:
+    """The text of every page, by whichever way the contestant has."""
+    if not isinstance(contestant, Shimmy):
+        pages = list(pages_of(pdf, dpi))
+        return contestant.ask_all([ask(one, "ocr", max_tokens) for one in pages])
+    began = time.perf_counter()
+    results = [
+        page["result"] for page in contestant.post(pdf, mode="ocr", max_tokens=max_tokens)["pages"]
+    ]
+    seconds = time.perf_counter() - began
+    return [reply_of_result(result, seconds) for result in results]
 
 
 def _worth_asking(

@@ -131,6 +131,7 @@ def reply_of_result(result: dict[str, Any], seconds: float) -> Reply:
         "slices": [tile["slices"] for tile in meta["image"]["tiles"]],
         # What a newer encoder tells of slices that it did not compute.
         **{name: meta["image"][name] for name in ("slices", "encodes") if name in meta["image"]},
+        **({"dpi": meta["document"]["dpi"]} if "document" in meta else {}),
     }
     return Reply(
         seconds,

@@ -79,8 +79,10 @@ def cold(arena: Arena, _known: Mapping[str, Any]) -> dict[str, Any]:
     for name, over in (("cold-over-llama.cpp", "llama.cpp"), ("cold-over-touch", "touch")):
         ratio = round(medians[OURS] / medians[over], 3)
         case = {"target": 1.3, "unit": "ratio", "ratio": ratio, "met": ratio <= 1.3}
-        told = {"median_s": medians, "all_s": _rounded(times)}
-        cases[name] = {**case, **told, "processor_s": _rounded(processor)}
+        spent = {one: statistics.median(taken) for one, taken in processor.items()}
+        told = {"over": over, "median_s": medians, "all_s": _rounded(times)}
+        share = {"ratio_processor": round(spent[OURS] / spent[over], 3) if spent[over] else None}
+        cases[name] = {**case, **told, **share, "processor_s": _rounded(processor)}
     return cases
 
 

@@ -79,7 +79,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--case", choices=CASES, action="append", help="default: all")
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
     parser.add_argument("--repeat", type=int, default=3, help="of cases of seconds; 1/3 of others")
-    parser.add_argument("--max-tokens", type=int, default=160)
+    parser.add_argument("--max-tokens", type=int, default=128)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--size", default="1280x720", help="of screenshots")
     parser.add_argument("--pages", type=int, default=8, help="of the document")

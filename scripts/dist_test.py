@@ -210,7 +210,7 @@ def try_web_page(clean: Clean) -> str:
         server.shutdown()
     if "shimmy-vision[web]" not in refused.stderr:
         stop("A refused web page does not say what to do.", refused.stderr)
-    return re.findall(r"\[([a-z-]+)\]", refused.stderr)[-1]
+    return str(re.findall(r"\[([a-z-]+)\]$", refused.stderr, re.MULTILINE)[-1])
 
 
 def _judge(results: dict[str, Any]) -> None:

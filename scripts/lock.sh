@@ -2,7 +2,7 @@
 # Pins every requirement with its hashes. Needs `uv`; run it after editing a *.in file.
 set -euo pipefail
 cd "$(dirname "$0")/../requirements"
-for name in runtime dev build native worker worker_tests store_image vision_image image_build dist ray; do
+for name in runtime dev build native worker worker_tests store_image vision_image image_build dist ray bench; do
   only=()
   # llama-cpp-python is always built from its source, so only that archive's hash is pinned.
   [ "$name" = native ] && only=(--no-binary llama-cpp-python --no-deps)

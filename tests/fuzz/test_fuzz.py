@@ -76,7 +76,7 @@ def test_the_driver_finds_a_crash_a_hang_and_what_is_raised(tmp_path: Path) -> N
     (tmp_path / "fuzz_targets.py").write_text(
         "import os, time\nfrom pathlib import Path\nimport fuzz_mutations as mutations\n"
         f"ROOT = Path({str(tmp_path)!r})\n"
-        "class T:\n    seconds, mib, words = 0.3, 256, (b'X', b'Y', b'Z')\n"
+        "class T:\n    seconds, mib, words = 0.5, 256, (b'X', b'Y', b'Z')\n"
         "    mutate = staticmethod(mutations.mutate_bytes)\n"
         "    def run(self, data):\n"
         "        if b'X' in data: os.kill(os.getpid(), 11)\n"
@@ -89,7 +89,7 @@ def test_the_driver_finds_a_crash_a_hang_and_what_is_raised(tmp_path: Path) -> N
     for name in ("fuzz.py", "fuzz_mutations.py"):
         (tmp_path / name).write_text((ROOT / "scripts" / name).read_text())
     done = subprocess.run(
-        [sys.executable, tmp_path / "fuzz.py", "--seconds", "3", "--out", tmp_path / "found"],
+        [sys.executable, tmp_path / "fuzz.py", "--seconds", "4", "--out", tmp_path / "found"],
         capture_output=True,
         text=True,
         check=False,

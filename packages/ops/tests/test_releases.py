@@ -364,6 +364,7 @@ def test_a_configuration_holds_names_and_references_and_no_secret() -> None:
         "export SHIMMY_STORE_KEYGEN_TOKEN_FILE='/a b/token'\n"
         'export SHIMMY_STORE_SECRET="$(keyring get shimmy-ops/live store-secret)"\n'
         "export SHIMMY_STORE_MAIL=smtp://127.0.0.1:25\n"
+        f"export SHIMMY_STORE_KEYGEN_PUBLIC_KEY={'0a' * 32}\n"
     )
     assert kept.mode == "test"
     assert "comment" not in kept.text() and "'/a b/token'" in kept.text()
@@ -375,6 +376,7 @@ def test_a_configuration_holds_names_and_references_and_no_secret() -> None:
     [
         ("export SHIMMY_STORE_STRIPE_KEY=sk_test_x", "STRIPE_KEY holds a secret"),
         ("export SHIMMY_STORE_SECRET=abc", "SECRET holds a secret"),
+        (f"export SHIMMY_STORE_KEYGEN_PUBLIC_KEY={'0a' * 33}", "PUBLIC_KEY holds a secret"),
         ("export SHIMMY_STORE_WEBHOOK_SECRETS=abc", "WEBHOOK_SECRETS holds a secret"),
         ("export SHIMMY_STORE_OPERATOR_TOKEN=abc", "OPERATOR_TOKEN holds a secret"),
         ("export SHIMMY_STORE_MAIL=smtp://a:b@mail.example", "MAIL holds a secret"),

@@ -187,6 +187,18 @@ def test_no_header_makes_another_method(store: Store, own: str, place: str) -> N
     assert own in visitor.open("/view-license").text
 
 
+def test_what_is_written_for_a_method_stands_in_no_log(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"), program(store) as client:
+        assert client.request("A-KEY-OF-SOMEBODY", "/pricing").status_code == 405
+        assert client.request("PROPFIND", "/pricing").status_code == 405
+    # The test's own client and server write lines as well; the store's have fields.
+    told = [one.fields for one in caplog.records if hasattr(one, "fields")]
+    assert [one.get("method") for one in told].count("other") == 2
+    assert "A-KEY" not in str(told)
+
+
 PATHS = {
     "the operator's address in capitals": "/OPERATOR/alarms",
     "two slashes before the operator's address": "//operator/alarms",

@@ -9,6 +9,7 @@ import stripe
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shimmy_store.domain import webhook_signature
 from shimmy_store.domain.webhook_signature import TOLERANCE, check_signature
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -80,3 +81,21 @@ def test_every_bit_of_the_body_counts(at: int, bit: int) -> None:
 @given(st.text(max_size=200), st.binary(max_size=50))
 def test_nothing_anybody_sends_is_an_exception(header: str, body: bytes) -> None:
     assert check_signature(body, header, [SECRET], NOW) != "genuine"
+
+
+def test_a_long_body_is_read_once_a_secret_however_many_signatures_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Anybody may send two megabytes with twenty signatures: it must not be forty readings."""
+    read: list[str] = []
+
+    def noted(signed: bytes, secret: str) -> str:
+        read.append(secret)
+        return sign(signed, secret)
+
+    sign = webhook_signature._signature
+    monkeypatch.setattr(webhook_signature, "_signature", noted)
+    stamp, _, genuine = header().partition(",")
+    many = ",".join([stamp, *[f"v1={'0' * 64}"] * 19, genuine])
+    assert check_signature(BODY, many, [OLD, SECRET], NOW) == "genuine"
+    assert read == [OLD, SECRET]

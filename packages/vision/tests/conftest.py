@@ -62,9 +62,10 @@ def open_engine(library_directory: Path) -> OpenEngine:
         context: int = 4096,
         sequences: int = 1,
         caches: EngineCaches | None = None,
+        states_folder: Path | None = None,
     ) -> LlamaEngine:
         files = EngineFiles(pair.main, pair.projector, family, True, "m" * 64, "p" * 64)
-        options = EngineOptions(2, 0, context, sequences)
+        options = EngineOptions(2, 0, context, sequences, states_folder=states_folder)
         return LlamaEngine(library_directory, files, options, caches)
 
     return opened

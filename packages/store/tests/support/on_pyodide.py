@@ -76,20 +76,36 @@ class _Loop(asyncio.BaseEventLoop):
         """Nobody else could have to wake it."""
 
 
+class _Runner:
+    """As ``asyncio.Runner``: one loop for several calls."""
+
+    def __init__(self, **_: Any) -> None:
+        self._loop = _Loop()
+
+    def run(self, main: Coroutine[Any, Any, Any], **_: Any) -> Any:
+        before = asyncio.events._get_running_loop()
+        asyncio.events._set_running_loop(None)
+        try:
+            return self._loop.run_until_complete(main)
+        finally:
+            asyncio.events._set_running_loop(before)
+
+    def close(self) -> None:
+        self.run(self._loop.shutdown_asyncgens())
+        self._loop.close()
+
+
 def _run(main: Coroutine[Any, Any, Any], **_: Any) -> Any:
-    before = asyncio.events._get_running_loop()
-    asyncio.events._set_running_loop(None)
-    loop = _Loop()
+    runner = _Runner()
     try:
-        return loop.run_until_complete(main)
+        return runner.run(main)
     finally:
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
-        asyncio.events._set_running_loop(before)
+        runner.close()
 
 
 # Pyodide's own loop is the browser's, and cannot be run until something is done.
 asyncio.run = _run
+setattr(asyncio, "Runner", _Runner)  # noqa: B010 - a class of ours stands for a class
 
 
 @pytest.fixture(params=["memory", "file"])

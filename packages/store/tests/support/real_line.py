@@ -20,8 +20,7 @@ from shimmy_store.server.app import create_app
 from shimmy_store.server.timed_heads import TimedHeads
 from shimmy_store.wiring import open_shop
 
-# Whoever has closed says so at once on loopback; who has not by then keeps it open.
-_OPEN_SECONDS = 0.25
+_WITNESS = b"GET /alive HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
 @dataclass(frozen=True)
@@ -50,28 +49,30 @@ class Line:
     port: int
     seen: list[Request] = field(default_factory=list)
 
+    def connected(self) -> socket.socket:
+        """A line on which nothing has been said."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+
     def say(self, *parts: bytes) -> Heard:
-        """Send bytes as they are; all that comes back until it is closed, or silent."""
+        """Send bytes as they are and then a witness: where it is answered the line was open."""
         self.seen.clear()
-        answer, closed = b"", True
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as line:
+        answer = b""
+        with self.connected() as line:
             with contextlib.suppress(ConnectionError):
-                for part in parts:
+                for part in (*parts, _WITNESS):
                     line.sendall(part)
-            try:
+            with contextlib.suppress(ConnectionError):
                 while piece := line.recv(65536):
                     answer += piece
-                    line.settimeout(_OPEN_SECONDS)
-            except TimeoutError:
-                closed = False
-            except ConnectionError:
-                pass
         statuses = [int(one[:3]) for one in answer.split(b"HTTP/1.1 ")[1:]]
-        return Heard(tuple(statuses), closed, tuple(self.seen), answer)
+        if opened := bool(self.seen) and self.seen[-1].path == "/alive":
+            statuses.pop()
+            self.seen.pop()
+        return Heard(tuple(statuses), not opened, tuple(self.seen), answer)
 
 
 @contextmanager
-def real_line(store: Store, head_seconds: float) -> Iterator[Line]:
+def real_line(store: Store, head_seconds: float = TimedHeads.head_seconds) -> Iterator[Line]:
     """Serve the store once more, with heads that may take so long."""
     app = create_app(store.settings, partial(open_shop, now=store.town.now), works=False)
     line = Line(0)

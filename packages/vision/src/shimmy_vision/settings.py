@@ -37,6 +37,10 @@ _VARIABLES = {
     "allow_synthetic": "SHIMMY_ALLOW_SYNTHETIC",
     "offline": "SHIMMY_OFFLINE",
     "browser": "SHIMMY_BROWSER",
+    "engine": "SHIMMY_ENGINE",
+    "vllm_url": "SHIMMY_VLLM_URL",
+    "vllm_key": "SHIMMY_VLLM_KEY",
+    "vllm_key_file": "SHIMMY_VLLM_KEY_FILE",
     "allow_urls": "SHIMMY_ALLOW_URLS",
     "licence_key": "SHIMMY_LICENSE_KEY",
     "licence_url": "SHIMMY_LICENSE_URL",
@@ -75,6 +79,10 @@ class Settings:
     ``local_socket``      SHIMMY_SOCKET: where ``shimmy serve`` meets this user's own commands
     ``api_keys``          SHIMMY_API_KEYS: what clients of ``shimmy serve`` must send one of
     ``callback_secret``   SHIMMY_CALLBACK_SECRET: what callbacks of jobs are signed with
+    ``engine``            SHIMMY_ENGINE: local (default), or vllm for a model elsewhere
+    ``vllm_url``          SHIMMY_VLLM_URL: where that is served; images are sent there
+    ``vllm_key``          SHIMMY_VLLM_KEY: what that server wants
+    ``vllm_key_file``     SHIMMY_VLLM_KEY_FILE: a file that holds it
     ``container``         what the environment says of being in a container
     """
 
@@ -101,6 +109,10 @@ class Settings:
     api_keys: tuple[str, ...] = field(repr=False)
     callback_secret: str | None = field(repr=False)
     container: str
+    engine: str = "local"
+    vllm_url: str | None = field(default=None, repr=False)
+    vllm_key: str | None = field(default=None, repr=False)
+    vllm_key_file: Path | None = None
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
@@ -136,6 +148,10 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         local_socket=_path(env, "SHIMMY_SOCKET", _usual_socket(env, state)),
         api_keys=_listed(env, "SHIMMY_API_KEYS"),
         callback_secret=env.get("SHIMMY_CALLBACK_SECRET", "").strip() or None,
+        engine=env.get("SHIMMY_ENGINE", "").strip().lower() or "local",
+        vllm_url=env.get("SHIMMY_VLLM_URL", "").strip() or None,
+        vllm_key=env.get("SHIMMY_VLLM_KEY", "").strip() or None,
+        vllm_key_file=_optional_path(env, "SHIMMY_VLLM_KEY_FILE"),
         container="kubernetes" if "KUBERNETES_SERVICE_HOST" in env else env.get("container", ""),
     )
 
@@ -147,6 +163,17 @@ def library_places(settings: Settings) -> PayloadPlaces:
         settings.state_directory / "library-seen.json",
         settings.allow_older_library,
     )
+
+
+def runs_elsewhere(settings: Settings) -> bool:
+    """Whether another machine runs the model. Raises UsageError engine-unknown."""
+    if settings.engine not in ("local", "vllm"):
+        raise UsageError(
+            "engine-unknown",
+            f"There is no engine {settings.engine}.",
+            hint="SHIMMY_ENGINE is local, vllm or unset.",
+        )
+    return settings.engine == "vllm"
 
 
 def encoder_order(settings: Settings) -> EncoderOrder:

@@ -16,7 +16,7 @@ from shimmy_vision.adapters.engine.lazy_engine import LazyEngine
 from shimmy_vision.domain.licence.access import Granted
 from shimmy_vision.errors import ModelError, StoppedError
 from shimmy_vision.ports.cancellation import Cancellation
-from shimmy_vision.ports.engine import Engine
+from shimmy_vision.ports.engine import AnyEngine, Engine
 
 ANY = Cancellation()
 GRANTED = cast(Granted, object())  # handed through, never looked into
@@ -53,7 +53,7 @@ class _Opener:
         return cast(Engine, made)
 
 
-def _named(engine: Engine) -> str:
+def _named(engine: AnyEngine) -> str:
     return str(engine.description)
 
 

@@ -35,6 +35,7 @@ from shimmy_vision.cli.arguments import ArgumentParser
 from shimmy_vision.cli.engine_worker import add_arguments, read_order
 from shimmy_vision.domain.answer.analysis_request import (
     MODES,
+    SLICE_WISHES,
     AnalysisRequest,
     AnswerLimits,
     ChatQuestion,
@@ -103,6 +104,7 @@ REQUESTS = st.builds(
     ),
     st.booleans(),
     st.booleans(),
+    st.sampled_from(SLICE_WISHES),
 )
 RANGES = st.builds(PageRange, NUMBERS, st.none() | NUMBERS)
 PAGED = st.builds(

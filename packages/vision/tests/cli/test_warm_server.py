@@ -114,6 +114,7 @@ def test_an_image_is_analysed_there(
     assert (first.request.limits.max_tokens, first.request.limits.seed) == (9, 4)
     assert second.request.question == CustomQuestion("what?", {"type": "string"})
     assert (first.request.raw, second.request.raw) == (False, True)
+    assert (first.request.slices, second.request.slices) == ("auto", "all")
 
 
 def test_pages_come_as_they_are_done(

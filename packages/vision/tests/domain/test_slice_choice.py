@@ -36,7 +36,7 @@ def test_a_brief_description_is_given_the_overview_alone() -> None:
     (one,) = _passes(FITS, StandardQuestion("brief"))
     assert (one.view, one.tile.plan.encodes, one.tile.box) == ("overview", 1, FITS.overview.box)
     told = image_json(FITS, _seen((one,)), SliceCount(7, 1, 0, 6))
-    assert told["seen"] == {"width": 616, "height": 345}
+    assert told["seen"] == {"width": 597, "height": 336}
     assert told["scale"] == pytest.approx(336 / 720, abs=1e-4)
     assert told["slices"] == {"planned": 7, "encoded": 1, "reused": 0, "skipped": 6}
     assert told["tiles"][0]["slices"] == 1

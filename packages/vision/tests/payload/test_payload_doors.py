@@ -9,7 +9,9 @@ import hashlib
 import json
 import mmap
 import os
+import secrets
 import subprocess
+import tempfile
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
@@ -162,7 +164,7 @@ def test_nothing_that_lies_there_already_is_written_through(
     victim.write_text("kept")
     planted.mkdir(parents=True, mode=0o700)
     (planted / NAMES[0]).symlink_to(victim)
-    monkeypatch.setattr(unpacked_folder.secrets, "token_hex", lambda _: "guessed")
+    monkeypatch.setattr(secrets, "token_hex", lambda _: "guessed")
     monkeypatch.setattr(UnpackedFolder, "_sweep", lambda *_: None)
     with pytest.raises(FileExistsError):
         UnpackedFolder(tmp_path / "native", packed).read(packed.manifest.files[0])
@@ -233,7 +235,7 @@ def _old_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(descriptor, length, flags, *more)
 
     monkeypatch.setattr(os, "memfd_create", made)
-    monkeypatch.setattr(sealed_memory.mmap, "mmap", mapped)
+    monkeypatch.setattr(mmap, "mmap", mapped)
 
 
 def test_an_older_kernel_has_sealed_memory_all_the_same(
@@ -256,7 +258,7 @@ def _refused(*_: object, **__: object) -> Any:
     [
         lambda patch: patch.setattr(os, "memfd_create", _refused),
         lambda patch: patch.delattr(os, "memfd_create"),
-        lambda patch: patch.setattr(sealed_memory.mmap, "mmap", _refused),
+        lambda patch: patch.setattr(mmap, "mmap", _refused),
         lambda patch: patch.setattr(sealed_memory, "_seal", _refused),
         lambda patch: patch.setattr(sealed_memory, "_DESCRIPTORS", Path("/nowhere")),
     ],
@@ -293,8 +295,8 @@ def test_a_disk_from_which_no_code_runs_is_no_place(
         asked.append(path)
         return SimpleNamespace(f_flag=os.ST_NOEXEC)
 
-    monkeypatch.setattr(posix_places.os, "statvfs", noexec)
-    monkeypatch.setattr(posix_places.tempfile, "mkdtemp", lambda **_: str(tmp_path / "own"))
+    monkeypatch.setattr(os, "statvfs", noexec)
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda **_: str(tmp_path / "own"))
     (tmp_path / "own").mkdir(mode=0o700)
     with pytest.raises(LibraryError) as refused:
         posix_places.link_here(packed, tmp_path / "kept", lambda *_: None, _refused, sealing=False)

@@ -66,7 +66,8 @@ def written(ground: RgbPixels, lettering: Lettering) -> RgbPixels:
         cover = np.repeat(mask[..., None], 3, axis=2)
     else:
         # Each colour's stripe covers a third of the pixel: its mask is a third of a pixel aside.
-        wide = np.stack([np.roll(mask, shift, axis=1) for shift in (-1, 0, 1)], -1)
+        padded = np.pad(mask, ((0, 0), (1, 1)))
+        wide = np.stack([padded[:, 2:], mask, padded[:, :-2]], -1)
         cover = (2 * mask[..., None] + wide) / 3
     picture = ground.copy()
     rows, columns = np.nonzero(cover.any(axis=2))

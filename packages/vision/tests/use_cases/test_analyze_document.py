@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from licence_world import Customer, Shop
 from pdf_writer import Page, Words, text_page, write_pdf
 
+from shimmy_sandbox.synthetic_model import SyntheticPair
+from shimmy_vision.adapters.engine.engine_caches import EngineCaches
 from shimmy_vision.adapters.engine.llama_engine import LlamaEngine
 from shimmy_vision.adapters.engine.llguidance_grammar import LlguidanceSchemas
 from shimmy_vision.adapters.files.pdfium_documents import PdfiumDocuments
@@ -41,6 +43,7 @@ from shimmy_vision.errors import (
     UsageError,
 )
 from shimmy_vision.ports.analyst import PageOutcome
+from shimmy_vision.ports.cache_limits import ONE_RUN
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.document_intake import DocumentLimits
 from shimmy_vision.ports.image_intake import IntakeLimits
@@ -311,3 +314,29 @@ def test_pages_are_counted_exactly(
     assert [one.error is not None for one in outcomes] == [bad[page - 1] for page in chosen]
     good = sum(not bad[page - 1] for page in chosen)
     assert _pages(licensing) == (total + good, reserved)
+
+
+def test_a_page_that_looks_like_the_one_before_encodes_nothing(
+    synthetic_46: SyntheticPair,
+    open_engine: Callable[..., LlamaEngine],
+    collaborators: DocumentCollaborators,
+) -> None:
+    """As a slide that is shown twice; of one whose last line changed, what changed."""
+    page, changed = text_page("Slide", "one"), text_page("Slide", "two")
+    engine = open_engine(synthetic_46, "4.6", caches=EngineCaches(ONE_RUN))
+    analysis = replace(collaborators.analysis, engines=CountingEngines(engine))
+    outcomes = analyze_document(
+        write_pdf(page, page, changed),
+        _request(dpi=136),
+        replace(collaborators, analysis=analysis),
+        Cancellation,
+        ignore_progress,
+    )
+    spent = [_result(one)["meta"]["image"]["slices"] for one in outcomes]
+    engine.close()
+    assert spent[0]["encoded"] > 1
+    assert (spent[1]["encoded"], spent[1]["reused"]) == (
+        0,
+        spent[0]["planned"] - spent[1]["skipped"],
+    )
+    assert spent[2]["encoded"] == 2, "the overview, and the slice with the line"

@@ -22,7 +22,6 @@ def list_worker_secrets(words: WorkerWords, commands: Commands) -> frozenset[str
         return None
     raise DeployError(
         "wrangler-refused",
-        f"Wrangler ended with {listed.code} when listing the Worker's secrets. "
-        "The Worker that runs was not replaced.",
+        f"Wrangler ended with {listed.code} when listing the Worker's secrets.",
         hint="Its log, in the state folder under deploys, has what it said.",
     )

@@ -32,6 +32,8 @@ _MOST: Mapping[str, int] = {_WEBHOOK: _MOST_EVENT_BYTES, _RESTORE: _MOST_DUMP_BY
 # Nobody was there any more to take the answer.
 _GONE = 499
 _SAFE = ("GET", "HEAD", "OPTIONS")
+# A visitor may write anything for a method; it must not stand in our log.
+_METHODS = frozenset((*_SAFE, "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT"))
 
 
 class Guard:
@@ -93,7 +95,7 @@ class Guard:
             logging.getLogger("shimmy_store.requests"),
             "request",
             endpoint=endpoint,
-            method=scope["method"],
+            method=scope["method"] if scope["method"] in _METHODS else "other",
             status=status,
             milliseconds=round(seconds * 1000, 1),
         )

@@ -52,7 +52,6 @@ def _add_question(parser: argparse.ArgumentParser) -> None:
     add("--schema", metavar="FILE", type=Path, help="JSON Schema the answer must follow")
     add("--pages", metavar="RANGES", help="of PDFs, like 1-3,7,10-; default: every page")
     add("--dpi", metavar="N", type=positive_integer, help="of PDFs; default: what text needs")
-    add("--all-slices", action="store_true", help="look at every slice, also at blank ones")
     add("--raw", action="store_true", help="keep the model's own words in meta.raw")
     add("--all-slices", action="store_true", help="look at every slice, also at blank ones")
     add(

@@ -20,7 +20,7 @@ from shimmy_vision.errors import DeadlineError, ImageError
 from shimmy_vision.ports.analyst import PageOutcome
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.document_intake import DocumentIntake, DocumentLimits, OpenDocument
-from shimmy_vision.ports.engine import Engine
+from shimmy_vision.ports.engine import AnyEngine
 from shimmy_vision.ports.image_intake import DecodedImage
 from shimmy_vision.ports.progress import (
     DocumentListener,
@@ -121,7 +121,7 @@ class _PageReader:
                 facts, image = self._render(engine)
             return analyze_once(results, image, engine, granted, run, facts)
 
-    def _render(self, engine: Engine) -> tuple[DocumentPage, DecodedImage]:
+    def _render(self, engine: AnyEngine) -> tuple[DocumentPage, DecodedImage]:
         document, page, cancellation = self.document, self.page, self.run.cancellation
         limits = self.collaborators.intake_limits
         size = document.page_size(page, cancellation)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from shimmy_vision.domain.licence.access import Granted
-from shimmy_vision.ports.engine import Engine
+from shimmy_vision.ports.engine import AnyEngine
 from shimmy_vision.ports.image_intake import DecodedImage
 from shimmy_vision.ports.kept_results import KeptResults
 from shimmy_vision.use_cases.analyze_pixels import AnalysisRun, analyze_pixels
@@ -18,7 +18,7 @@ from shimmy_vision.use_cases.recall_result import recall_result
 def analyze_once(
     results: KeptResults,
     image: DecodedImage,
-    engine: Engine,
+    engine: AnyEngine,
     granted: Granted,
     run: AnalysisRun,
     page: PageFacts | None = None,

@@ -34,11 +34,13 @@ from shimmy_vision.domain.licence.access import Granted
 from shimmy_vision.domain.measure.measurements import measure_image
 from shimmy_vision.domain.web.web_page import WebPage
 from shimmy_vision.ports.cancellation import Cancellation
-from shimmy_vision.ports.engine import Engine, EngineDescription
+from shimmy_vision.ports.engine import AnyEngine, Engine, EngineDescription, RemoteEngine
 from shimmy_vision.ports.grammar import SchemaGrammar
 from shimmy_vision.ports.image_encoder import EncodedTile
 from shimmy_vision.ports.image_intake import DecodedImage
 from shimmy_vision.ports.progress import Progress, ProgressListener, Stage, Written
+from shimmy_vision.ports.remote_model import RemoteQuestion
+from shimmy_vision.use_cases.ask_remote import ask_remote
 from shimmy_vision.use_cases.compose_meta import DocumentPage, PageFacts, RunFacts, compose_meta
 from shimmy_vision.use_cases.generate_answer import AnswerOrder, GeneratedAnswer, generate_answer
 
@@ -100,7 +102,7 @@ class AnalysisRun:
 
 def analyze_pixels(
     image: DecodedImage,
-    engine: Engine,
+    engine: AnyEngine,
     granted: Granted,
     run: AnalysisRun,
     page: PageFacts | None = None,
@@ -155,7 +157,7 @@ def _settle(
     return settled.texts
 
 
-def _plan(image: DecodedImage, engine: Engine) -> ImagePlan:
+def _plan(image: DecodedImage, engine: AnyEngine) -> ImagePlan:
     height, width, _ = image.pixels.shape
     grid = engine.encoder.grid
     plan = plan_image(width, height, grid, activity=None)
@@ -177,13 +179,16 @@ def _plan_passes(
 
 
 def _answer_all(
-    run: AnalysisRun, engine: Engine, image: DecodedImage, passes: Sequence[AnswerPass]
+    run: AnalysisRun, engine: AnyEngine, image: DecodedImage, passes: Sequence[AnswerPass]
 ) -> list[Answered]:
     encoded: tuple[Tile, EncodedTile] | None = None
     answered = []
     for number, one in enumerate(passes):
         if one.blank:
             answered.append(_without_text(run, one, (number, len(passes))))
+            continue
+        if isinstance(engine, RemoteEngine):
+            answered.append(_answer_remotely(run, engine, image, one))
             continue
         if encoded is None or encoded[0] != one.tile:
             encoded = (one.tile, _encode(run, engine, image, one, (number, len(passes))))
@@ -241,6 +246,23 @@ def _answer(run: AnalysisRun, engine: Engine, one: AnswerPass, tile: EncodedTile
         answer = generate_answer(model, order, run.cancellation, teller.tell)
     run.answers.append(answer)
     run.add("prompt", answer.prompt_seconds)
+    run.add("generate", answer.generate_seconds)
+    return _read(run, one, answer, teller)
+
+
+def _answer_remotely(
+    run: AnalysisRun, engine: RemoteEngine, image: DecodedImage, one: AnswerPass
+) -> Answered:
+    limits = run.request.limits
+    rule = sampling_rule(limits.seed, limits.temperature, limits.top_p)
+    pixels = one.tile.box.crop(image.pixels)
+    sampled = rule.temperature, rule.top_p, limits.seed
+    question = RemoteQuestion(one.turns, pixels, one.schema, one.max_tokens, *sampled)
+    run.cancellation.check()
+    run.listener(Progress("prompt", 0, 0))
+    teller = _Teller(run.listener, len(run.answers))
+    answer = ask_remote(engine.model, question, run.schemas, run.cancellation, run.listener)
+    run.answers.append(answer)
     run.add("generate", answer.generate_seconds)
     return _read(run, one, answer, teller)
 

@@ -9,7 +9,7 @@ from shimmy_vision.errors import LibraryError, SchemaError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.grammar import SchemaGrammar
 from shimmy_vision.ports.progress import Progress, ProgressListener
-from shimmy_vision.ports.remote_engine import RemoteAnswer, RemoteEngine, RemoteQuestion
+from shimmy_vision.ports.remote_model import RemoteAnswer, RemoteModel, RemoteQuestion
 from shimmy_vision.use_cases.generate_answer import GeneratedAnswer
 
 # A cut within an escape or a character may be closed before it.
@@ -17,7 +17,7 @@ _LOOSE_BYTES = 16
 
 
 def ask_remote(
-    engine: RemoteEngine,
+    model: RemoteModel,
     question: RemoteQuestion,
     schemas: SchemaGrammar,
     cancellation: Cancellation,
@@ -33,7 +33,7 @@ def ask_remote(
     def hear(tokens: int) -> None:
         listener(Progress("generate", min(tokens, question.max_tokens), question.max_tokens))
 
-    told = engine.model.ask(question, cancellation, hear)
+    told = model.ask(question, cancellation, hear)
     data, spans = squeeze_json(told.data, list(told.spans))
     _check(data, told, question, schemas, cancellation)
     return GeneratedAnswer(

@@ -68,7 +68,7 @@ def compose_meta(facts: RunFacts) -> dict[str, Any]:
     meta: dict[str, Any] = {
         "model": _model(facts.engine),
         "backend": {
-            "name": "llama.cpp",
+            "name": facts.engine.backend,
             "build": facts.engine.build,
             "device": facts.engine.device,
             "threads": facts.engine.threads,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from shimmy_vision.domain.model.served_model import ServedModel
-from shimmy_vision.errors import ModelError
-from shimmy_vision.ports.engine_probe import EngineFiles
+from shimmy_vision.errors import LibraryError, ModelError
+from shimmy_vision.ports.serving import HasFamily
 
 
-def list_served(locate: Callable[[], EngineFiles]) -> tuple[ServedModel, ...]:
+def list_served(locate: Callable[[], HasFamily]) -> tuple[ServedModel, ...]:
     """The model that ``locate`` finds; nothing where it cannot be used."""
     try:
         return (ServedModel(locate().family),)
-    except ModelError:
+    except (ModelError, LibraryError):
         return ()

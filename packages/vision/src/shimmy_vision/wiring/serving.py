@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -11,12 +11,13 @@ from shimmy_vision.adapters.web.guarded_web import guarded_web
 from shimmy_vision.adapters.worker.engine_process import EngineProcess
 from shimmy_vision.adapters.worker.worker_command import worker_command
 from shimmy_vision.ports.cancellation import Cancellation
-from shimmy_vision.ports.serving import Serving
+from shimmy_vision.ports.serving import HasFamily, Serving
 from shimmy_vision.ports.vision_order import VisionOrder
-from shimmy_vision.settings import Settings, child_environment
+from shimmy_vision.settings import Settings, child_environment, runs_elsewhere
 from shimmy_vision.use_cases.check_ready import check_ready
 from shimmy_vision.use_cases.list_served import list_served
 from shimmy_vision.wiring.engines import locate_files
+from shimmy_vision.wiring.fleet import find_served
 from shimmy_vision.wiring.licences import open_licensing
 
 
@@ -34,7 +35,11 @@ def open_serving(settings: Settings, order: VisionOrder, jobs: int) -> Iterator[
     given = order.licence
     with open_licensing(settings, given) as licences, open_analyst(settings, order, jobs) as opened:
         # Quick: digests of files that have not changed are kept.
-        locate = partial(locate_files, settings, replace(order, verify=False), Cancellation())
+        locate: Callable[[], HasFamily] = (
+            partial(find_served, settings, Cancellation())
+            if runs_elsewhere(settings)
+            else partial(locate_files, settings, replace(order, verify=False), Cancellation())
+        )
         yield Serving(
             analyst=opened,
             check_ready=partial(check_ready, licences, opened, locate),

@@ -26,7 +26,7 @@ from shimmy_vision.ports.image_intake import IntakeLimits
 from shimmy_vision.ports.kept_results import NothingKept
 from shimmy_vision.ports.progress import DocumentListener, ProgressListener
 from shimmy_vision.ports.vision_order import VisionOrder
-from shimmy_vision.settings import Settings, library_places
+from shimmy_vision.settings import Settings, library_places, runs_elsewhere
 from shimmy_vision.use_cases.analyze_document import DocumentCollaborators, analyze_document
 from shimmy_vision.use_cases.analyze_image import Collaborators, analyze_image
 from shimmy_vision.use_cases.analyze_url import analyze_url
@@ -36,6 +36,7 @@ from shimmy_vision.use_cases.recover_claims import recover_claims
 from shimmy_vision.use_cases.report_pages import report_pages
 from shimmy_vision.use_cases.run_job import run_job
 from shimmy_vision.wiring.engines import open_ordered_engine
+from shimmy_vision.wiring.fleet import open_remote_engine
 from shimmy_vision.wiring.licences import open_licensing, report_last_pages
 
 T = TypeVar("T")
@@ -121,9 +122,12 @@ def open_vision(settings: Settings, order: VisionOrder) -> Iterator[Vision]:
     web = guarded_web(settings.allow_urls, offline=settings.offline)
     caches = EngineCaches(order.caches)
     opener = LlamaEngineOpener(settings.library_directory, caches, library_places(settings))
-    engines = LazyEngine(
-        partial(open_ordered_engine, settings, order, opener), order.idle_seconds, caches.counters
+    open_engine = (
+        partial(open_remote_engine, settings)
+        if runs_elsewhere(settings)
+        else partial(open_ordered_engine, settings, order, opener)
     )
+    engines = LazyEngine(open_engine, order.idle_seconds, caches.counters)
     with open_licensing(settings, order.licence) as licences:
         recover_claims(licences)
         analysis = Collaborators(

@@ -16,10 +16,11 @@ BEFORE_DEPLOY = (
     "stripe-details", "keygen-answers", "keygen-account-agrees", "keygen-accounts-apart",
     "keygen-replies-signed", "secrets-kept", "secrets-private", "secrets-outside-git",
     "contracts-readable", "stripe-products", "stripe-prices", "keygen-policies",
-    "provision-complete", "provision-undisturbed", "once-payment-methods", "monthly-payment-methods", "portal-active",
-    "portal-features", "portal-return", "webhook-endpoint", "webhook-version", "webhook-events",
-    "webhook-alone", "clock-stripe", "operator-mail", "site-built", "site-sound",
-    "webhook-at-store", "addresses-real", "tree-clean", "models-real",
+    "provision-complete", "provision-undisturbed", "once-payment-methods",
+    "monthly-payment-methods", "portal-active", "portal-features", "portal-return",
+    "webhook-endpoint", "webhook-version", "webhook-events", "webhook-alone", "clock-stripe",
+    "operator-mail", "site-built", "site-sound", "webhook-at-store", "addresses-real",
+    "tree-clean", "models-real",
 )  # fmt: skip
 """All that rests on accounts, files and the profile, and on no store that runs."""
 DECIDING = (

@@ -15,6 +15,8 @@ _NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 _REFERENCE = re.compile(r"\$\(keyring get [\w./-]+ [\w./-]+\)")
 # Only an address without anybody's name is known to hold no password.
 _MAIL = "SHIMMY_STORE_MAIL"
+# Named a key, and nobody's secret: whoever has it can verify, and sign nothing.
+_PUBLIC, _KEY = "SHIMMY_STORE_KEYGEN_PUBLIC_KEY", re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,8 @@ def _is_secret(name: str, value: str) -> bool:
         return bool(find_secrets(value))
     if name == _MAIL and "@" in value:
         return True
+    if name == _PUBLIC and _KEY.fullmatch(value):
+        return False
     return looks_secret(name.lower(), value) or bool(find_secrets(value))
 
 

@@ -12,7 +12,7 @@ from shimmy_vision.adapters.engine.engine_counters import EngineCounters
 from shimmy_vision.adapters.engine.fair_pool import FairPool
 from shimmy_vision.domain.licence.access import Granted
 from shimmy_vision.ports.cancellation import Cancellation
-from shimmy_vision.ports.engine import Engine, EngineDescription
+from shimmy_vision.ports.engine import AnyEngine, EngineDescription
 
 
 class Alarm(Protocol):
@@ -38,14 +38,14 @@ class LazyEngine:
 
     def __init__(
         self,
-        opener: Callable[[Granted, Cancellation], Engine],
+        opener: Callable[[Granted, Cancellation], AnyEngine],
         idle_seconds: float | None = None,
         counters: EngineCounters | None = None,
         alarm: Callable[[float, Callable[[], None]], Alarm] = _timer,
     ) -> None:
         self._opener, self._idle_seconds, self._alarm = opener, idle_seconds, alarm
         self._counters = counters or EngineCounters()
-        self._engine: Engine | None = None
+        self._engine: AnyEngine | None = None
         self._known: EngineDescription | None = None
         self._users = self._visits = 0
         self._pending: Alarm | None = None
@@ -55,7 +55,7 @@ class LazyEngine:
         self._leaving = False
 
     @contextmanager
-    def use(self, granted: Granted, cancellation: Cancellation) -> Iterator[Engine]:
+    def use(self, granted: Granted, cancellation: Cancellation) -> Iterator[AnyEngine]:
         engine = self._enter(granted, cancellation)
         try:
             yield engine
@@ -79,7 +79,7 @@ class LazyEngine:
                     return
             self._unload()
 
-    def _enter(self, granted: Granted, cancellation: Cancellation) -> Engine:
+    def _enter(self, granted: Granted, cancellation: Cancellation) -> AnyEngine:
         with self._door.lend(cancellation):
             engine = self._engine
             if engine is None:

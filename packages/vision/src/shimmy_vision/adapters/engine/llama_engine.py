@@ -55,7 +55,7 @@ class LlamaEngine:
         self._context = LlamaContext(self._weights, compute)
         self._turns = ComputeTurns()
         decoding = SharedDecoding(self._context, self._turns, caches.counters)
-        shape = library.describe(), gpus, options.context_size, options.sequences
+        shape = library.report(), options.gpu_layers, options.context_size, options.sequences
         prefixes = KeptPrefixes(options.states_folder, shape)
         self._sequences = SequenceParts(
             self._context, decoding, self._turns, caches.states, prefixes

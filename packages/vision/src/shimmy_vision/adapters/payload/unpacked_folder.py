@@ -40,6 +40,7 @@ class UnpackedFolder:
         self._payload = payload
         digest = hashlib.sha256(canonical_bytes(payload.manifest)).hexdigest()
         self.name = digest[:32]
+        self._tidied = False
 
     @property
     def path(self) -> Path:
@@ -55,6 +56,7 @@ class UnpackedFolder:
         """A descriptor of the sound file, which the caller closes, and its bytes."""
         root = open_private_folder(self._root)
         try:
+            self._tidy(root)
             found = self._open(root, file)
             if not isinstance(found, tuple):
                 self._unpack(root, file)
@@ -121,6 +123,19 @@ class UnpackedFolder:
             os.rename(temporary, self.name, src_dir_fd=root, dst_dir_fd=root)
             _remove(aside, root)
 
+    def _tidy(self, root: int) -> None:
+        """Once: what somebody who was killed left beside a sound folder; not while one is at it."""
+        if self._tidied:
+            return
+        self._tidied = True
+        if any(name.startswith(_TEMPORARY) for name in os.listdir(root)):
+            lock = _open_lock(root)
+            try:
+                if _locked(lock):
+                    self._sweep(root)
+            finally:
+                os.close(lock)
+
     def _sweep(self, root: int) -> None:
         """What was killed in the middle, and payloads nobody used for the longest time."""
         others: list[tuple[float, str]] = []
@@ -137,8 +152,7 @@ class UnpackedFolder:
 @contextlib.contextmanager
 def _alone(root: int) -> Iterator[None]:
     """One process at a time; the system frees the lock of one that dies."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    lock = os.open("lock", flags, 0o600, dir_fd=root)
+    lock = _open_lock(root)
     try:
         deadline = time.monotonic() + _LOCK_SECONDS
         while not _locked(lock):
@@ -148,6 +162,11 @@ def _alone(root: int) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def _open_lock(root: int) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open("lock", flags, 0o600, dir_fd=root)
 
 
 def _open_judged(folder: int, file: PayloadFile) -> tuple[int, bytes] | FileFault:

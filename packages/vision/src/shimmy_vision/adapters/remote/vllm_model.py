@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import base64
 import io
+import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from PIL import Image
@@ -25,7 +26,9 @@ from shimmy_vision.domain.image.pixels import RgbPixels
 from shimmy_vision.domain.model.remote_identity import NotServed, ServedElsewhere, decide_served
 from shimmy_vision.errors import LibraryError, ModelError, ShimmyError
 from shimmy_vision.ports.cancellation import Cancellation
-from shimmy_vision.ports.remote_engine import RemoteAnswer, RemoteQuestion
+from shimmy_vision.ports.remote_model import RemoteAnswer, RemoteQuestion
+
+T = TypeVar("T")
 
 _CONNECT_SECONDS = 5.0
 # Between two pieces; the first one waits for the whole prompt, and for others before it.
@@ -47,15 +50,14 @@ class VllmModel:
         first_pause: float = _FIRST_PAUSE,
     ) -> None:
         self._url, self._pause = url.rstrip("/").removesuffix("/v1"), first_pause
-        headers = {"User-Agent": f"shimmy-vision/{__version__}"}
+        self._headers = {"User-Agent": f"shimmy-vision/{__version__}"}
         if key:
-            headers["Authorization"] = f"Bearer {key}"
-        self._client = httpx.Client(
-            headers=headers,
-            timeout=httpx.Timeout(silence, connect=min(_CONNECT_SECONDS, silence)),
-            follow_redirects=False,
-            # A proxy of the environment would see the images.
-            trust_env=False,
+            self._headers["Authorization"] = f"Bearer {key}"
+        self._timeout = httpx.Timeout(silence, connect=min(_CONNECT_SECONDS, silence))
+        # Made once: it reads every root certificate, for which plain HTTP has no use.
+        secure = self._url.startswith("https:")
+        self._trust = (
+            httpx.create_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         )
         self._served: ServedElsewhere | None = None
 
@@ -63,8 +65,8 @@ class VllmModel:
         """What is served. Raises ModelError remote-model-refused, LibraryError."""
 
         def look() -> Any:
-            with self._line(cancellation) as tracing:
-                reply = self._client.get(f"{self._url}/v1/models", extensions=tracing)
+            with self._line(cancellation) as (client, tracing):
+                reply = client.get(f"{self._url}/v1/models", extensions=tracing)
             _check_status(reply)
             try:
                 return reply.json()
@@ -92,16 +94,15 @@ class VllmModel:
         return _persist(lambda: self._stream(order, cancellation, hear), cancellation, self._pause)
 
     def close(self) -> None:
-        """As the port says."""
-        self._client.close()
+        """As the port says; each exchange has a connection of its own, and ends with it."""
 
     def _stream(
         self, order: dict[str, Any], cancellation: Cancellation, hear: Callable[[int], None]
     ) -> RemoteAnswer:
         pieces = ChatPieces()
         with (
-            self._line(cancellation) as tracing,
-            self._client.stream(
+            self._line(cancellation) as (client, tracing),
+            client.stream(
                 "POST", f"{self._url}/v1/chat/completions", json=order, extensions=tracing
             ) as reply,
         ):
@@ -125,12 +126,23 @@ class VllmModel:
         )
 
     @contextmanager
-    def _line(self, cancellation: Cancellation) -> Iterator[dict[str, Any]]:
+    def _line(self, cancellation: Cancellation) -> Iterator[tuple[httpx.Client, dict[str, Any]]]:
         """A stopped analysis hangs up, which also stops vLLM's work on it. All errors end here."""
         line = Line()
         try:
-            with cancellation.when_cancelled(line.hang_up):
-                yield {"trace": line.trace}
+            # A client of its own: of a connection that is used again the line would not know.
+            with (
+                httpx.Client(
+                    headers=self._headers,
+                    timeout=self._timeout,
+                    verify=self._trust,
+                    follow_redirects=False,
+                    # A proxy of the environment would see the images.
+                    trust_env=False,
+                ) as client,
+                cancellation.when_cancelled(line.hang_up),
+            ):
+                yield client, {"trace": line.trace}
         except httpx.ConnectError as error:
             cancellation.check()
             raise _unreachable("no connection is made") from error
@@ -177,7 +189,7 @@ def _message(turn: ChatTurn, pixels: RgbPixels) -> dict[str, Any]:
     return {"role": turn.role, "content": parts}
 
 
-def _events(reply: httpx.Response) -> Iterator[str]:
+def _events(reply: httpx.Response) -> Generator[str, None, None]:
     """The data of server-sent events; all that a hostile server can make us hold is bounded."""
     held, taken = bytearray(), 0
     for chunk in reply.iter_bytes():
@@ -194,7 +206,7 @@ def _events(reply: httpx.Response) -> Iterator[str]:
                 yield line[5:].strip().decode("utf-8", "replace")
 
 
-def _persist(once: Callable[[], Any], cancellation: Cancellation, pause: float) -> Any:
+def _persist(once: Callable[[], T], cancellation: Cancellation, pause: float) -> T:
     """``once`` again after what may pass, each time a little later, and stopped at once."""
     for number in range(_TRIES):
         try:

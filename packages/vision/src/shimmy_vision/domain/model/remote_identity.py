@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from shimmy_vision.domain.licence.licensor import is_loopback
 from shimmy_vision.domain.model.model_family import ModelFamily
 
 # As the model's authors publish the weights that vLLM loads.
@@ -68,18 +67,21 @@ def decide_served(listed: Any) -> ServedElsewhere | NotServed:
 def family_served(root: str) -> ModelFamily | None:
     """Of a repository like ``openbmb/MiniCPM-V-4_5``, or a folder of that name."""
     owner, _, name = root.rstrip("/").replace("\\", "/").rpartition("/")
-    if owner and not root.startswith(("/", "~", ".")) and "/" not in owner:
-        # A repository: one of others' may hold anything.
-        if owner.lower() != "openbmb":
-            return None
+    is_repository = owner and not root.startswith(("/", "~", ".")) and "/" not in owner
+    if is_repository and owner.lower() != "openbmb":
+        # What others published under the same name may be anything.
+        return None
     bare = name.lower()
     for ending in _ENDINGS:
         bare = bare.removesuffix(ending)
     return _NAMES.get(bare)
 
 
-def refuse_address(url: str) -> str:
-    """Why images may not be sent to ``url``; empty where they may."""
+def refuse_address(url: str, is_here: Callable[[str], bool]) -> str:
+    """Why images may not be sent to ``url``; empty where they may.
+
+    ``is_here`` tells of a host whether it is this machine.
+    """
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -91,7 +93,7 @@ def refuse_address(url: str) -> str:
         return "it holds a password, which belongs into SHIMMY_VLLM_KEY_FILE"
     if parts.query or parts.fragment:
         return "it holds a query"
-    if parts.scheme == "http" and not is_loopback(host):
+    if parts.scheme == "http" and not is_here(host):
         return "images would travel unencrypted: it must be https, or this machine"
     return ""
 

@@ -9,9 +9,7 @@ from typing import Any, Protocol
 from shimmy_vision.domain.answer.analysis_request import ChatTurn
 from shimmy_vision.domain.answer.answer_reading import Span
 from shimmy_vision.domain.image.pixels import RgbPixels
-from shimmy_vision.domain.image.slice_grid import EncoderGrid
 from shimmy_vision.ports.cancellation import Cancellation
-from shimmy_vision.ports.engine import EngineDescription
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +48,7 @@ class RemoteModel(Protocol):
     def ask(
         self, question: RemoteQuestion, cancellation: Cancellation, hear: Callable[[int], None]
     ) -> RemoteAnswer:
-        """``hear`` is told how many tokens there are.
+        """``hear`` is told how many tokens there are; from 1 again where a try was repeated.
 
         Raises LibraryError, or StoppedError within a moment of cancellation.
         """
@@ -59,23 +57,3 @@ class RemoteModel(Protocol):
     def close(self) -> None:
         """Let go of connections. Safe to call twice."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteEncoder:
-    """Slices are encoded where the model is; here they are only planned."""
-
-    grid: EncoderGrid
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteEngine:
-    """Stands where an ``Engine`` does. ``description.main_sha256`` names what is served."""
-
-    description: EngineDescription
-    model: RemoteModel
-    encoder: RemoteEncoder
-
-    def close(self) -> None:
-        """As an engine's."""
-        self.model.close()
