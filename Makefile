@@ -4,7 +4,7 @@ BIN := .venv/bin
 SOURCES := packages/vision/src packages/store/src packages/ops/src packages/sandbox/src
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-live test check secrets bench soak gate dev-test clean runtime dev payload worker dist dist-test
+.PHONY: help demo demo-live test check secrets bench scale soak gate dev-test clean runtime dev payload worker dist dist-test
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -56,6 +56,11 @@ bench: dev ## measure (30 minutes): tokens, gate, server, store, peers with full
 	$(BIN)/python benchmarks/peers.py
 	$(BIN)/python benchmarks/peer_table.py --write
 	$(BIN)/python benchmarks/plot_results.py
+
+scale: dev ## measure growth (an hour): concurrency, sizes, 2,000 images, the store's, a Ray cluster
+	$(BIN)/python benchmarks/scale.py --write
+	$(BIN)/python benchmarks/store_scale.py --ledger both --write
+	$(BIN)/python benchmarks/ray_cluster.py --write
 
 soak: dev ## a thousand analyses in one process: memory must stay flat
 	$(BIN)/python benchmarks/soak.py

@@ -30,7 +30,7 @@ from shimmy_vision.adapters.batch.image_rows import (
 )
 from shimmy_vision.adapters.batch.parquet_results import COLUMNS, write_parquet
 from shimmy_vision.domain.batch.row_outcome import (
-    RowError,
+    RowFailure,
     RowOutcome,
     outcome_json,
     read_outcome,
@@ -44,7 +44,7 @@ ASKED = "c" * 64
 names = st.text(min_size=1, max_size=20)
 outcomes = st.builds(
     lambda name, result, error: RowOutcome(
-        name, "d" * 64, None if error else result, RowError(*error) if error else None
+        name, "d" * 64, None if error else result, RowFailure(*error) if error else None
     ),
     names,
     st.dictionaries(st.text(max_size=5), st.text(max_size=5) | st.integers(-9, 9), max_size=3),
@@ -57,7 +57,7 @@ def _done(name: str, **result: Any) -> RowOutcome:
 
 
 def _failed(name: str) -> RowOutcome:
-    return RowOutcome(name, "", None, RowError("image-not-found", "No.", ""))
+    return RowOutcome(name, "", None, RowFailure("image-not-found", "No.", ""))
 
 
 @given(outcomes)

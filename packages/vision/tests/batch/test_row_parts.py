@@ -26,9 +26,9 @@ from shimmy_vision.adapters.batch.image_rows import (
     plan_groups,
 )
 from shimmy_vision.adapters.batch.parquet_results import outcome_columns, results_schema
-from shimmy_vision.adapters.batch.ray_cluster import ClusterOrder, Engine, StopBatchError
+from shimmy_vision.adapters.batch.ray_cluster import BatchStopped, ClusterOrder, Engine
 from shimmy_vision.adapters.batch.row_parts import ROWS_A_UNIT, plan_units
-from shimmy_vision.domain.batch.row_outcome import RowError, RowOutcome, row_digest
+from shimmy_vision.domain.batch.row_outcome import RowFailure, RowOutcome, row_digest
 from shimmy_vision.errors import ImageError, LicenceError, ShimmyError, UsageError
 
 BOUNDS, COLUMNS = FileBounds(100, 200), ParquetColumns()
@@ -63,7 +63,7 @@ def test_two_rows_of_one_name_are_refused(table: Path) -> None:
 
 
 def _outcome(name: str, *, failed: bool = False) -> RowOutcome:
-    error = RowError("image-not-found", "No.", "") if failed else None
+    error = RowFailure("image-not-found", "No.", "") if failed else None
     return RowOutcome(name, "", None if failed else {"text": name}, error)
 
 
@@ -98,7 +98,7 @@ class Worker:
         try:
             return RowOutcome(row.name, "", {"bytes": len(row.read())}, None)
         except ImageError as error:
-            return RowOutcome(row.name, "", None, RowError(error.code, "", ""))
+            return RowOutcome(row.name, "", None, RowFailure(error.code, "", ""))
 
 
 OPENED: list[str] = []
@@ -139,7 +139,7 @@ def test_what_concerns_every_row_comes_back_from_an_actor_as_it_was(table: Path)
     (unit, *_) = plan_units([FileRow("a", table, BOUNDS)], [], COLUMNS, BOUNDS, lambda _: False)
     (rows,) = ray_cluster.read_units({"unit": [pickle.dumps(unit)]})
     engine = Engine(lambda: open_worker(error), BOUNDS, 1)
-    with pytest.raises(StopBatchError) as caught:
+    with pytest.raises(BatchStopped) as caught:
         engine(rows)
     # As Ray hands it on: pickled, and within words of its own.
     carried = pickle.loads(pickle.dumps(caught.value))  # noqa: S301

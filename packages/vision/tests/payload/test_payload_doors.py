@@ -373,3 +373,22 @@ def test_a_child_of_this_program_takes_no_module_from_the_current_folder(tmp_pat
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_link_to_the_right_bytes_is_no_file_of_ours(
+    packed: PackedPayload, tmp_path: Path
+) -> None:
+    folder, file = UnpackedFolder(tmp_path / "native", packed), packed.manifest.files[0]
+    folder.read(file)
+    twin = tmp_path / "twin"
+    (folder.path / file.name).rename(twin)
+    (folder.path / file.name).symlink_to(twin)
+    folder.read(file)
+    assert not (folder.path / file.name).is_symlink()
+
+
+def test_a_folder_whose_rights_were_taken_away_gets_them_back(tmp_path: Path) -> None:
+    (tmp_path / "native").mkdir()
+    (tmp_path / "native").chmod(0o100)
+    os.close(open_private_folder(tmp_path / "native"))
+    assert (tmp_path / "native").stat().st_mode & 0o777 == 0o700

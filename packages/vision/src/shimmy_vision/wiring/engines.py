@@ -48,9 +48,7 @@ def open_ordered_engine(
         locate=partial(locate_files, settings, order, cancellation),
         probe=engine_probe(settings),
         opener=opener,
-        options=EngineOptions(
-            *shape, encoder_order(settings), settings.cache_directory / "states"
-        ),
+        options=EngineOptions(*shape, encoder_order(settings), settings.cache_directory / "states"),
     )
     return open_engine(granted, parts, cancellation)
 

@@ -45,9 +45,7 @@ def model_commands(settings: Settings) -> ModelCommands:
 
 def diagnose(settings: Settings) -> tuple[Finding, ...]:
     """Everything ``shimmy doctor`` says."""
-    library, gpu_memory = inspect_library(
-        engine_probe(settings), addable=not is_single_file()
-    )
+    library, gpu_memory = inspect_library(engine_probe(settings), addable=not is_single_file())
     store, files = FolderModelStore(settings.models_directory), model_files(settings)
     facts = inspect_models(MANIFEST.values(), store, files)
     models = judge_models(facts, recommend_model(gpu_memory), str(settings.models_directory))

@@ -111,18 +111,18 @@ class Engine:
         try:
             self._work = self._ending.enter_context(open_worker())
         except ShimmyError as error:
-            raise StopBatchError(_said(error)) from error
+            raise BatchStopped(_said(error)) from error
         self._bounds, self._parallel = bounds, parallel
 
     def __call__(self, table: Any) -> Any:
-        """Outcomes in place of rows. Raises StopBatchError."""
+        """Outcomes in place of rows. Raises BatchStopped."""
         arrow, _ = load_parquet()
         rows = [_read_row(one, self._bounds) for one in table.to_pylist()]
         try:
             with ThreadPoolExecutor(self._parallel) as threads:
                 outcomes = list(threads.map(self._work, rows))
         except ShimmyError as error:
-            raise StopBatchError(_said(error)) from error
+            raise BatchStopped(_said(error)) from error
         return arrow.Table.from_pylist(
             [outcome_columns(one) for one in outcomes], schema=results_schema(arrow)
         )
@@ -132,7 +132,7 @@ class Engine:
         self._ending.close()
 
 
-class StopBatchError(Exception):
+class BatchStopped(Exception):  # noqa: N818 - no error of the tree: it carries one
     """What concerns every row, as text: Ray hands on an error's words, and pickles its class."""
 
 

@@ -18,7 +18,7 @@ from shimmy_vision.adapters.batch.image_rows import (
     group_names,
     group_rows,
 )
-from shimmy_vision.domain.batch.row_outcome import RowDigest, RowError, RowOutcome, row_digest
+from shimmy_vision.domain.batch.row_outcome import RowDigest, RowFailure, RowOutcome, row_digest
 from shimmy_vision.errors import OutputError, UsageError
 from shimmy_vision.ports.batch_rows import RowSink
 
@@ -125,7 +125,7 @@ def fold_parts(folder: Path, sink: RowSink, hear: Callable[[RowOutcome], None]) 
 def _outcome(row: dict[str, Any]) -> RowOutcome:
     error = None
     if row["status"] != "done":
-        error = RowError(row["code"], row["message"], row["hint"])
+        error = RowFailure(row["code"], row["message"], row["hint"])
     result = None if row["result"] is None else json.loads(row["result"])
     return RowOutcome(row["image"], row["sha256"], result, error)
 

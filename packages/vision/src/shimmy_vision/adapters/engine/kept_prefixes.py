@@ -110,7 +110,7 @@ def _unpack(data: bytes) -> KeptState | None:
     return KeptState(np.frombuffer(content, dtype=np.uint8), positions)
 
 
-def _digest(positions: int, content: memoryview) -> bytes:
+def _digest(positions: int, content: bytes | memoryview) -> bytes:
     digest = hashlib.sha256(_POSITIONS.pack(positions))
     digest.update(content)
     return digest.digest()
@@ -118,7 +118,7 @@ def _digest(positions: int, content: memoryview) -> bytes:
 
 def _write(path: Path, state: KeptState) -> None:
     """Raises OSError."""
-    content = memoryview(np.ascontiguousarray(state.data))
+    content = state.data.tobytes()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     # mkstemp's files are for their owner alone.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

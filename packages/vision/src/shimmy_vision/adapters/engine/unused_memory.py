@@ -139,7 +139,7 @@ def _allocate_slot(c: LlamaLibrary) -> ctypes.Array[ctypes.c_size_t]:
 def _is_clear(address: int, size: int) -> bool:
     """Whether a word of each page is zero."""
     words = (ctypes.c_uint64 * (size // 8)).from_address(address)
-    return not np.frombuffer(words, dtype=np.uint64)[:: mmap.PAGESIZE // 8].any()
+    return not np.ctypeslib.as_array(words)[:: mmap.PAGESIZE // 8].any()
 
 
 def _advise(start: int, length: int) -> None:

@@ -154,7 +154,7 @@ class VllmModel:
             raise _broken_off(f"the connection broke off ({type(error).__name__})") from error
         except ChatStreamError as error:
             cancellation.check()
-            raise _broken_off(str(error)) from error
+            raise _broken_off(f"what came is no answer ({error})") from error
 
 
 def _order(served: ServedElsewhere, question: RemoteQuestion) -> dict[str, Any]:
@@ -196,11 +196,11 @@ def _events(reply: httpx.Response) -> Generator[str, None, None]:
         taken += len(chunk)
         held += chunk
         if taken > _MOST_BYTES:
-            raise ChatStreamError("the answer is longer than any")
+            raise ChatStreamError("answer-too-long")
         *lines, rest = held.split(b"\n")
         held = bytearray(rest)
         if len(held) > _LONGEST_EVENT:
-            raise ChatStreamError("an event is longer than any")
+            raise ChatStreamError("event-too-long")
         for line in lines:
             if line.startswith(b"data:"):
                 yield line[5:].strip().decode("utf-8", "replace")

@@ -13,7 +13,7 @@ DONE = "[DONE]"
 
 
 class ChatStreamError(ValueError):
-    """What came is no chat completion."""
+    """What came is no chat completion; its one argument is a code that says why."""
 
 
 @dataclass(slots=True)
@@ -31,13 +31,13 @@ class ChatPieces:
         try:
             told = json.loads(event)
         except (ValueError, RecursionError) as error:
-            raise ChatStreamError("an event is no JSON") from error
+            raise ChatStreamError("event-not-json") from error
         if not isinstance(told, dict) or "error" in told:
-            raise ChatStreamError("it broke off with an error")
+            raise ChatStreamError("error-told")
         self._count(told.get("usage"))
         choices = told.get("choices")
         if not isinstance(choices, list):
-            raise ChatStreamError("an event has no choices")
+            raise ChatStreamError("event-without-choices")
         return "".join(self._choice(one) for one in choices)
 
     def _count(self, usage: Any) -> None:
@@ -48,10 +48,10 @@ class ChatPieces:
 
     def _choice(self, choice: Any) -> str:
         if not isinstance(choice, dict) or not isinstance(choice.get("delta"), dict | None):
-            raise ChatStreamError("a choice has another shape")
+            raise ChatStreamError("choice-of-another-shape")
         text = (choice.get("delta") or {}).get("content") or ""
         if not isinstance(text, str):
-            raise ChatStreamError("a choice has another shape")
+            raise ChatStreamError("choice-of-another-shape")
         if isinstance(choice.get("finish_reason"), str):
             self.finish = choice["finish_reason"]
         start = len(self.data)

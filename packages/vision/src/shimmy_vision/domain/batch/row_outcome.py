@@ -22,7 +22,7 @@ _OF_ONE_ROW = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class RowError:
+class RowFailure:
     """Why a row has no result, as the error that it was says it."""
 
     code: str
@@ -41,7 +41,7 @@ class RowOutcome:
     name: str
     sha256: str
     result: Mapping[str, Any] | None
-    error: RowError | None
+    error: RowFailure | None
 
 
 def row_digest(name: str) -> RowDigest:
@@ -49,9 +49,9 @@ def row_digest(name: str) -> RowDigest:
     return hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=16).digest()
 
 
-def row_error(error: ShimmyError) -> RowError:
+def row_error(error: ShimmyError) -> RowFailure:
     """``error`` as it stands in a row."""
-    return RowError(error.code, error.message, error.hint)
+    return RowFailure(error.code, error.message, error.hint)
 
 
 def is_of_one_row(error: ShimmyError) -> bool:
@@ -87,4 +87,4 @@ def read_outcome(value: object) -> RowOutcome | None:
     fields = [error.get(field) for field in ("code", "message", "hint")]
     if not all(isinstance(field, str) for field in fields):
         return None
-    return RowOutcome(name, sha256, None, RowError(*map(str, fields)))
+    return RowOutcome(name, sha256, None, RowFailure(*map(str, fields)))
