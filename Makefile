@@ -4,7 +4,7 @@ BIN := .venv/bin
 SOURCES := packages/vision/src packages/store/src packages/ops/src packages/sandbox/src
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-live test check secrets bench scale soak gate dev-test clean runtime dev payload worker dist dist-test
+.PHONY: help demo demo-live test check secrets bench scale soak gate dev-test clean runtime dev payload worker dist dist-test fuzz
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,7 +19,8 @@ test: dev check ## install what tests need, check, run every test
 	@bash scripts/worker_npm.sh >/dev/null || [ $$? = 3 ]
 	@mkdir -p artifacts && rm -f artifacts/tests.xml
 	@# A run that was broken off leaves a report that looks whole: only one that ended keeps the name.
-	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist loadscope \
+	@# Three workers on two cores: a fifth of the tests' time is waiting for processes to start or end.
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 3 --dist loadscope \
 	  --junitxml=artifacts/tests-running.xml -o junit_suite_name="$$(bash scripts/revision.sh)"; \
 	  code=$$?; [ $$code -gt 1 ] || mv artifacts/tests-running.xml artifacts/tests.xml; exit $$code
 
@@ -52,7 +53,7 @@ bench: dev ## measure (30 minutes): tokens, gate, server, store, peers with full
 	$(BIN)/python benchmarks/store_latency.py
 	$(BIN)/python benchmarks/worker_cpu.py --write
 	$(BIN)/python benchmarks/slices.py
-	@# Beside peers, on a full-shape pair: 20 to 25 minutes on two quiet cores, all the rest 3.
+	@# Beside peers, on a full-shape pair: 20 to 25 minutes on two quiet cores (estimated).
 	$(BIN)/python benchmarks/peers.py
 	$(BIN)/python benchmarks/peer_table.py --write
 	$(BIN)/python benchmarks/plot_results.py
@@ -64,6 +65,9 @@ scale: dev ## measure growth (an hour): concurrency, sizes, 2,000 images, the st
 
 soak: dev ## a thousand analyses in one process: memory must stay flat
 	$(BIN)/python benchmarks/soak.py
+
+fuzz: dev ## ten minutes of hostile input to every reader; what fails is kept
+	$(BIN)/python scripts/fuzz.py --seconds 600
 
 gate: ## what must hold before a release, all of it, in a fresh clone of HEAD
 	bash scripts/gate.sh

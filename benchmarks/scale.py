@@ -179,6 +179,9 @@ def images(args: argparse.Namespace, variables: Mapping[str, str], folder: Path)
             failed += "error" in json.loads(line)
             if number % max(1, args.images // 100) == 0 and number < args.images:
                 samples.append((number, watched.memory_info().rss))
+                if len(samples) % 10 == 0:
+                    told = f"{number} images: {samples[-1][1] / 1e6:.1f} MB"
+                    print(told, file=sys.stderr, flush=True)
     done = [one for one in samples if one[0] >= args.images * _WARM]
     grows = slope(done) if len(done) > 1 else 0.0
     broken = [f"memory grows by {grows:.0f} bytes an image"] if grows > ALLOWED_BYTES else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shimmy_sandbox.synthetic_model import SyntheticPair
+from shimmy_vision.adapters.engine import kept_prefixes
 from shimmy_vision.adapters.engine.kept_prefixes import KeptPrefixes, KeptState
 from shimmy_vision.adapters.engine.llama_engine import LlamaEngine
 from shimmy_vision.domain.answer.prompts import Prompt, Segment
@@ -27,6 +28,20 @@ ANY = Cancellation()
 SCHEMA: dict[str, Any] = {"type": "array", "items": {"type": "string"}, "minItems": 1}
 END = (Segment("<|im_end|>\n<|im_start|>assistant\n", special=True),)
 OpenEngine = Callable[..., LlamaEngine]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_ones_are_kept() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kept_prefixes, "_LEAST_BYTES", 1)
+        yield
+
+
+def test_what_is_computed_at_once_is_not_kept(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kept_prefixes, "_LEAST_BYTES", 11)
+        KeptPrefixes(tmp_path).keep("a", _state(10))
+    assert _files(tmp_path) == []
 
 
 def _state(size: int, seed: int = 0) -> KeptState:

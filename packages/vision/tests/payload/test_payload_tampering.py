@@ -215,3 +215,15 @@ def test_a_way_that_others_may_write_is_not_taken_but_a_sticky_one_is(
     above.chmod(0o1777)
     assert trials.one(trial)["answer"] == ANSWER
     assert trial.unpacked.is_dir()
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root can give a file to another owner")
+@pytest.mark.parametrize("planted", ["payload", "file"])
+def test_even_the_right_bytes_are_unpacked_again_where_another_owner_could_change_them(
+    trial: Trial, trials: Trials, planted: str
+) -> None:
+    trials.one(trial)
+    place = _unpacked(trial) / ("" if planted == "payload" else NAMES[0])
+    os.chown(place, 1234, 1234)
+    assert trials.one(trial)["answer"] == ANSWER
+    assert place.stat().st_uid == os.geteuid()

@@ -128,6 +128,26 @@ class SqlLedger:
         )
         return Lease(record_of(taken[0]), token, until) if taken else None
 
+    async def leases_in_the_way(self, now: datetime) -> Sequence[str]:
+        rows = await self._one(
+            "SELECT DISTINCT lease_token FROM events JOIN customers"
+            " ON customers.customer = events.customer"
+            " WHERE state = 'pending' AND again <= ? AND lease_until > ?",
+            stamp(now),
+            stamp(now),
+        )
+        return [str(token) for (token,) in rows]
+
+    async def shorten_lease(self, token: str, until: datetime) -> None:
+        # Found by its events, which are few: no index has the token of a lease.
+        await self._one(
+            "UPDATE customers SET lease_until = ? WHERE lease_token = ? AND lease_until > ?"
+            " AND customer IN (SELECT customer FROM events WHERE state = 'pending')",
+            stamp(until),
+            token,
+            stamp(until),
+        )
+
     async def settle_customer(
         self, lease: Lease, record: CustomerRecord, notices: Sequence[Notice], now: datetime
     ) -> bool:

@@ -12,10 +12,12 @@ from shimmy_store.errors import StoreError
 # Longer than Stripe itself goes on delivering, and than a weekend with a holiday.
 PARK_AFTER = timedelta(days=4)
 # A store that was off for days comes back to old work that was hardly tried: an hour of tries.
-LEAST_ATTEMPTS = 12
+LEAST_ATTEMPTS = 66
 # What waits longer than this, a person should know of, whatever it waits for.
 LATE_AFTER = timedelta(minutes=30)
 _FIRST = timedelta(seconds=5)
+# For a quarter of an hour at least: whatever was away is back within a minute for every customer.
+_SOON, _SOON_ATTEMPTS = timedelta(seconds=30), 60
 _LONGEST = timedelta(hours=1)
 # A key that was revoked or a permission that is missing: wrong for everybody, mended by one person.
 _CREDENTIALS: Mapping[str, str] = {
@@ -57,5 +59,7 @@ def decide_retry(
     """
     if not retryable or (age >= PARK_AFTER and attempts >= LEAST_ATTEMPTS):
         return None
-    doublings: int = 2 ** min(attempts - 1, 20)
-    return min(_FIRST * doublings, _LONGEST) * (0.5 + chance / 2)
+    wait = min(_FIRST * 2 ** min(attempts - 1, 20), _SOON)
+    if attempts > _SOON_ATTEMPTS:
+        wait = min(_SOON * 2 ** min(attempts - _SOON_ATTEMPTS, 20), _LONGEST)
+    return wait * (0.5 + chance / 2)

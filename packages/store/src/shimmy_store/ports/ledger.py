@@ -165,6 +165,14 @@ class Ledger(Protocol):
         """
         ...
 
+    async def leases_in_the_way(self, now: datetime) -> Sequence[str]:
+        """Tokens of leases that hold up events that are due: the owner's name, a space, a number."""
+        ...
+
+    async def shorten_lease(self, token: str, until: datetime) -> None:
+        """It ends then, or sooner if it would have; one that is over stays over."""
+        ...
+
     async def settle_customer(
         self, lease: Lease, record: CustomerRecord, notices: Sequence[Notice], now: datetime
     ) -> bool:

@@ -42,13 +42,17 @@ Fulfilled: TypeAlias = Literal["settled", "busy", "overtaken"]
 
 @dataclass(frozen=True, slots=True)
 class Fulfilment:
-    """What fulfilment works with; ``owner`` is this worker's name."""
+    """What fulfilment works with; ``owner`` is this worker's name.
+
+    ``is_gone``: whether the worker of that name is certainly over; None where nobody can know.
+    """
 
     payments: Payments
     licences: Licences
     ledger: Ledger
     owner: str
     now: Callable[[], datetime]
+    is_gone: Callable[[str], bool] | None = None
 
 
 async def fulfil_customer(customer: str, fulfilment: Fulfilment) -> Fulfilled:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Literal, TypeAlias
 
 from shimmy_store.domain.retry import Failure, decide_retry, read_failure
@@ -16,6 +17,8 @@ _MOST = 100
 _AT_ONCE = 8
 # While all that run are slow: so often somebody looks what else is due by now.
 _LOOK_SECONDS = 2.0
+# Longer than one call: what a worker asked for before it was killed happens within.
+_LAST_WORDS = timedelta(seconds=15)
 _ROUND_SECONDS = 10.0
 
 _Outcome: TypeAlias = Fulfilled | Literal["assigned", "failed"]
@@ -44,7 +47,18 @@ async def sweep_events(
     Raises LedgerError; other failures are noted on their events, mistakes of ours too.
     """
     await fulfilment.ledger.wake_customers(fulfilment.now())
+    await _inherit(fulfilment)
     return await _Round(fulfilment, chance, most).run()
+
+
+async def _inherit(fulfilment: Fulfilment) -> None:
+    """Nobody waits minutes for a worker that was killed, only for what it had just asked for."""
+    if fulfilment.is_gone is None:
+        return
+    now = fulfilment.now()
+    for token in await fulfilment.ledger.leases_in_the_way(now):
+        if fulfilment.is_gone(token.rpartition(" ")[0]):
+            await fulfilment.ledger.shorten_lease(token, now + _LAST_WORDS)
 
 
 @dataclass

@@ -108,13 +108,12 @@ def furnish_shop(
     wire = KeygenWire(lines.keygen, _witness(settings, now))
     licences = KeygenLicences(wire, settings.policies)
     signer = SignedLinks(settings.secrets)
-    owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4()}"
     return Shop(
         settings,
         plans,
         ledger,
         Counter(plans, checkout, payments, ledger, settings.livemode, settings.url, now),
-        Fulfilment(payments, licences, ledger, owner, now),
+        Fulfilment(payments, licences, ledger, name_process(), now, is_gone),
         PostOffice(
             ledger, licences, lines.mailer, JinjaLetters(), signer, plans, settings.url, now
         ),

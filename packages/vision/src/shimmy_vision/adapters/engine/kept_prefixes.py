@@ -24,6 +24,8 @@ _MAGIC = b"SHIMMYS1"
 _HEAD = struct.Struct("<8s32sq")  # what it is, the digest of the rest, positions
 _POSITIONS = struct.Struct("<q")
 _MOST_BYTES = 200_000_000
+# Less than this a model computes as quickly as it would be read.
+_LEAST_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,10 @@ class KeptPrefixes:
         return state
 
     def keep(self, key: str, state: KeptState) -> None:
-        """Where the disk takes it; what was used longest ago goes for it."""
+        """Where it pays and the disk takes it; what was used longest ago goes for it."""
         path = self._path(key)
-        if path is None or state.data.nbytes + _HEAD.size > self._most or path.exists():
+        size = state.data.nbytes
+        if path is None or not _LEAST_BYTES <= size <= self._most - _HEAD.size or path.exists():
             return
         with contextlib.suppress(OSError):
             _write(path, state)

@@ -279,8 +279,8 @@ def _find_browser(named: str | None) -> str:
         raise LibraryError(
             "playwright-missing",
             "Web pages need Playwright, which is not installed.",
-            hint="pip install 'shimmy-vision[web]'. The single file sees no web pages: install that "
-            "package beside it.",
+            hint="pip install 'shimmy-vision[web]'. The single file sees no web pages: install "
+            "that package beside it.",
         )
     wanted = _BROWSERS if named is None else (named,)
     found = next((path for path in map(shutil.which, wanted) if path), None)

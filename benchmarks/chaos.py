@@ -1,0 +1,235 @@
+"""Everything goes wrong at once while customers buy; a minute later all has to agree.
+
+The store and its sweeper, Stripe, Keygen and mail run as processes on loopback. Hundreds of customers
+buy, change, cancel and dispute, some with the real ``shimmy``; meanwhile every boundary fails, by a
+plan that follows from the seed. After the last fault everything has ``--patience`` seconds. Then every
+paying customer has exactly one usable licence, nobody else has any, Stripe, Keygen and the ledger
+agree, and every mail came. Exit code 0; 1 where a promise is broken; 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import stripe
+
+from chaos_customers import Customer, Tally, open_stripe
+from chaos_faults import Trouble
+from chaos_machine import MachineError
+from chaos_plan import Plan, plan_chaos
+from chaos_report import Work, judge, spread, table, written_plan
+from chaos_street import ChaosStreet, open_chaos_street, sleep_until
+from chaos_truth import Seen, count_mails, look, wrong_customers
+from store_crowd import HANDLED
+from store_street import ROOT
+
+REPORT = ROOT / "artifacts/chaos.json"
+# People who are at it at once: two cores have no use for more.
+_AT_ONCE = 12
+_LOOK_SECONDS = 1.0
+
+
+def main() -> int:
+    """Run, print, judge."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--customers", type=int, default=500)
+    parser.add_argument("--seed", type=int, help="default: any")
+    parser.add_argument("--minutes", type=float, default=6, help="how long faults come")
+    parser.add_argument("--ledger", choices=("sqlite", "postgresql"), default="sqlite")
+    parser.add_argument("--machines", type=int, help="with the real shimmy; default one of 50")
+    parser.add_argument("--patience", type=float, default=60, help="seconds after the last fault")
+    parser.add_argument("--keep", type=Path, help="a new folder for logs and states")
+    parser.add_argument("--plan", action="store_true", help="print the plan and do nothing")
+    parser.add_argument("--report", type=Path, default=REPORT)
+    args = parser.parse_args()
+    args.seed = random.SystemRandom().randrange(10**6) if args.seed is None else args.seed
+    machines = max(args.customers // 50, 1) if args.machines is None else args.machines
+    plan = plan_chaos(args.seed, args.customers, args.minutes * 60, args.ledger, machines)
+    if args.plan:
+        print(json.dumps(written_plan(plan), indent=1))
+        return 0
+    try:
+        report = run(args, plan)
+    except KeyboardInterrupt:
+        print("\nchaos: stopped; nothing is left running", file=sys.stderr)
+        return 130
+    args.report.parent.mkdir(parents=True, exist_ok=True)
+    args.report.write_text(f"{json.dumps(report, indent=1)}\n", encoding="utf-8")
+    print(table(report))
+    return 0 if all(one["holds"] for one in report["checks"]) else 1
+
+
+def run(args: argparse.Namespace, plan: Plan) -> dict[str, Any]:
+    """Everything that was seen."""
+    with ExitStack() as stack:
+        if args.keep:
+            args.keep.mkdir(parents=True)
+            folder = args.keep.resolve()
+        else:
+            made = tempfile.TemporaryDirectory(prefix="shimmy-chaos-", ignore_cleanup_errors=True)
+            folder = Path(stack.enter_context(made))
+        street = stack.enter_context(open_chaos_street(folder, args.ledger))
+        sdk, tally, ended = open_stripe(street), Tally(), Counter[str]()
+        trouble = Trouble(street, plan)
+        try:
+            trouble.begin()
+            _live(street, sdk, plan, Telling(tally, ended, trouble))
+        except BaseException:
+            trouble.end(at_once=True)
+            raise
+        trouble.end()
+        began = time.monotonic()
+        seen, righted = _settle(street, sdk, began, args.patience)
+        return _report(args, plan, street, sdk, Outcome(seen, righted, tally, ended, trouble))
+
+
+class Telling:
+    """One line on stderr, again and again: how far it is."""
+
+    def __init__(self, tally: Tally, ended: Counter[str], trouble: Trouble) -> None:
+        self.tally, self.ended, self.trouble = tally, ended, trouble
+
+    def say(self, left: int) -> None:
+        """Only to people."""
+        if sys.stderr.isatty():
+            faults, failed = self.trouble.done.total(), self.tally.failed.total()
+            bought = self.tally.done["buy"]
+            told = f"{bought} bought, {left} on their way, {faults} faults, {failed} requests failed"
+            print(f"\r{told}   ", end="", file=sys.stderr, flush=True)
+
+
+def _live(
+    street: ChaosStreet, sdk: stripe.StripeClient, plan: Plan, telling: Telling
+) -> None:
+    """Customers come at their moments; back when all are done and the last fault was."""
+    stopping, left = threading.Event(), Counter(people=len(plan.scripts))
+
+    def live(number: int) -> None:
+        script = plan.scripts[number]
+        if not sleep_until(telling.trouble.began + script.at, stopping):
+            return
+        try:
+            Customer(street, sdk, script, telling.tally).live()
+        except MachineError as error:
+            telling.ended[str(error)[:200]] += 1
+        finally:
+            left["people"] -= 1
+
+    with ThreadPoolExecutor(_AT_ONCE) as people:
+        waiting = [people.submit(live, number) for number in range(len(plan.scripts))]
+        try:
+            while not all(one.done() for one in waiting):
+                telling.say(left["people"])
+                time.sleep(0.2)
+        except BaseException:
+            stopping.set()
+            people.shutdown(wait=False, cancel_futures=True)
+            raise
+    for one in waiting:
+        one.result()
+
+
+def _settle(
+    street: ChaosStreet, sdk: stripe.StripeClient, began: float, patience: float
+) -> tuple[Seen, dict[str, float]]:
+    """The last look, and when each customer was right for good, in seconds after the faults."""
+    righted: dict[str, float] = {}
+    while True:
+        seen = look(street, sdk)
+        after = time.monotonic() - began
+        wrong = wrong_customers(seen)
+        righted = {
+            one: righted.get(one, round(after, 1)) for one in seen.heads() if one not in wrong
+        }
+        work = read_work(street, sdk)
+        idle = not work.unheard and not (set(work.events) & {"pending", "parked"})
+        if (not wrong and idle and set(work.messages) <= {"sent"}) or after > patience:
+            return seen, righted
+        time.sleep(_LOOK_SECONDS)
+
+
+def read_work(street: ChaosStreet, sdk: stripe.StripeClient) -> Work:
+    """What the ledger has done and has still to do."""
+    view: Any = street.view
+    events = dict(view._ask("SELECT state, COUNT(*) FROM events GROUP BY state"))
+    messages = dict(view._ask("SELECT state, COUNT(*) FROM outbox GROUP BY state"))
+    known = {str(one) for (one,) in view._ask("SELECT id FROM events")}
+    listed = sdk.v1.events.list({"limit": 100}).auto_paging_iter()
+    unheard = sum(one.type in HANDLED and one.id not in known for one in listed)
+    return Work(events, messages, unheard)
+
+
+class Outcome:
+    """What ``run`` has at its end."""
+
+    def __init__(
+        self,
+        seen: Seen,
+        righted: Mapping[str, float],
+        tally: Tally,
+        ended: Counter[str],
+        trouble: Trouble,
+    ) -> None:
+        self.seen, self.righted, self.tally = seen, righted, tally
+        self.ended, self.trouble = ended, trouble
+
+
+def _report(
+    args: argparse.Namespace,
+    plan: Plan,
+    street: ChaosStreet,
+    sdk: stripe.StripeClient,
+    outcome: Outcome,
+) -> dict[str, Any]:
+    seen, tally, wrong = outcome.seen, outcome.tally, wrong_customers(outcome.seen)
+    mails = count_mails(street, seen)
+    checks = judge(wrong, seen, mails, read_work(street, sdk), outcome.ended)
+    machines = sum(one.machine for one in plan.scripts)
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seed": args.seed,
+        "customers": args.customers,
+        "seconds": args.minutes * 60,
+        "ledger": args.ledger,
+        "disk": street.disk.how,
+        "machines": machines,
+        "injected": {**outcome.trouble.done, "kill-vision": machines},
+        "not_injected": outcome.trouble.failed,
+        "starts": {"store": street.store.starts, "sweeper": street.sweeper.starts},
+        "failed": tally.failed,
+        "done": tally.done,
+        "gave_up": tally.gave_up,
+        "verdicts": _verdicts(seen, seen.heads(), lambda one: seen.expected(one).verdict),
+        "wrong": dict(Counter(wrong.values())),
+        "times": {
+            "from paying to the key": spread(tally.seconds_to_key),
+            "from the faults' end to right": spread([*outcome.righted.values()]),
+        },
+        "doubled_mails": mails.doubles,
+        "checks": [asdict(one) for one in checks],
+        "plan": written_plan(plan),
+    }
+
+
+def _verdicts(
+    _seen: Seen, customers: Sequence[str], of: Callable[[str], str]
+) -> dict[str, int]:
+    return dict(Counter(of(one) for one in customers))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,263 @@
+"""What customers do, each by its script: over the store's pages, Stripe's, and by mail."""
+
+from __future__ import annotations
+
+import re
+import ssl
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urljoin
+
+import httpx
+import stripe
+
+from chaos_machine import use_machine
+from chaos_plan import MONTHLY, Script
+from chaos_street import ChaosStreet
+
+_CARD = {"card_number": "4242424242424242", "card_expiry": "12/34", "card_cvc": "123"}
+_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+_PAUSE_SECONDS = 0.5
+_PATIENCE_SECONDS = 20.0
+_FORM = re.compile(r"<form.*?</form>", re.DOTALL)
+_HIDDEN = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)"')
+_KEY = re.compile(r'<code id="licence-key">([^<]+)<')
+
+
+class GaveUpError(Exception):
+    """A customer tried for as long as one does; the message names what."""
+
+
+@dataclass
+class Tally:
+    """What all customers met; shared by threads, each count is one step of the interpreter."""
+
+    done: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    gave_up: Counter[str] = field(default_factory=Counter)
+    seconds_to_key: list[float] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def count(self, what: Counter[str], name: str) -> None:
+        """One more."""
+        with self._lock:
+            what[name] += 1
+
+
+def open_stripe(street: ChaosStreet) -> stripe.StripeClient:
+    """Stripe's own client, which tries again as it does."""
+    http = stripe.HTTPXClient(timeout=15, allow_sync_methods=True)
+    return stripe.StripeClient(
+        street.settings["SHIMMY_STORE_STRIPE_KEY"],
+        base_addresses={"api": street.places["stripe"]},
+        http_client=http,
+        max_network_retries=4,
+    )
+
+
+class Customer:
+    """One person with one browser, and perhaps another one later."""
+
+    def __init__(
+        self, street: ChaosStreet, sdk: stripe.StripeClient, script: Script, tally: Tally
+    ) -> None:
+        self._street, self._sdk, self._script, self._tally = street, sdk, script, tally
+        self._browser = self._open()
+        self._key = ""
+
+    def live(self) -> None:
+        """Everything in the script; what cannot be done is given up and counted."""
+        self._try("buy", lambda: self._buy(self._script.plan))
+        for act in self._script.acts:
+            if act != "nothing":
+                self._try(act, lambda act=act: self._act(act))  # type: ignore[misc]
+        if self._script.machine and self._key:
+            self._try("machine", self._use_machine)
+        self._browser.close()
+
+    def _try(self, name: str, act: Any) -> None:
+        try:
+            act()
+            self._tally.count(self._tally.done, name)
+        except GaveUpError:
+            self._tally.count(self._tally.gave_up, name)
+        except (httpx.HTTPError, stripe.StripeError) as error:
+            self._tally.count(self._tally.failed, f"{name}: {type(error).__name__}")
+            self._tally.count(self._tally.gave_up, name)
+
+    def _act(self, act: str) -> None:
+        match act:
+            case "change-card":
+                self._portal("card", {"card_number": "5555555555554444"})
+            case "upgrade" | "downgrade":
+                self._change_plan(better=act == "upgrade")
+            case "cancel":
+                self._portal("cancel", {"subscription": self._subscription()})
+            case "cancel-now":
+                self._sdk.v1.subscriptions.cancel(self._subscription())
+            case "refund" | "refund-a-part":
+                part: Any = {"amount": 100} if act == "refund-a-part" else {}
+                self._sdk.v1.refunds.create({"charge": self._charge(), **part})
+            case "dispute" | "dispute-won":
+                opened = self._street.control("stripe", "disputes", {"charge": self._charge()})
+                if act == "dispute-won":
+                    path = f"disputes/{opened['id']}"
+                    self._street.control("stripe", path, {"status": "won"})
+            case "buy-again":
+                self._buy(MONTHLY[self._script.number % len(MONTHLY)])
+            case "buy-elsewhere":
+                self._buy_elsewhere()
+            case _:
+                self._recover()
+
+    # At the store --------------------------------------------------------------------------------
+
+    def _buy(self, plan: str) -> None:
+        way = self._ask("GET", f"/buy?plan={plan}", "buy")
+        place = way.headers.get("location", "")
+        if "/c/pay/" not in place:
+            # Who pays already is led to the portal.
+            self._tally.count(self._tally.done, "led to the portal")
+            return
+        script, began = self._script, time.monotonic()
+        method = script.pay if plan == "lifetime" else "card"
+        form = {"email": script.email, "name": "Ada", "payment_method": method}
+        form |= _CARD if method == "card" else {"async_outcome": script.settles}
+        paid = self._ask("POST", place, "pay", data=form)
+        if paid.status_code != 303:
+            raise GaveUpError("pay")
+        back = paid.headers["location"]
+        if method != "card":
+            self._ask("GET", back, "success")
+            return
+        self._key = self._await_key(back)
+        self._tally.seconds_to_key.append(round(time.monotonic() - began, 2))
+
+    def _await_key(self, back: str) -> str:
+        end = time.monotonic() + 2 * _PATIENCE_SECONDS
+        while time.monotonic() < end:
+            shown = _KEY.search(self._ask("GET", back, "success").text)
+            if shown:
+                return shown[1]
+            time.sleep(_PAUSE_SECONDS)
+        raise GaveUpError("success")
+
+    def _buy_elsewhere(self) -> None:
+        """From another browser: another customer of Stripe's, and the mail offers to merge them."""
+        before, self._browser = self._browser, self._open()
+        before.close()
+        self._buy(self._script.plan)
+        token = self._await_mail(r"/merge\?token=\S+")
+        page = self._ask("GET", token, "merge")
+        done = self._submit(page.text, "/merge")
+        if done.status_code >= 400:
+            raise GaveUpError("merge")
+        self._tally.count(self._tally.done, "merge")
+
+    def _recover(self) -> None:
+        page = self._ask("GET", "/view-license", "view")
+        if "/create-portal-session" in page.text:
+            self._submit(page.text, "/sign-out")
+            page = self._ask("GET", "/view-license", "view")
+        known = len(self._mails())
+        self._submit(page.text, "/view-license", email=self._script.email)
+        link = self._await_mail(r"/sign-in\?token=\S+", after=known)
+        self._ask("GET", link, "sign-in")
+        if "licence-key" not in self._ask("GET", "/view-license", "view").text:
+            raise GaveUpError("recover")
+
+    def _portal(self, action: str, form: Mapping[str, str]) -> None:
+        page = self._ask("GET", "/view-license", "view").text
+        named = re.search(r'name="customer" value="(cus_\w+)"', page)
+        if named is None:
+            raise GaveUpError("portal")
+        led = self._submit(page, "/create-portal-session", customer=named[1])
+        if led.status_code != 303:
+            raise GaveUpError("portal")
+        done = self._ask("POST", f"{led.headers['location']}/{action}", "portal", data=form)
+        if done.status_code >= 400:
+            raise GaveUpError(action)
+
+    def _change_plan(self, *, better: bool) -> None:
+        name = self._subscription()
+        held = self._sdk.v1.subscriptions.retrieve(name).to_dict()
+        plan = str(held["items"]["data"][0]["price"]["product"])
+        place = MONTHLY.index(plan) + (1 if better else -1)
+        wanted = MONTHLY[place % len(MONTHLY)]
+        price = self._sdk.v1.prices.list({"lookup_keys": [wanted]}).data[0].id
+        self._portal("confirm", {"subscription": name, "price": price})
+
+    def _use_machine(self) -> None:
+        use_machine(self._street, self._key, self._script, self._met)
+
+    def _met(self, what: str) -> None:
+        self._tally.count(self._tally.failed, f"machine: {what}")
+
+    # Hands -----------------------------------------------------------------------------------------
+
+    def _customers(self) -> list[str]:
+        found = self._sdk.v1.customers.list({"email": self._script.email, "limit": 10}).data
+        return [one.id for one in found]
+
+    def _subscription(self) -> str:
+        for customer in self._customers():
+            for one in self._sdk.v1.subscriptions.list({"customer": customer}).data:
+                return str(one.id)
+        raise GaveUpError("subscription")
+
+    def _charge(self) -> str:
+        for customer in self._customers():
+            for one in self._sdk.v1.charges.list({"customer": customer}).data:
+                if one.paid and not one.refunded and not one.disputed:
+                    return str(one.id)
+        raise GaveUpError("charge")
+
+    def _mails(self) -> list[dict[str, Any]]:
+        found = self._street.ask("mail", f"messages?to={self._script.email}")
+        return list(found)
+
+    def _await_mail(self, pattern: str, after: int = 0) -> str:
+        end = time.monotonic() + 2 * _PATIENCE_SECONDS
+        while time.monotonic() < end:
+            for mail in self._mails()[after:]:
+                found = re.search(pattern, mail["text"])
+                if found:
+                    return found[0]
+            time.sleep(_PAUSE_SECONDS)
+        raise GaveUpError("mail")
+
+    def _submit(self, page: str, action: str, **fields: str) -> httpx.Response:
+        forms = (one for one in _FORM.findall(page) if f'action="{action}"' in one)
+        form = next(forms, None)
+        if form is None:
+            raise GaveUpError(action)
+        return self._ask("POST", action, action, data={**dict(_HIDDEN.findall(form)), **fields})
+
+    def _ask(
+        self, method: str, path: str, name: str, **more: Any
+    ) -> httpx.Response:
+        """Again, as people do who see an error; every failure is counted by its kind."""
+        end = time.monotonic() + _PATIENCE_SECONDS
+        url = urljoin(self._street.url, path)
+        while time.monotonic() < end:
+            try:
+                answer = self._browser.request(method, url, **more)
+            except httpx.TransportError as error:
+                self._tally.count(self._tally.failed, f"{name}: {type(error).__name__}")
+            else:
+                if answer.status_code < 500 and answer.status_code != 429:
+                    return answer
+                self._tally.count(self._tally.failed, f"{name}: {answer.status_code}")
+            time.sleep(_PAUSE_SECONDS)
+        raise GaveUpError(name)
+
+    def _open(self) -> httpx.Client:
+        number = self._script.number
+        address = f"198.18.{number // 250}.{number % 250 + 1}"
+        headers = {"Accept": "text/html", "X-Forwarded-For": address}
+        return httpx.Client(headers=headers, trust_env=False, verify=_NO_TLS, timeout=30)
+

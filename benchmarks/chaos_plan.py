@@ -1,0 +1,159 @@
+"""What goes wrong and what customers do, all of it chosen beforehand: a function of the seed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Ledger: TypeAlias = Literal["sqlite", "postgresql"]
+
+MONTHLY = ("developer", "professional", "startup", "enterprise")
+PLANS = (*MONTHLY, "lifetime")
+# Faults of one call each, by who is called: (kind, its shape at the simulator).
+STRIPE = (
+    "stripe-503",
+    "stripe-503-after-it-was-done",
+    "stripe-cut",
+    "stripe-cut-after-it-was-done",
+    "stripe-slow",
+    "stripe-late",
+)
+KEYGEN = (
+    "keygen-500",
+    "keygen-429",
+    "keygen-slow",
+    "keygen-cut",
+    "keygen-cut-after-it-was-done",
+    "keygen-500-after-it-was-done",
+)
+SMTP = ("smtp-refused", "smtp-not-now", "smtp-cut-after-data", "smtp-cut", "smtp-slow")
+WEBHOOKS = ("webhooks-reversed", "webhooks-doubled", "webhooks-delayed")
+KILLS = ("kill-store", "kill-sweeper")
+# A month is not among them: what was bought would run out while somebody pays.
+_JUMPS = (60.0, 600.0, 3600.0)
+_APART = (-600.0, -30.0, 30.0, 600.0)
+# When the last payments that take an hour are heard of, there is still something going wrong.
+_SETTLING_JUMP = 2 * 3600.0
+_SETTLING_SHARE = 0.85
+# What a customer does after buying, and how often.
+_ACTS = {
+    "change-card": 8,
+    "upgrade": 10,
+    "downgrade": 5,
+    "cancel": 8,
+    "cancel-now": 4,
+    "refund": 6,
+    "refund-a-part": 3,
+    "dispute": 4,
+    "dispute-won": 3,
+    "buy-again": 6,
+    "buy-elsewhere": 6,
+    "recover": 10,
+    "nothing": 30,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """``at``: seconds from the start. ``seconds``: how long, or by how much a clock jumps.
+
+    ``times``: how many calls meet it.
+    """
+
+    at: float
+    kind: str
+    seconds: float = 0.0
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One customer: comes ``at``, buys ``plan`` by ``pay``, does ``acts`` in order.
+
+    ``settles``: what becomes of a payment that takes time. ``machine``: activates the real
+    ``shimmy`` and analyses an image; that process is killed after ``killed_after`` seconds, and
+    begun anew.
+    """
+
+    number: int
+    at: float
+    plan: str
+    pay: str
+    settles: str
+    acts: tuple[str, ...]
+    machine: bool = False
+    killed_after: float = 0.0
+
+    @property
+    def email(self) -> str:
+        """Where its mail goes."""
+        return f"chaos-{self.number}@example.com"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All of a run."""
+
+    faults: tuple[Fault, ...]
+    scripts: tuple[Script, ...]
+
+
+def plan_chaos(seed: int, customers: int, seconds: float, ledger: Ledger, machines: int) -> Plan:
+    """The same for the same arguments, on every machine."""
+    chance = random.Random(seed)
+    faults = sorted(_faults(chance, seconds, ledger), key=lambda one: (one.at, one.kind))
+    with_machine = set(chance.sample(range(customers), min(machines, customers)))
+    scripts = (
+        _script(chance, number, customers, seconds, machine=number in with_machine)
+        for number in range(customers)
+    )
+    return Plan(tuple(faults), tuple(scripts))
+
+
+def _faults(chance: random.Random, seconds: float, ledger: Ledger) -> Iterator[Fault]:
+    # Nobody has anything to lose in the first moments; all ends with the time that was given.
+    first, last = min(2.0, seconds / 10), seconds * 0.98
+
+    def moments(every: float, least: int = 1) -> Iterator[float]:
+        for _ in range(max(least, int(seconds / every))):
+            yield round(chance.uniform(first, last), 3)
+
+    for kinds, every in ((STRIPE, 1.5), (KEYGEN, 1.5), (SMTP, 3.0)):
+        for number, at in enumerate(moments(every, len(kinds))):
+            # Each kind comes, however short the run is.
+            kind = kinds[number] if number < len(kinds) else chance.choice(kinds)
+            times = chance.randint(1, 4)
+            yield Fault(at, kind, round(chance.uniform(0.2, 4), 1), times)
+    for at in moments(8, len(WEBHOOKS)):
+        yield Fault(at, chance.choice(WEBHOOKS), round(chance.uniform(0.5, 6), 1))
+    yield from (Fault(at, "kill-store") for at in moments(15, 2))
+    yield from (Fault(at, "kill-sweeper") for at in moments(15))
+    yield from (Fault(at, "disk-full", round(chance.uniform(0.5, 3), 1)) for at in moments(30))
+    yield from (Fault(at, "clock-forward", chance.choice(_JUMPS)) for at in moments(20))
+    for at in moments(25):
+        yield Fault(at, "clocks-apart", chance.choice(_APART))
+    if ledger == "postgresql":
+        yield from (Fault(at, "database-restart") for at in moments(25, 2))
+    yield Fault(seconds * _SETTLING_SHARE, "clock-forward", _SETTLING_JUMP)
+    # Killed at the very end, when only the others' patience helps.
+    yield Fault(last, "kill-store")
+
+
+def _script(
+    chance: random.Random, number: int, customers: int, seconds: float, *, machine: bool
+) -> Script:
+    # Every plan is bought, and by every way to pay for it.
+    plan = PLANS[number % len(PLANS)]
+    pay = chance.choice(("card", "alipay", "wechat_pay")) if plan == "lifetime" else "card"
+    settles = "fail" if chance.random() < 0.25 else "succeed"
+    count = chance.choice((0, 1, 1, 2))
+    acts = tuple(chance.choices(tuple(_ACTS), tuple(_ACTS.values()), k=count))
+    at = round(seconds * 0.7 * number / max(customers, 1), 3)
+    # A machine needs a licence that stays.
+    if machine:
+        plan, pay, acts = chance.choice(MONTHLY), "card", ()
+    return Script(
+        number, at, plan, pay, settles, acts, machine, round(chance.uniform(0.5, 3.0), 2)
+    )
