@@ -108,13 +108,13 @@ class Telling:
         if sys.stderr.isatty():
             faults, failed = self.trouble.done.total(), self.tally.failed.total()
             bought = self.tally.done["buy"]
-            told = f"{bought} bought, {left} on their way, {faults} faults, {failed} requests failed"
+            told = (
+                f"{bought} bought, {left} on their way, {faults} faults, {failed} requests failed"
+            )
             print(f"\r{told}   ", end="", file=sys.stderr, flush=True)
 
 
-def _live(
-    street: ChaosStreet, sdk: stripe.StripeClient, plan: Plan, telling: Telling
-) -> None:
+def _live(street: ChaosStreet, sdk: stripe.StripeClient, plan: Plan, telling: Telling) -> None:
     """Customers come at their moments; back when all are done and the last fault was."""
     stopping, left = threading.Event(), Counter(people=len(plan.scripts))
 
@@ -225,9 +225,7 @@ def _report(
     }
 
 
-def _verdicts(
-    _seen: Seen, customers: Sequence[str], of: Callable[[str], str]
-) -> dict[str, int]:
+def _verdicts(_seen: Seen, customers: Sequence[str], of: Callable[[str], str]) -> dict[str, int]:
     return dict(Counter(of(one) for one in customers))
 
 

@@ -237,9 +237,7 @@ class Customer:
             raise GaveUpError(action)
         return self._ask("POST", action, action, data={**dict(_HIDDEN.findall(form)), **fields})
 
-    def _ask(
-        self, method: str, path: str, name: str, **more: Any
-    ) -> httpx.Response:
+    def _ask(self, method: str, path: str, name: str, **more: Any) -> httpx.Response:
         """Again, as people do who see an error; every failure is counted by its kind."""
         end = time.monotonic() + _PATIENCE_SECONDS
         url = urljoin(self._street.url, path)
@@ -260,4 +258,3 @@ class Customer:
         address = f"198.18.{number // 250}.{number % 250 + 1}"
         headers = {"Accept": "text/html", "X-Forwarded-For": address}
         return httpx.Client(headers=headers, trust_env=False, verify=_NO_TLS, timeout=30)
-

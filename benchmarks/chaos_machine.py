@@ -27,9 +27,7 @@ class MachineError(Exception):
     """The real ``shimmy`` did not do in the end what it should."""
 
 
-def use_machine(
-    street: ChaosStreet, key: str, script: Script, met: Callable[[str], None]
-) -> None:
+def use_machine(street: ChaosStreet, key: str, script: Script, met: Callable[[str], None]) -> None:
     """Activate ``key``, analyse an image, be killed, analyse again. Raises MachineError."""
     home = street.clock.parent / f"machine-{script.number}"
     home.mkdir(exist_ok=True)

@@ -154,6 +154,4 @@ def _script(
     # A machine needs a licence that stays.
     if machine:
         plan, pay, acts = chance.choice(MONTHLY), "card", ()
-    return Script(
-        number, at, plan, pay, settles, acts, machine, round(chance.uniform(0.5, 3.0), 2)
-    )
+    return Script(number, at, plan, pay, settles, acts, machine, round(chance.uniform(0.5, 3.0), 2))

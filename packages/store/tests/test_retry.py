@@ -22,9 +22,10 @@ SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
 
 
 @pytest.mark.parametrize(
-    ("attempts", "seconds"), [(1, 5), (2, 10), (3, 20), (10, 2560), (11, 3600), (10**6, 3600)]
+    ("attempts", "seconds"),
+    [(1, 5), (2, 10), (3, 20), (4, 30), (60, 30), (61, 60), (66, 1920), (67, 3600), (10**6, 3600)],
 )
-def test_it_waits_twice_as_long_each_time_up_to_an_hour(attempts: int, seconds: int) -> None:
+def test_it_waits_half_a_minute_for_a_while_and_then_longer_up_to_an_hour(attempts: int, seconds: int) -> None:
     longest = decide_retry(attempts, HOUR, 1.0, retryable=True)
     shortest = decide_retry(attempts, HOUR, 0.0, retryable=True)
     assert (longest, shortest) == (seconds * SECOND, seconds * SECOND / 2)
@@ -45,11 +46,20 @@ def test_what_refuses_for_good_is_not_tried_again(attempts: int, chance: float, 
     assert decide_retry(attempts, age * SECOND, chance, retryable=False) is None
 
 
-def test_four_days_are_over_after_fewer_than_two_hundred_tries() -> None:
+def test_for_a_quarter_of_an_hour_it_is_back_within_half_a_minute() -> None:
+    """However unlucky: what everybody waits for within a minute of an outage's end."""
+    age, attempts = timedelta(0), 1
+    while age < timedelta(minutes=15):
+        wait = decide_retry(attempts, age, 1.0, retryable=True)
+        assert wait is not None and wait <= 30 * SECOND
+        age, attempts = age + wait, attempts + 1
+
+
+def test_four_days_are_over_after_fewer_than_three_hundred_tries() -> None:
     age, attempts = timedelta(0), 1
     while (wait := decide_retry(attempts, age, 0.0, retryable=True)) is not None:
         age, attempts = age + wait, attempts + 1
-    assert attempts < 220
+    assert attempts < 300
     assert PARK_AFTER <= age < PARK_AFTER + HOUR
 
 

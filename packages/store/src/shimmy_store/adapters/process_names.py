@@ -24,6 +24,11 @@ def name_process() -> str:
     return "/".join((socket.gethostname(), place, str(pid), start or "", str(uuid.uuid4())))
 
 
+def can_tell() -> bool:
+    """Whether this system shows its processes; without that nobody is certainly gone."""
+    return bool(_place())
+
+
 def is_gone(name: str) -> bool:
     """Whether that process ran here and is over; False where that cannot be known."""
     parts = name.split("/")

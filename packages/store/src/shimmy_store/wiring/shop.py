@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +18,7 @@ from shimmy_store.adapters.keygen_holdings import KeygenHoldings
 from shimmy_store.adapters.keygen_licences import KeygenLicences
 from shimmy_store.adapters.keygen_wire import KeygenWire, ReplyWitness
 from shimmy_store.adapters.ledger_schema import claim_ledger, migrate_ledger
+from shimmy_store.adapters.process_names import can_tell, is_gone, name_process
 from shimmy_store.adapters.resend_mailer import ResendMailer
 from shimmy_store.adapters.signature_verifier import ed25519_verifier
 from shimmy_store.adapters.signed_links import SignedLinks
@@ -113,7 +111,9 @@ def furnish_shop(
         plans,
         ledger,
         Counter(plans, checkout, payments, ledger, settings.livemode, settings.url, now),
-        Fulfilment(payments, licences, ledger, name_process(), now, is_gone),
+        Fulfilment(
+            payments, licences, ledger, name_process(), now, is_gone if can_tell() else None
+        ),
         PostOffice(
             ledger, licences, lines.mailer, JinjaLetters(), signer, plans, settings.url, now
         ),

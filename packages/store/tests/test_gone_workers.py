@@ -1,0 +1,110 @@
+"""A worker that was killed holds nobody up for minutes; one that lives is left alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from ledger_places import MINUTE, NOW, Place, event, in_memory
+from purchases_made import bought, lifetime
+from stand_ins import Works
+
+from shimmy_store.adapters.process_names import can_tell, is_gone, name_process
+from shimmy_store.adapters.sql_ledger import SqlLedger
+from shimmy_store.use_cases.fulfil_customer import LEASE
+from shimmy_store.use_cases.sweep_events import sweep_events
+
+SECOND = timedelta(seconds=1)
+_PROGRAM = (
+    "from shimmy_store.adapters.process_names import name_process;"
+    "print(name_process(), flush=True); input()"
+)
+
+
+def test_a_lease_of_a_killed_worker_is_over_soon(place: Place) -> None:
+    async def story(ledger: SqlLedger) -> None:
+        await ledger.add_event(event("e1", "cus_1"), "pending")
+        await ledger.add_event(event("e2", "cus_2"), "pending")
+        killed = await ledger.lease_customer("cus_1", "the killed", NOW, NOW + LEASE)
+        lives = await ledger.lease_customer("cus_2", "who lives", NOW, NOW + LEASE)
+        assert killed is not None and lives is not None
+        assert sorted(await ledger.leases_in_the_way(NOW)) == sorted((killed.token, lives.token))
+        await ledger.shorten_lease(killed.token, NOW + 15 * SECOND)
+        # Again, by whoever comes next: it moves no further.
+        await ledger.shorten_lease(killed.token, NOW + 20 * SECOND)
+        later = NOW + 15 * SECOND
+        assert await ledger.leases_in_the_way(later) == [lives.token]
+        (found,) = await ledger.due_work(later, 9)
+        assert found.event.customer == "cus_1"
+        assert await ledger.lease_customer("cus_1", "next", later, later + LEASE) is not None
+        assert await ledger.lease_customer("cus_2", "next", later, later + LEASE) is None
+
+    place.tell(story)
+
+
+def test_nobody_is_asked_for_whom_nothing_waits(place: Place) -> None:
+    async def story(ledger: SqlLedger) -> None:
+        assert await ledger.lease_customer("cus_1", "a worker", NOW, NOW + LEASE) is not None
+        assert await ledger.leases_in_the_way(NOW) == []
+
+    place.tell(story)
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_sweep_takes_over_from_who_is_gone(gone: bool) -> None:
+    async def story(ledger: SqlLedger) -> None:
+        works = Works(ledger, NOW)
+        works.till.bought = {"cus_1": bought("cus_1", lifetime())}
+        await ledger.add_event(event("e1", "cus_1"), "pending")
+        await ledger.lease_customer("cus_1", "the killed", NOW, NOW + LEASE)
+        asked = []
+
+        def is_gone(owner: str) -> bool:
+            asked.append(owner)
+            return gone
+
+        now = [NOW]
+        fulfilment = replace(works.fulfilment(lambda: now[0]), is_gone=is_gone)
+        assert (await sweep_events(fulfilment, lambda: 0.5)).settled == 0, "not at once"
+        now[0] = NOW + 20 * SECOND
+        assert (await sweep_events(fulfilment, lambda: 0.5)).settled == int(gone)
+        assert set(asked) == {"the killed"}
+        now[0] = NOW + 3 * MINUTE
+        assert (await sweep_events(fulfilment, lambda: 0.5)).settled == int(not gone)
+
+    in_memory().tell(story)
+
+
+def test_a_process_is_gone_once_it_was_killed() -> None:
+    if not can_tell():
+        pytest.skip("this system does not show its processes")
+    with subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        name = process.stdout.readline().strip()
+        assert " " not in name
+        assert not is_gone(name)
+        # Elsewhere a process of this number may live: another machine, another container, another
+        # run of the system.
+        parts = name.split("/")
+        elsewhere = "/".join((parts[0], "another-boot", *parts[2:]))
+        process.kill()
+    assert is_gone(name)
+    assert not is_gone(elsewhere)
+    # The number is another process's by now: it began at another moment.
+    mine = name_process().split("/")
+    assert not is_gone("/".join(mine))
+    assert is_gone("/".join((*mine[:3], "1", mine[4])))
+
+
+@pytest.mark.parametrize("name", ["", "a worker", "host-12-uuid", "a/b/c/d/e", "a//7//e"])
+def test_of_a_stranger_nothing_is_known(name: str) -> None:
+    assert not is_gone(name)
+
+
+def test_names_differ_within_one_process() -> None:
+    assert name_process() != name_process()
