@@ -4,7 +4,7 @@ BIN := .venv/bin
 SOURCES := packages/vision/src packages/store/src packages/ops/src packages/sandbox/src
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-live test check secrets bench scale soak gate dev-test clean runtime dev payload worker dist dist-test fuzz
+.PHONY: help demo demo-live test check secrets bench scale chaos soak gate dev-test clean runtime dev payload worker dist dist-test fuzz
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -63,7 +63,11 @@ scale: dev ## measure growth (an hour): concurrency, sizes, 2,000 images, the st
 	$(BIN)/python benchmarks/store_scale.py --ledger both --write
 	$(BIN)/python benchmarks/ray_cluster.py --write
 
-soak: dev ## a thousand analyses in one process: memory must stay flat
+chaos: dev ## 500 customers while everything fails (8 minutes); CHAOS="--seed 7 --ledger postgresql"
+	$(BIN)/python benchmarks/chaos.py $(CHAOS)
+
+soak: dev ## half an hour of the store, then a thousand analyses: memory must stay flat
+	$(BIN)/python benchmarks/store_soak.py $(SOAK)
 	$(BIN)/python benchmarks/soak.py
 
 fuzz: dev ## ten minutes of hostile input to every reader; what fails is kept

@@ -1,6 +1,7 @@
 """Settings of all tests."""
 
 import os
+import sys
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
@@ -9,6 +10,9 @@ from hypothesis import HealthCheck, settings
 # world takes 20 ms for each HTTP client that is opened, which a folder without any saves.
 os.environ.pop("SSL_CERT_FILE", None)
 os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent / "tests")
+# Hundreds of processes are started: each would compile what it imports again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # Examples may share two cores with other tests: a slow one says nothing about the code. On CI the
 # same examples are tried every time, so that a red run is about the change and can be repeated;

@@ -1,10 +1,11 @@
 """Everything goes wrong at once while customers buy; a minute later all has to agree.
 
-The store and its sweeper, Stripe, Keygen and mail run as processes on loopback. Hundreds of customers
-buy, change, cancel and dispute, some with the real ``shimmy``; meanwhile every boundary fails, by a
-plan that follows from the seed. After the last fault everything has ``--patience`` seconds. Then every
-paying customer has exactly one usable licence, nobody else has any, Stripe, Keygen and the ledger
-agree, and every mail came. Exit code 0; 1 where a promise is broken; 130 after Ctrl-C.
+The store and its sweeper, Stripe, Keygen and mail run as processes on loopback. Hundreds of
+customers buy, change, cancel and dispute, some with the real ``shimmy``; meanwhile every boundary
+fails, by a plan that follows from the seed. After the last fault everything has ``--patience``
+seconds. Then every paying customer has exactly one usable licence, nobody else has any, Stripe,
+Keygen and the ledger agree, and every mail came. Exit code 0; 1 where a promise is broken; 130 when
+Ctrl-C.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from store_street import ROOT
 REPORT = ROOT / "artifacts/chaos.json"
 # People who are at it at once: two cores have no use for more.
 _AT_ONCE = 12
+_MACHINES_AT_ONCE = 2
 _LOOK_SECONDS = 1.0
 
 
@@ -83,25 +85,39 @@ def run(args: argparse.Namespace, plan: Plan) -> dict[str, Any]:
             made = tempfile.TemporaryDirectory(prefix="shimmy-chaos-", ignore_cleanup_errors=True)
             folder = Path(stack.enter_context(made))
         street = stack.enter_context(open_chaos_street(folder, args.ledger))
-        sdk, tally, ended = open_stripe(street), Tally(), Counter[str]()
-        trouble = Trouble(street, plan)
+        sdk, ended = open_stripe(street), Counter[str]()
+        # People of a short run are as hasty as it is.
+        tally = Tally(patience=min(max(args.minutes * 20, 4.0), 20.0))
+        trouble = Trouble(street, plan, tally.closing)
+        machines = stack.enter_context(ThreadPoolExecutor(_MACHINES_AT_ONCE))
         try:
             trouble.begin()
-            _live(street, sdk, plan, Telling(tally, ended, trouble))
+            _live(street, sdk, plan, Telling(tally, ended, trouble, machines))
+            trouble.end()
+            seen, righted = _settle(street, sdk, trouble.over, args.patience)
         except BaseException:
+            machines.shutdown(wait=False, cancel_futures=True)
             trouble.end(at_once=True)
             raise
-        trouble.end()
-        began = time.monotonic()
-        seen, righted = _settle(street, sdk, began, args.patience)
+        machines.shutdown()
         return _report(args, plan, street, sdk, Outcome(seen, righted, tally, ended, trouble))
 
 
 class Telling:
     """One line on stderr, again and again: how far it is."""
 
-    def __init__(self, tally: Tally, ended: Counter[str], trouble: Trouble) -> None:
+    def __init__(
+        self, tally: Tally, ended: Counter[str], trouble: Trouble, machines: ThreadPoolExecutor
+    ) -> None:
         self.tally, self.ended, self.trouble = tally, ended, trouble
+        self.machines = machines
+
+    def use(self, customer: Customer) -> None:
+        """A customer's machine, whose processes may take long on a busy machine of ours."""
+        try:
+            customer.use_machine()
+        except MachineError as error:
+            self.ended[str(error)[:200]] += 1
 
     def say(self, left: int) -> None:
         """Only to people."""
@@ -122,10 +138,11 @@ def _live(street: ChaosStreet, sdk: stripe.StripeClient, plan: Plan, telling: Te
         script = plan.scripts[number]
         if not sleep_until(telling.trouble.began + script.at, stopping):
             return
+        customer = Customer(street, sdk, script, telling.tally)
         try:
-            Customer(street, sdk, script, telling.tally).live()
-        except MachineError as error:
-            telling.ended[str(error)[:200]] += 1
+            customer.live()
+            if script.machine:
+                telling.machines.submit(telling.use, customer)
         finally:
             left["people"] -= 1
 

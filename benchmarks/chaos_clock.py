@@ -24,5 +24,6 @@ if __name__ == "__main__":
         return datetime.now(UTC) + timedelta(seconds=float(shift.read_text(encoding="ascii")))
 
     shifted = partial(open_shop, now=now)
-    serve.open_shop = work.open_shop = shifted  # type: ignore[assignment]
+    for command in (serve, work):
+        vars(command)["open_shop"] = shifted
     sys.exit(main(sys.argv[1:]))

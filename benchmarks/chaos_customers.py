@@ -15,14 +15,13 @@ from urllib.parse import urljoin
 import httpx
 import stripe
 
-from chaos_machine import use_machine
+from chaos_machine import ClocksApartError, use_machine
 from chaos_plan import MONTHLY, Script
 from chaos_street import ChaosStreet
 
 _CARD = {"card_number": "4242424242424242", "card_expiry": "12/34", "card_cvc": "123"}
 _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 _PAUSE_SECONDS = 0.5
-_PATIENCE_SECONDS = 20.0
 _FORM = re.compile(r"<form.*?</form>", re.DOTALL)
 _HIDDEN = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)"')
 _KEY = re.compile(r'<code id="licence-key">([^<]+)<')
@@ -34,7 +33,13 @@ class GaveUpError(Exception):
 
 @dataclass
 class Tally:
-    """What all customers met; shared by threads, each count is one step of the interpreter."""
+    """What all customers met. ``patience``: seconds for which each of them tries one thing.
+
+    ``closing``: the last fault is over. Nobody begins anything more, nor tries it again.
+    """
+
+    patience: float = 20.0
+    closing: threading.Event = field(default_factory=threading.Event)
 
     done: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
@@ -74,16 +79,21 @@ class Customer:
         self._try("buy", lambda: self._buy(self._script.plan))
         for act in self._script.acts:
             if act != "nothing":
-                self._try(act, lambda act=act: self._act(act))  # type: ignore[misc]
-        if self._script.machine and self._key:
-            self._try("machine", self._use_machine)
+                self._try(act, lambda act=act: self._act(act))
         self._browser.close()
 
-    def _try(self, name: str, act: Any) -> None:
+    def use_machine(self) -> None:
+        """What the script has of the real ``shimmy``; it buys nothing, so it may take its time."""
+        if self._script.machine and self._key:
+            self._try("machine", self._use_machine, always=True)
+
+    def _try(self, name: str, act: Any, *, always: bool = False) -> None:
+        if self._tally.closing.is_set() and not always:
+            return
         try:
             act()
             self._tally.count(self._tally.done, name)
-        except GaveUpError:
+        except (GaveUpError, ClocksApartError):
             self._tally.count(self._tally.gave_up, name)
         except (httpx.HTTPError, stripe.StripeError) as error:
             self._tally.count(self._tally.failed, f"{name}: {type(error).__name__}")
@@ -100,8 +110,9 @@ class Customer:
             case "cancel-now":
                 self._sdk.v1.subscriptions.cancel(self._subscription())
             case "refund" | "refund-a-part":
-                part: Any = {"amount": 100} if act == "refund-a-part" else {}
-                self._sdk.v1.refunds.create({"charge": self._charge(), **part})
+                order: Any = {"charge": self._charge()}
+                order |= {"amount": 100} if act == "refund-a-part" else {}
+                self._sdk.v1.refunds.create(order)
             case "dispute" | "dispute-won":
                 opened = self._street.control("stripe", "disputes", {"charge": self._charge()})
                 if act == "dispute-won":
@@ -138,8 +149,8 @@ class Customer:
         self._tally.seconds_to_key.append(round(time.monotonic() - began, 2))
 
     def _await_key(self, back: str) -> str:
-        end = time.monotonic() + 2 * _PATIENCE_SECONDS
-        while time.monotonic() < end:
+        end = time.monotonic() + 2 * self._tally.patience
+        while time.monotonic() < end and not self._tally.closing.is_set():
             shown = _KEY.search(self._ask("GET", back, "success").text)
             if shown:
                 return shown[1]
@@ -197,7 +208,7 @@ class Customer:
     def _met(self, what: str) -> None:
         self._tally.count(self._tally.failed, f"machine: {what}")
 
-    # Hands -----------------------------------------------------------------------------------------
+    # Hands ---------------------------------------------------------------------------------------
 
     def _customers(self) -> list[str]:
         found = self._sdk.v1.customers.list({"email": self._script.email, "limit": 10}).data
@@ -221,8 +232,8 @@ class Customer:
         return list(found)
 
     def _await_mail(self, pattern: str, after: int = 0) -> str:
-        end = time.monotonic() + 2 * _PATIENCE_SECONDS
-        while time.monotonic() < end:
+        end = time.monotonic() + 2 * self._tally.patience
+        while time.monotonic() < end and not self._tally.closing.is_set():
             for mail in self._mails()[after:]:
                 found = re.search(pattern, mail["text"])
                 if found:
@@ -239,9 +250,9 @@ class Customer:
 
     def _ask(self, method: str, path: str, name: str, **more: Any) -> httpx.Response:
         """Again, as people do who see an error; every failure is counted by its kind."""
-        end = time.monotonic() + _PATIENCE_SECONDS
+        end = time.monotonic() + self._tally.patience
         url = urljoin(self._street.url, path)
-        while time.monotonic() < end:
+        while time.monotonic() < end and not self._tally.closing.is_set():
             try:
                 answer = self._browser.request(method, url, **more)
             except httpx.TransportError as error:

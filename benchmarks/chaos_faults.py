@@ -44,16 +44,16 @@ _TIMEOUT_SECONDS = 12.0
 class Trouble:
     """A thread that goes through the plan; ``done`` counts what happened, ``failed`` what did not.
 
-    Once ``end`` returns nothing goes wrong any more.
+    After the last fault it undoes what lasts, notes the moment as ``over`` and sets ``closing``.
     """
 
-    def __init__(self, street: ChaosStreet, plan: Plan) -> None:
-        self._street, self._plan = street, plan
+    def __init__(self, street: ChaosStreet, plan: Plan, closing: threading.Event) -> None:
+        self._street, self._plan, self._closing = street, plan, closing
         self.done, self.failed = Counter[str](), Counter[str]()
         self._stopping = threading.Event()
         self._undoing: list[threading.Timer] = []
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self.began = 0.0
+        self.began = self.over = 0.0
 
     def begin(self) -> None:
         """The plan's moments are counted from now."""
@@ -61,10 +61,12 @@ class Trouble:
         self._thread.start()
 
     def end(self, *, at_once: bool = False) -> None:
-        """Wait for the last fault, undo what lasts."""
+        """Wait for the last fault and what is undone after it."""
         if at_once:
             self._stopping.set()
         self._thread.join()
+
+    def _heal(self) -> None:
         for timer in self._undoing:
             timer.join()
         programs = (self._street.store, self._street.sweeper)
@@ -75,6 +77,14 @@ class Trouble:
         self._street.forget_faults()
 
     def _run(self) -> None:
+        try:
+            self._go_through()
+            self._heal()
+        finally:
+            self.over = time.monotonic()
+            self._closing.set()
+
+    def _go_through(self) -> None:
         for fault in self._plan.faults:
             if not sleep_until(self.began + fault.at, self._stopping):
                 return

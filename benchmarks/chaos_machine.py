@@ -27,8 +27,15 @@ class MachineError(Exception):
     """The real ``shimmy`` did not do in the end what it should."""
 
 
+class ClocksApartError(Exception):
+    """The town's clock has jumped away: ``shimmy`` has the real one, and is right to refuse."""
+
+
 def use_machine(street: ChaosStreet, key: str, script: Script, met: Callable[[str], None]) -> None:
-    """Activate ``key``, analyse an image, be killed, analyse again. Raises MachineError."""
+    """Activate ``key``, analyse an image, be killed, analyse again.
+
+    Raises MachineError, ClocksApartError.
+    """
     home = street.clock.parent / f"machine-{script.number}"
     home.mkdir(exist_ok=True)
     with _ONE_PAIR:
@@ -82,6 +89,8 @@ def _until_done(
         if done.returncode == 0:
             return done.stdout
         said = done.stderr[-500:]
+        if "this machine's clock is" in said:
+            raise ClocksApartError
         met(f"{command[0]} exit code {done.returncode}")
         time.sleep(_PAUSE_SECONDS)
     raise MachineError(f"shimmy {command[0]} never worked: {said}")

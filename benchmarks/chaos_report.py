@@ -89,8 +89,8 @@ def written_plan(plan: Plan) -> dict[str, Any]:
 def table(report: Mapping[str, Any]) -> str:
     """For people; Markdown, so that it goes into the documentation as it is."""
     lines = [
-        f"seed {report['seed']}, {report['customers']} customers, {report['seconds']:g} s of faults,"
-        f" ledger {report['ledger']}, disk by {report['disk']}, {report['date']}",
+        f"seed {report['seed']}, {report['customers']} customers, {report['seconds']:g} s of"
+        f" faults, ledger {report['ledger']}, disk by {report['disk']}, {report['date']}",
         "",
         "| faults | injected |",
         "|---|---|",

@@ -52,11 +52,12 @@ class Program:
     _ending: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
-    def begin(self) -> None:
+    def begin(self) -> subprocess.Popen[bytes]:
         """Start it, and watch it from now on."""
-        self._start()
+        first = self._start()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
+        return first
 
     def kill(self) -> None:
         """SIGKILL, at once: it is told nothing."""
@@ -76,7 +77,7 @@ class Program:
                 self.process.kill()
                 self.process.wait()
 
-    def _start(self) -> None:
+    def _start(self) -> subprocess.Popen[bytes]:
         with self.said.open("ab") as output:
             self.process = subprocess.Popen(
                 [*self.command],
@@ -86,6 +87,7 @@ class Program:
                 stderr=output,
             )
         self.starts += 1
+        return self.process
 
     def _watch(self) -> None:
         while not self._ending.wait(0.05):
@@ -124,7 +126,8 @@ class Disk:
     def close(self) -> None:
         """Give it back."""
         if self.how == "tmpfs":
-            subprocess.run(["umount", "-l", str(self.folder)], check=False)
+            unmount = ["umount", "-l", str(self.folder)]
+            subprocess.run(unmount, check=False)
 
 
 def _limit_files(programs: Sequence[Program], most: int) -> None:
@@ -253,9 +256,7 @@ def open_chaos_street(folder: Path, ledger: Ledger) -> Iterator[ChaosStreet]:
         sweeper = Program(sweep, environment, folder / "sweep.out", _SWEEPING_PAUSE_SECONDS)
         for one in (store, sweeper):
             stack.callback(one.end)
-        store.begin()
-        assert store.process is not None
-        _await(store.said, lambda: _listens(port), store.process)
+        _await(store.said, lambda: _listens(port), store.begin())
         sweeper.begin()
         url = f"http://127.0.0.1:{port}"
         yield ChaosStreet(url, settings, places, look, disk, store, sweeper, server, clock)

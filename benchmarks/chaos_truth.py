@@ -90,7 +90,10 @@ class Seen:
 
     def expected(self, customer: str) -> Expected:
         """Of a customer who was not merged into another one."""
-        bought = [one for name in self.members(customer) for one in self.purchases[name]]
+        bought = list(self.purchases[customer])
+        for name in self.members(customer)[1:]:
+            # What is left of a subscription that a merge ended was credited: it counts no more.
+            bought += [one for one in self.purchases[name] if one.collects or one.expiry is None]
         return expect(bought, self.now)
 
     def heads(self) -> list[str]:
@@ -141,7 +144,7 @@ def _read_stripe(seen: Seen, sdk: stripe.StripeClient) -> None:
         kind: Any = "none" if charge.refunded or charge.id in taken else "all"
         if kind == "none":
             gone.add(charge.payment_intent)
-        plan = charge.metadata.to_dict().get("plan") if charge.metadata else None
+        plan = charge.to_dict()["metadata"].get("plan")
         if charge.paid and plan == "lifetime":
             bought = Purchase(str(charge.payment_intent), plan, charge.created, kind, False, None)
             seen.purchases[str(charge.customer)].append(bought)
@@ -214,7 +217,7 @@ def wrong_customers(seen: Seen) -> dict[str, str]:
         if why:
             wrong[customer] = why
     strangers = set(seen.licences) - set(seen.emails)
-    return wrong | {one: "licence-of-nobody" for one in strangers}
+    return wrong | dict.fromkeys(strangers, "licence-of-nobody")
 
 
 def _wrong(seen: Seen, customer: str) -> str:

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+
 from runbook_blocks import Block, Command
 
 ROOT = Path(__file__).resolve().parents[1]
-PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 90.0
 _COMMAND_SECONDS = 180.0
 # Ends the store as a service manager does, and begins one on the configuration in place.
 _RESTART = """\

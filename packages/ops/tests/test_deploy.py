@@ -11,6 +11,7 @@ import pytest
 from deploy_dock import Dock, open_dock
 from store_server import eventually
 
+from shimmy_ops.adapters.releases.http_witness import HttpWitness
 from shimmy_ops.cli.main import main
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -134,7 +135,9 @@ def test_a_worker_whose_secret_is_nowhere_is_refused_by_name(dock: Dock) -> None
     assert not dock.calls("put") and not dock.calls("deploy")
 
 
-def test_a_site_goes_out_by_link_or_by_command_and_comes_back(dock: Dock) -> None:
+def test_a_site_goes_out_by_link_or_by_command_and_comes_back(
+    dock: Dock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     released = dock.released
     dock.begin()
     done = dock.deploy("static", "1.0", "--site", str(released.site("the first")))
@@ -144,9 +147,20 @@ def test_a_site_goes_out_by_link_or_by_command_and_comes_back(dock: Dock) -> Non
     assert "1 changed, 0 gone, 1 the same files" in dry.out and "the first" in released.served()
     dock.configure(static_deploy=dock.stand_in("deploy", "{folder}"))
     # Nothing is switched by the stand-in, so that the first page is another than the recorded one.
-    broken = dock.deploy("static", "1.1", "--patience", "3", "--site",
-                         str(released.site("the second")))  # fmt: skip
+    looks, waits = [], HttpWitness.pause
+
+    def pause(witness: HttpWitness) -> bool:
+        """No patience with the broken one once the store is there; all of it on the way back."""
+        if len(dock.calls("deploy")) > 1:
+            return waits(witness)
+        eventually(released.healthy)
+        looks.append("again")
+        return len(looks) < 2
+
+    monkeypatch.setattr(HttpWitness, "pause", pause)
+    broken = dock.deploy("static", "1.1", "--site", str(released.site("the second")))
     assert broken.code == 1 and "[release-returned]" in broken.err
+    assert "the site" in broken.err and len(looks) == 2, broken.err
     sent = [Path(one[-1], "index.html").read_text() for one in dock.calls("deploy")]
     assert ["second" in sent[0], "first" in sent[1]] == [True, True]
 

@@ -94,8 +94,8 @@ def test_the_gate_has_every_step_and_both_scripts_run_the_same() -> None:
     lines = (ROOT / "scripts" / "critical_steps.txt").read_text().splitlines()
     steps = [line.split("|")[0].strip() for line in lines if line and line[0] != "#"]
     assert steps == [
-        "demo", "tests", "report", "secrets", "audit", "licences", "site", "rollback", "launch",
-        "clean",
+        "demo", "tests", "report", "secrets", "audit", "licences", "site", "rollback",
+        "runbooks", "launch", "clean",
     ]  # fmt: skip
     for script in ("gate.sh", "dev-test.sh"):
         text = (ROOT / "scripts" / script).read_text()

@@ -25,7 +25,9 @@ SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
     ("attempts", "seconds"),
     [(1, 5), (2, 10), (3, 20), (4, 30), (60, 30), (61, 60), (66, 1920), (67, 3600), (10**6, 3600)],
 )
-def test_it_waits_half_a_minute_for_a_while_and_then_longer_up_to_an_hour(attempts: int, seconds: int) -> None:
+def test_it_waits_half_a_minute_for_a_while_and_then_longer_up_to_an_hour(
+    attempts: int, seconds: int
+) -> None:
     longest = decide_retry(attempts, HOUR, 1.0, retryable=True)
     shortest = decide_retry(attempts, HOUR, 0.0, retryable=True)
     assert (longest, shortest) == (seconds * SECOND, seconds * SECOND / 2)

@@ -162,19 +162,21 @@ def test_both_hosts_work_and_every_page_counts_once(fleet: Fleet) -> None:
 
 
 def test_events_come_through_as_they_happen(fleet: Fleet, client: httpx.Client) -> None:
-    pages = [text_page(f"page {number} {uuid.uuid4()}") for number in range(4)]
+    pages = [text_page(f"page {number} {uuid.uuid4()}") for number in range(12)]
     document = base64.b64encode(write_pdf(*pages)).decode()
     asked = {"image": document, "mode": "ocr", "dpi": 40, "max_tokens": 8}
-    done, names = fleet.a.done() + fleet.b.done(), []
+    done, names, early = fleet.a.done() + fleet.b.done(), [], False
     with client.stream(
         "POST", "/api/vision", json=asked, headers={"Accept": "text/event-stream"}
     ) as response:
         for line in response.iter_lines():
             if line.startswith("event: "):
                 names.append(line.removeprefix("event: "))
-            if line == "event: page" and names.count("page") == 1:
-                assert fleet.a.done() + fleet.b.done() == done, "the last page is not done yet"
-    assert (names.count("page"), names[-1]) == (4, "done")
+            # Any one will do: on a busy machine the first may be read late.
+            if line == "event: page" and not early:
+                early = fleet.a.done() + fleet.b.done() == done
+    assert early, "no page came before the last was done"
+    assert (names.count("page"), names[-1]) == (12, "done")
 
 
 def test_chats_come_through_piece_by_piece(client: httpx.Client) -> None:

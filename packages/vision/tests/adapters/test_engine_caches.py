@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from shimmy_vision.adapters.engine.engine_caches import EngineCaches
-from shimmy_vision.adapters.engine.llama_sequence import KeptState
+from shimmy_vision.adapters.engine.kept_prefixes import KeptState
 from shimmy_vision.ports.cache_limits import CacheLimits
 from shimmy_vision.ports.image_encoder import EmbeddingRows
 
@@ -39,3 +40,9 @@ def test_numbers_tell_of_each_cache_by_itself() -> None:
 def test_tiles_are_named_only_where_something_is_kept_by_it() -> None:
     kept = [EngineCaches(CacheLimits(*limits)).name_tiles for limits in ((1, 0), (0, 1), (0, 0, 1))]
     assert kept == [True, True, False]
+
+
+@pytest.mark.parametrize("most", [0, 1, 15, 16, 32_000_000])
+def test_rows_and_tiles_share_what_is_for_rows(most: int) -> None:
+    caches = EngineCaches(CacheLimits(most))
+    assert caches.encodings.limit + caches.tiles.limit == most

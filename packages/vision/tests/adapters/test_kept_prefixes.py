@@ -18,6 +18,7 @@ from shimmy_sandbox.synthetic_model import SyntheticPair
 from shimmy_vision.adapters.engine import kept_prefixes
 from shimmy_vision.adapters.engine.kept_prefixes import KeptPrefixes, KeptState
 from shimmy_vision.adapters.engine.llama_engine import LlamaEngine
+from shimmy_vision.adapters.engine.llama_library import file_sizes
 from shimmy_vision.domain.answer.prompts import Prompt, Segment
 from shimmy_vision.domain.answer.sampling import GREEDY
 from shimmy_vision.ports.cancellation import Cancellation
@@ -108,6 +109,53 @@ def test_a_folder_that_cannot_be_written_only_means_computing_again(tmp_path: Pa
     prefixes = KeptPrefixes(tmp_path / "file" / "states")
     prefixes.keep("a", _state(10))
     assert prefixes.find("a") is None
+
+
+def test_a_folder_that_cannot_be_entered_only_means_computing_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_path: Path) -> bool:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    KeptPrefixes(tmp_path).keep("a", _state(10))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes and links are others there")
+@pytest.mark.parametrize("planted", ["pipe", "link", "huge"])
+def test_what_is_no_file_of_ours_is_neither_waited_for_nor_read(
+    planted: str, tmp_path: Path
+) -> None:
+    prefixes, other = KeptPrefixes(tmp_path / "states", most=5000), tmp_path / "other"
+    prefixes.keep("a", _state(10))
+    (path,) = _files(tmp_path / "states")
+    path.rename(other)
+    if planted == "pipe":
+        os.mkfifo(path)
+    elif planted == "link":
+        path.symlink_to(other)
+    else:
+        path.touch()
+        os.truncate(path, 1 << 40)
+    assert prefixes.find("a") is None
+    assert other.exists()
+
+
+def test_what_vanishes_meanwhile_or_leads_nowhere_does_not_lift_the_bound(tmp_path: Path) -> None:
+    prefixes = KeptPrefixes(tmp_path, most=2500)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for name in "abcd":
+        prefixes.keep(name, _state(1000))
+    assert sum(one.lstat().st_size for one in _files(tmp_path) if one.suffix == ".state") <= 2500
+
+
+def test_another_library_of_the_same_name_is_told_from_it(tmp_path: Path) -> None:
+    (tmp_path / "libllama.so").write_bytes(b"one")
+    before = file_sizes(tmp_path)
+    (tmp_path / "libllama.so").write_bytes(b"other")
+    assert before == (("libllama.so", 3),) != file_sizes(tmp_path)
+    assert file_sizes(tmp_path / "nothing") == ()
 
 
 def _answer(engine: LlamaEngine, *, own: bool) -> GeneratedAnswer:

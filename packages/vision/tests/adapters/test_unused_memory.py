@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 import threading
 from collections.abc import Callable
@@ -12,10 +13,15 @@ import pytest
 from numpy.typing import NDArray
 
 from shimmy_sandbox.synthetic_model import SyntheticPair
-from shimmy_vision.adapters.engine import compute_turns
+from shimmy_vision.adapters.engine import compute_turns, unused_memory
 from shimmy_vision.adapters.engine.compute_turns import ComputeTurns
+from shimmy_vision.adapters.engine.engine_caches import EngineCaches
+from shimmy_vision.adapters.engine.llama_context import LlamaContext
 from shimmy_vision.adapters.engine.llama_engine import LlamaEngine
-from shimmy_vision.adapters.engine.unused_memory import forget_file_pages
+from shimmy_vision.adapters.engine.llama_model import ComputeOptions
+from shimmy_vision.adapters.engine.unused_memory import SequenceMemory, forget_file_pages
+from shimmy_vision.errors import LibraryError
+from shimmy_vision.ports.cache_limits import CacheLimits
 from shimmy_vision.ports.cancellation import Cancellation
 
 ANY = Cancellation()
@@ -60,6 +66,26 @@ def test_an_engine_that_rested_answers_as_before(engine: LlamaEngine) -> None:
         assert np.array_equal(_scores(engine, words), scores)
 
 
+def test_what_was_remembered_before_a_rest_is_recalled_whole(
+    synthetic_46: SyntheticPair, open_engine: OpenEngine
+) -> None:
+    engine = open_engine(synthetic_46, "4.6", caches=EngineCaches(CacheLimits(0, 50_000_000)))
+    try:
+        with engine.sequence(ANY) as model:
+            words = model.tokenize("one two three", special=False)
+            model.evaluate_tokens(words, ANY)
+            model.remember("words", ANY)
+            model.evaluate_tokens(words, ANY)
+            undisturbed = model.logits().copy()
+        assert engine._turns.errand(engine.rest, ANY)
+        with engine.sequence(ANY) as model:
+            assert model.recall("words", ANY)
+            model.evaluate_tokens(words, ANY)
+            assert np.array_equal(model.logits(), undisturbed)
+    finally:
+        engine.close()
+
+
 def test_an_engine_does_not_rest_under_an_answer(engine: LlamaEngine) -> None:
     with engine.sequence(ANY) as model:
         words = model.tokenize("one two three", special=False)
@@ -69,7 +95,7 @@ def test_an_engine_does_not_rest_under_an_answer(engine: LlamaEngine) -> None:
         undisturbed = model.logits().copy()
         model.reset()
         model.evaluate_tokens(words, ANY)
-        engine._turns.errand(engine.rest, ANY)
+        assert not engine._turns.errand(engine.rest, ANY)
         model.evaluate_tokens(words, ANY)
         assert np.array_equal(model.logits(), undisturbed)
 
@@ -97,3 +123,89 @@ def test_the_computing_thread_rests_once_each_time_it_has_long_had_no_work(
         assert rested.acquire(timeout=30)
     finally:
         turns.close()
+
+
+def test_a_rest_that_fails_leaves_the_thread_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compute_turns, "_IDLE_SECONDS", 0.01)
+    tried = threading.Semaphore(0)
+
+    def fail() -> None:
+        tried.release()
+        raise OSError
+
+    turns = ComputeTurns()
+    try:
+        turns.when_idle(fail)
+        assert tried.acquire(timeout=30)
+        done = threading.Event()
+        threading.Thread(target=lambda: turns.errand(done.set, ANY), daemon=True).start()
+        assert done.wait(30)
+    finally:
+        turns.close()
+
+
+def test_who_cannot_rest_yet_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compute_turns, "_IDLE_SECONDS", 0.01)
+    asked = threading.Semaphore(0)
+
+    def not_yet() -> bool:
+        asked.release()
+        return False
+
+    turns = ComputeTurns()
+    try:
+        turns.when_idle(not_yet)
+        assert all(asked.acquire(timeout=30) for _ in range(2))
+    finally:
+        turns.close()
+
+
+@linux_only
+def test_what_was_reserved_for_a_context_that_failed_is_not_looked_at(
+    engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    c = engine._weights.library.c
+    make, looked = c.llama_init_from_model, list[int]()
+
+    def make_in_vain(*given: object) -> None:
+        c.llama_free(make(*given))
+
+    monkeypatch.setattr(c, "llama_init_from_model", make_in_vain)
+    monkeypatch.setattr(unused_memory, "_is_clear", lambda start, _size: looked.append(start))
+    with pytest.raises(LibraryError, match="could not reserve"):
+        LlamaContext(engine._weights, ComputeOptions(1, 0, 512))
+    assert looked == []
+
+
+@linux_only
+def test_two_contexts_made_at_once_leave_the_table_of_functions_as_it_was(
+    engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library, lock, second_waits = engine._weights.library, threading.Lock(), threading.Event()
+    slot = unused_memory._allocate_slot(library.c)
+    original = slot[0]
+
+    class Turn:
+        def __enter__(self) -> None:
+            if lock.locked():
+                second_waits.set()
+            lock.acquire()
+
+        def __exit__(self, *_error: object) -> None:
+            lock.release()
+
+    def watch() -> None:
+        with SequenceMemory().watched(library):
+            pass
+
+    monkeypatch.setattr(unused_memory, "_ONE_AT_A_TIME", Turn())
+    second = threading.Thread(target=watch)
+    with SequenceMemory().watched(library):
+        noting = slot[0]
+        second.start()
+        assert second_waits.wait(30)
+    second.join(30)
+    assert slot[0] == original != noting
+    # Another thread may have read the address before, and still call it.
+    kind = ctypes.c_void_p(library.c.ggml_backend_cpu_buffer_type())
+    assert unused_memory._ALLOCATE(noting)(kind, 64)

@@ -105,7 +105,12 @@ def test_an_image_is_analysed_there(
     assert json.loads(capsys.readouterr().out) == RESULT
     schema = tmp_path / "schema.json"
     schema.write_text('{"type": "string"}')
-    assert main(["vision", image, "--prompt", "what?", "--schema", str(schema), "--raw", "--all-slices"]) == 0
+    assert (
+        main(
+            ["vision", image, "--prompt", "what?", "--schema", str(schema), "--raw", "--all-slices"]
+        )
+        == 0
+    )
     first, second = analyst.jobs
     assert isinstance(first, ImageJob)
     assert isinstance(second, ImageJob)

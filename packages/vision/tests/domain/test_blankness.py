@@ -177,6 +177,19 @@ def test_soft_grounds_are_blank(climb: float, angle: float) -> None:
     assert is_blank(as_jpeg(Ground((250, 246, 240)).draw(_WIDTH, _HEIGHT), 80), _WHOLE)
 
 
+@pytest.mark.parametrize("width", [63, 200])
+@pytest.mark.parametrize("ink", [(0, 0, 0), (255, 0, 255)])
+@pytest.mark.parametrize("light_on_dark", [False, True])
+def test_strokes_however_wide_are_seen_between_the_ends_of_a_channel(
+    width: int, ink: tuple[int, int, int], light_on_dark: bool
+) -> None:
+    ground = 255 if ink == (0, 0, 0) else 0
+    for lying in (False, True):
+        picture = np.full((_HEIGHT, _WIDTH, 3), ground, dtype=np.uint8)
+        picture[(slice(50, 50 + width),) if lying else (slice(None), slice(50, 50 + width))] = ink
+        assert not is_blank(255 - picture if light_on_dark else picture, _WHOLE)
+
+
 def test_noise_steep_ground_and_ripples_are_not_blank() -> None:
     flat = Ground((200, 200, 200)).draw(_WIDTH, _HEIGHT)
     noisy = flat + np.random.default_rng(0).integers(0, 2, flat.shape, dtype=np.uint8)

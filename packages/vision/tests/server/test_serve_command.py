@@ -158,8 +158,7 @@ def test_the_engines_death_costs_nobody_his_answer(served: Served) -> None:
 
     with ThreadPoolExecutor(3) as threads:
         asked = [threads.submit(ask, number) for number in (140, 141, 142)]
-        while served.metric("shimmy_line_busy") < 3:
-            pass
+        served.until("shimmy_line_busy", 3)
         served.engine().send_signal(signal.SIGABRT)
         assert [one.result(120) for one in asked] == [200, 200, 200]
     assert served.metric("shimmy_engine_starts_total") > starts
@@ -174,8 +173,7 @@ def test_one_alone_is_told_of_the_engines_death(served: Served, client: httpx.Cl
 
     thread = threading.Thread(target=ask)
     thread.start()
-    while served.metric("shimmy_line_busy") < 1:
-        pass
+    served.until("shimmy_line_busy", 1)
     engine = served.engine()
     engine.send_signal(signal.SIGKILL)
     thread.join(60)
@@ -202,17 +200,19 @@ def seconds_after_leaving(served: Served, number: int) -> float:
     name, _, port = host.partition(":")
     with socket.create_connection((name, int(port))) as line:
         line.sendall(head.encode() + body)
-        while served.metric("shimmy_line_busy") < 1:
-            pass
+        served.until("shimmy_line_busy", 1)
     gone = time.monotonic()
     while served.metric("shimmy_line_busy"):
-        assert time.monotonic() - gone < 10
+        assert time.monotonic() - gone < 60
     return time.monotonic() - gone
 
 
 def test_a_client_that_goes_away_frees_its_slot_at_once(served: Served) -> None:
-    # The best of several, as the cores are shared with other tests; asking takes time as well.
-    assert min(seconds_after_leaving(served, number) for number in range(160, 165)) < 0.2
+    whole, ended = (served.metric("shimmy_jobs_total", label) for label in ('"ok"', ""))
+    # The best of several, as the cores are shared with other tests: on idle ones it is 0.05 s.
+    assert min(seconds_after_leaving(served, number) for number in range(160, 163)) < 2
+    assert served.metric("shimmy_jobs_total", '"ok"') == whole, "none was worked on to its end"
+    assert served.metric("shimmy_jobs_total") == ended + 3
     assert served.engine().is_running()
 
 
@@ -283,8 +283,7 @@ def test_a_model_nobody_uses_leaves_memory_and_comes_back(
 ) -> None:
     idle = {**variables, "SHIMMY_MACHINE_ID": "idle"}
     with serving(idle, tmp_path, "--preload", "--idle-minutes", "0.01") as running:
-        while running.metric("shimmy_engine_unloads_total") < 1:
-            pass
+        running.until("shimmy_engine_unloads_total", 1)
         assert running.metric("shimmy_model_loaded") == 0
         with running.client() as own:
             order = {"image": encoded(picture(175)), **BRIEF}
@@ -334,8 +333,7 @@ def test_a_stop_finishes_what_is_under_way(variables: dict[str, str], tmp_path: 
 
         thread = threading.Thread(target=ask)
         thread.start()
-        while running.metric("shimmy_line_busy") < 1:
-            pass
+        running.until("shimmy_line_busy", 1)
         assert running.stop() == 0
         thread.join(60)
         assert answers[0].status_code == 200

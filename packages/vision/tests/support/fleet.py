@@ -14,7 +14,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -96,7 +96,10 @@ class Host:
         family = [root, *root.children(recursive=True)]
         for one in family:
             one.kill()
-        psutil.wait_procs(family, timeout=20)
+        # Whoever inherits them may leave the dead lying for seconds.
+        end = time.monotonic() + 20
+        while any(map(_lives, family)) and time.monotonic() < end:
+            time.sleep(0.01)
         self.running.close()
 
     def end(self) -> None:
@@ -119,6 +122,12 @@ class Host:
         asked = {"refresh": True}
         told = httpx.post(f"{self.url}/api/license/validate", json=asked, timeout=30).json()
         assert told["valid"], told
+
+
+def _lives(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    return False
 
 
 @dataclass

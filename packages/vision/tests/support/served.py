@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,11 +40,19 @@ class Served:
         )
         return found
 
-    def metric(self, name: str) -> float:
-        """The sum of a metric's values."""
+    def metric(self, name: str, label: str = "") -> float:
+        """The sum of a metric's values, or of those alone that have ``label``."""
         text = httpx.get(f"{self.url}/metrics", timeout=20).text
         lines = [line for line in text.splitlines() if line.split("{")[0].split(" ")[0] == name]
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if label in line)
+
+    def until(self, name: str, least: float, seconds: float = 120) -> None:
+        """Until a metric is ``least`` or more."""
+        end = time.monotonic() + seconds
+        while self.metric(name) < least:
+            assert time.monotonic() < end, name
+            # Who asks without a pause takes the time of what he waits for.
+            time.sleep(0.01)
 
     def stop(self) -> int:
         """As an operator stops it; its exit code."""
@@ -83,9 +92,10 @@ def serving(variables: Mapping[str, str], home: Path, *options: str) -> Iterator
 
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:
-    """What it says first. Busy waiting is bounded by the process's own life."""
+    """What it says first, which is waited for as long as it lives."""
     while process.poll() is None:
         for line in log.read_text().splitlines():
             if line.startswith("shimmy: http://"):
                 return line.split()[1]
+        time.sleep(0.02)
     raise AssertionError(f"it ended: {log.read_text()}")

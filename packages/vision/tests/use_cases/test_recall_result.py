@@ -93,6 +93,7 @@ def _lasting(result: dict[str, Any]) -> dict[str, Any]:
     result = copy.deepcopy(result)
     for key in ("timings", "duration_ms", "cache"):
         del result["meta"][key]
+    del result["meta"]["image"]["slices"]
     return result
 
 
@@ -109,6 +110,13 @@ def test_the_same_request_is_answered_from_what_was_kept_and_counted_once(
     assert [_from_cache(first), _from_cache(second)] == [False, True]
     assert _lasting(first) == _lasting(second)
     assert second["meta"]["timings"]["generate_ms"] == 0
+    assert first["meta"]["image"]["slices"]["encoded"] == 1
+    assert second["meta"]["image"]["slices"] == {
+        "planned": 1,
+        "encoded": 0,
+        "reused": 1,
+        "skipped": 0,
+    }
     assert first["meta"]["timings"]["generate_ms"] > 0
     assert _pages(licensing) == (1, 0)
     assert collaborators.engines.opened == 1  # type: ignore[attr-defined]

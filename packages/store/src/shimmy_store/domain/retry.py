@@ -59,7 +59,8 @@ def decide_retry(
     """
     if not retryable or (age >= PARK_AFTER and attempts >= LEAST_ATTEMPTS):
         return None
-    wait = min(_FIRST * 2 ** min(attempts - 1, 20), _SOON)
+    first, before, longest = _FIRST, 1, _SOON
     if attempts > _SOON_ATTEMPTS:
-        wait = min(_SOON * 2 ** min(attempts - _SOON_ATTEMPTS, 20), _LONGEST)
-    return wait * (0.5 + chance / 2)
+        first, before, longest = _SOON, _SOON_ATTEMPTS, _LONGEST
+    doublings: int = 2 ** min(attempts - before, 20)
+    return min(first * doublings, longest) * (0.5 + chance / 2)

@@ -166,7 +166,7 @@ class Ledger(Protocol):
         ...
 
     async def leases_in_the_way(self, now: datetime) -> Sequence[str]:
-        """Tokens of leases that hold up events that are due: the owner's name, a space, a number."""
+        """Tokens of leases that hold up events that are due: the owner, a space, a number."""
         ...
 
     async def shorten_lease(self, token: str, until: datetime) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -13,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shimmy_store.domain.admission import BUSY_SECONDS, Kind, decide_admission
 from shimmy_store.errors import VisitError
 from shimmy_store.server.logs import log_event
 from shimmy_store.server.meters import Meters
@@ -31,6 +34,7 @@ _RESTORE = "/operator/restore"
 _MOST: Mapping[str, int] = {_WEBHOOK: _MOST_EVENT_BYTES, _RESTORE: _MOST_DUMP_BYTES}
 # Nobody was there any more to take the answer.
 _GONE = 499
+_HEALTH = ("/alive", "/ready", "/health", "/metrics")
 _SAFE = ("GET", "HEAD", "OPTIONS")
 # A visitor may write anything for a method; it must not stand in our log.
 _METHODS = frozenset((*_SAFE, "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT"))
@@ -51,6 +55,7 @@ class Guard:
         self._patience = patience
         self._origin = settings.url
         self._headers = _headers(settings)
+        self._under_way = Counter[Kind]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -62,7 +67,8 @@ class Guard:
         try:
             _check_framing(scope)
             self._check_site(scope)
-            await self._app(scope, body, answer)
+            with self._place(_kind(scope["path"])):
+                await self._app(scope, body, answer)
         except VisitError as error:
             await answer.instead(await answer_error(Request(scope), error), scope, receive)
         except ClientDisconnect:
@@ -71,6 +77,22 @@ class Guard:
             await answer.instead(await answer_crash(Request(scope), error), scope, receive)
         finally:
             self._note(scope, answer.status, time.perf_counter() - began)
+
+    @contextmanager
+    def _place(self, kind: Kind) -> Iterator[None]:
+        """One of those there are for this kind. Raises VisitError: none is free."""
+        if decide_admission(kind, self._under_way[kind]) == "busy":
+            raise VisitError(
+                "store-busy",
+                "Very many want something at this moment.",
+                hint="Nothing is lost: try again in some seconds.",
+                retry_after=BUSY_SECONDS,
+            )
+        self._under_way[kind] += 1
+        try:
+            yield
+        finally:
+            self._under_way[kind] -= 1
 
     def _check_site(self, scope: Scope) -> None:
         """Forms of other sites are known by what browsers add to every request."""
@@ -99,6 +121,12 @@ class Guard:
             status=status,
             milliseconds=round(seconds * 1000, 1),
         )
+
+
+def _kind(path: str) -> Kind:
+    if path in _HEALTH:
+        return "health"
+    return "webhook" if path == _WEBHOOK else "visit"
 
 
 def _check_framing(scope: Scope) -> None:

@@ -48,6 +48,7 @@ STATUS: Mapping[str, int] = {
     "merge-not-possible": 409,
     "merge-busy": 503,
     "too-many-requests": 429,
+    "store-busy": 503,
     "event-refused": 400,
     "metrics-refused": 403,
     "plan-not-on-sale": 503,

@@ -20,8 +20,8 @@ SIGN_IN_FOR = timedelta(minutes=15)
 MERGE_FOR = timedelta(days=7)
 _LINKS = uuid.UUID("0c9b5b0e-4a3e-5d86-8f5e-0f4f7e1d2a77")
 MOST_MAILS = 50
-# Longer than a mail takes; after a crash the next worker waits so long. Under a minute: so soon after
-# the last fault everybody is to have what they paid for.
+# Longer than a mail takes; after a crash the next worker waits so long. Under a minute: so soon
+# after the last fault everybody is to have what they paid for.
 _TAKEN = timedelta(seconds=45)
 
 

@@ -24,7 +24,7 @@ def recall_result(
 ) -> dict[str, Any] | None:
     """What ``engine`` answered to the same request about the same image, as of now.
 
-    Times, plan and the gate's notices are this request's own.
+    Times, plan, the gate's notices and what the encoder ran for, nothing, are this request's own.
     """
     if engine is None or not (results.keeps and run.request.cache):
         return None
@@ -38,4 +38,7 @@ def recall_result(
     meta["timings"] = stage_milliseconds(run.seconds)
     meta["duration_ms"] = milliseconds(time.perf_counter() - run.started)
     meta["cache"] = {"result": True, "encodings": 0, "states": 0}
+    slices = meta["image"]["slices"]
+    slices["reused"] += slices["encoded"]
+    slices["encoded"] = 0
     return result

@@ -85,6 +85,8 @@ def _judge_ratio(history: History, ratio: Ratio, window: Window, now: datetime) 
         state = "missed"
     nothing = "no request in the window" if share.seen else "no sample in the window"
     total = share.total * ratio.budget if share.total else None
+    left = None if total is None else total - share.bad
+    minutes = None if total is None else window.hours * 60 * ratio.budget
     return Objective(
         ratio.id,
         ratio.title,
@@ -95,8 +97,10 @@ def _judge_ratio(history: History, ratio: Ratio, window: Window, now: datetime) 
         state,
         nothing if measured is None else "",
         total,
-        None if total is None else total - share.bad,
+        left,
         burn_rates(between, ratio.budget, now),
+        minutes,
+        None if not total or left is None or minutes is None else minutes * left / total,
     )
 
 

@@ -240,8 +240,9 @@ class Objective:
 
     ``target`` and ``measured`` are of ``unit``; ``at_least`` says that more is better
     (availability), otherwise ``measured`` may be at most ``target``. Budgets are counts of what may
-    go wrong (requests, probes); ``budget_left`` may be negative. Objectives of seconds have no
-    budget and no burn rate.
+    go wrong (requests, probes); ``budget_left`` may be negative. ``budget_minutes`` are the same as
+    minutes in which all goes wrong: 43.2 of 30 days at 0.1 %. Objectives of seconds have no budget
+    and no burn rate.
     """
 
     id: str
@@ -255,6 +256,8 @@ class Objective:
     budget_total: float | None
     budget_left: float | None
     burn: tuple[BurnRate, ...]
+    budget_minutes: float | None = None
+    budget_minutes_left: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

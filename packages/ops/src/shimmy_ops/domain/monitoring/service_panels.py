@@ -67,7 +67,7 @@ def _measured(one: Objective) -> str:
 
 
 def _budget(one: Objective) -> Cell:
-    """A bar and a share: nothing left and overdrawn differ in words."""
+    """A bar, a share and minutes of it: nothing left and overdrawn differ in words."""
     if one.budget_left is None or one.budget_total is None:
         return Cell(NONE)
     if one.budget_left < 0:
@@ -75,7 +75,9 @@ def _budget(one: Objective) -> Cell:
     if one.budget_total <= 0:
         return Cell(NONE)
     left = min(1.0, one.budget_left / one.budget_total)
-    return Cell(share(round(left, 2)), part=left)
+    minutes = one.budget_minutes_left
+    much = "" if minutes is None else f" {max(0.0, minutes):.1f}min"
+    return Cell(share(round(left, 2)) + much, part=left)
 
 
 def _burn(one: Objective) -> str:

@@ -16,7 +16,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Generic, Protocol, TypeVar
 
 from shimmy_vision.adapters.engine.reply_ticket import Ticket
@@ -72,7 +72,7 @@ class _Desk:
         self.decoder: Decoder | None = None
         self.decode_first_until = 0.0
         self.closed = False
-        self.rest: Callable[[], None] | None = None
+        self.rest: Callable[[], object] | None = None
         self.rested = False
 
     def next_turn(self) -> Callable[[], None] | None:
@@ -91,7 +91,7 @@ class _Desk:
                     self.changed.wait()
                 elif not self.changed.wait(_IDLE_SECONDS):
                     self.rested = True
-                    return self.rest
+                    return self._rest(self.rest)
             return None
 
     def _turn(self, due: float | None, now: float) -> Callable[[], None] | None:
@@ -120,6 +120,14 @@ class _Desk:
             job.run()
             ended = self.clock()
             self.decode_first_until = ended + (ended - started)
+
+        return run
+
+    def _rest(self, rest: Callable[[], object]) -> Callable[[], None]:
+        def run() -> None:
+            # Nobody waits for it; without this thread everybody would wait for ever.
+            with suppress(Exception):
+                self.rested = rest() is not False
 
         return run
 
@@ -164,10 +172,11 @@ class ComputeTurns:
         """As ``encode``, for something short that comes before everything else."""
         return self._do(work, self._desk.errands, cancellation)
 
-    def when_idle(self, rest: Callable[[], None]) -> None:
-        """Call ``rest``, which must not raise, on the thread each time it has long had no work.
+    def when_idle(self, rest: Callable[[], object]) -> None:
+        """Call ``rest`` on the thread each time it has long had no work.
 
-        Whatever it refers to is kept until ``close``.
+        Where it returns False, it could not rest, and is called again soon. Nobody hears its
+        errors. Whatever it refers to is kept until ``close``.
         """
         with self._desk.changed:
             self._desk.rest = rest

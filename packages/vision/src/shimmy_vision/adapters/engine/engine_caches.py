@@ -34,8 +34,9 @@ class EngineCaches:
     """The caches within their ``limits``, and the counters."""
 
     def __init__(self, limits: CacheLimits = NOTHING_KEPT) -> None:
-        self.encodings: BoundedLru[EmbeddingRows] = BoundedLru(limits.encodings_bytes)
-        self.tiles: BoundedLru[KeptTile] = BoundedLru(limits.encodings_bytes // _SHARE_OF_TILES)
+        tiles = limits.encodings_bytes // _SHARE_OF_TILES
+        self.encodings: BoundedLru[EmbeddingRows] = BoundedLru(limits.encodings_bytes - tiles)
+        self.tiles: BoundedLru[KeptTile] = BoundedLru(tiles)
         self.states: BoundedLru[KeptState] = BoundedLru(limits.states_bytes)
         self.results = MemoryResults(limits.results_bytes)
         self.counters = EngineCounters()

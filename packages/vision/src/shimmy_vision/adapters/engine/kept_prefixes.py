@@ -11,9 +11,10 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 import struct
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,8 @@ _POSITIONS = struct.Struct("<q")
 _MOST_BYTES = 200_000_000
 # Less than this a model computes as quickly as it would be read.
 _LEAST_BYTES = 1_000_000
+# No link is followed, no pipe waited for.
+_PLAIN = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class KeptPrefixes:
         if path is None:
             return None
         try:
-            data = path.read_bytes()
+            data = _read(path, self._most)
         except OSError:
             return None
         state = _unpack(data)
@@ -74,11 +77,13 @@ class KeptPrefixes:
         """Where it pays and the disk takes it; what was used longest ago goes for it."""
         path = self._path(key)
         size = state.data.nbytes
-        if path is None or not _LEAST_BYTES <= size <= self._most - _HEAD.size or path.exists():
+        if path is None or not _LEAST_BYTES <= size <= self._most - _HEAD.size:
             return
+        # A folder of somebody else's does not even tell what is in it.
         with contextlib.suppress(OSError):
-            _write(path, state)
-            self._drop_oldest(path.parent)
+            if not path.exists():
+                _write(path, state)
+                self._drop_oldest(path.parent)
 
     def drop(self, key: str) -> None:
         """Forget what llama.cpp refused."""
@@ -94,13 +99,31 @@ class KeptPrefixes:
         return self._folder / f"{hashlib.sha256(named.encode()).hexdigest()[:32]}.state"
 
     def _drop_oldest(self, folder: Path) -> None:
-        found = sorted((one.stat().st_mtime, one.stat().st_size, one) for one in folder.iterdir())
+        found = sorted(_files(folder))
         left = sum(size for _, size, _ in found)
         for _, size, path in found:
             if left <= self._most:
                 return
-            path.unlink(missing_ok=True)
-            left -= size
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+                left -= size
+
+
+def _files(folder: Path) -> Iterator[tuple[float, int, Path]]:
+    """When each was used last, and its bytes. Others may be dropping them at the same time."""
+    for one in folder.iterdir():
+        with contextlib.suppress(OSError):
+            status = one.lstat()
+            if not stat.S_ISDIR(status.st_mode):
+                yield status.st_mtime, status.st_size, one
+
+
+def _read(path: Path, most: int) -> bytes:
+    """Empty where it is no file of ours. Raises OSError."""
+    with os.fdopen(os.open(path, os.O_RDONLY | _PLAIN), "rb") as file:
+        status = os.fstat(file.fileno())
+        ours = stat.S_ISREG(status.st_mode) and status.st_size <= most
+        return file.read() if ours else b""
 
 
 def _unpack(data: bytes) -> KeptState | None:

@@ -62,15 +62,8 @@ class LlamaContext:
         self._reserved = SequenceMemory()
         with self._reserved.watched(weights.library):
             self.pointer = c.llama_init_from_model(weights.pointer, params)
-        if not self.pointer:
-            raise LibraryError(
-                "context-failed",
-                f"llama.cpp could not reserve {options.sequences} context(s) of "
-                f"{options.context_size} positions: "
-                f"{weights.library.log.cause() or 'no reason given'}",
-                hint="Free memory, lower --max-tokens, or analyse less at once.",
-                retryable=True,
-            )
+            if not self.pointer:
+                raise _no_context(weights, options)
         c.llama_set_abort_callback(
             self.pointer, self.abort.callback_address, self.abort.data_address
         )
@@ -197,6 +190,17 @@ def _int32_pointer(array: NDArray[np.int32]) -> ctypes._Pointer[ctypes.c_int32]:
 
 def _bytes_pointer(array: NDArray[np.uint8]) -> ctypes._Pointer[ctypes.c_ubyte]:
     return array.ctypes.data_as(ctypes.POINTER(ctypes.c_ubyte))
+
+
+def _no_context(weights: LlamaWeights, options: ComputeOptions) -> LibraryError:
+    return LibraryError(
+        "context-failed",
+        f"llama.cpp could not reserve {options.sequences} context(s) of "
+        f"{options.context_size} positions: "
+        f"{weights.library.log.cause() or 'no reason given'}",
+        hint="Free memory, lower --max-tokens, or analyse less at once.",
+        retryable=True,
+    )
 
 
 def _free_context(weights: LlamaWeights, _abort: AbortFlag, pointer: int) -> None:

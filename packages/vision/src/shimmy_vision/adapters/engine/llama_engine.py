@@ -15,7 +15,7 @@ from shimmy_vision.adapters.engine.fair_pool import FairPool
 from shimmy_vision.adapters.engine.kept_encodings import KeptEncodings
 from shimmy_vision.adapters.engine.kept_prefixes import KeptPrefixes
 from shimmy_vision.adapters.engine.llama_context import LlamaContext
-from shimmy_vision.adapters.engine.llama_library import open_native_library
+from shimmy_vision.adapters.engine.llama_library import file_sizes, open_native_library
 from shimmy_vision.adapters.engine.llama_model import ComputeOptions, LlamaWeights, default_threads
 from shimmy_vision.adapters.engine.llama_sequence import LlamaSequence, SequenceParts
 from shimmy_vision.adapters.engine.llguidance_grammar import LlguidanceCompiler
@@ -55,8 +55,9 @@ class LlamaEngine:
         self._context = LlamaContext(self._weights, compute)
         self._turns = ComputeTurns()
         decoding = SharedDecoding(self._context, self._turns, caches.counters)
-        shape = library.report(), options.gpu_layers, options.context_size, options.sequences
-        prefixes = KeptPrefixes(options.states_folder, shape)
+        shape = options.gpu_layers, options.context_size, options.sequences
+        made_by = library.report(), *file_sizes(library_directory)
+        prefixes = KeptPrefixes(options.states_folder, (*made_by, *shape))
         self._sequences = SequenceParts(
             self._context, decoding, self._turns, caches.states, prefixes
         )
@@ -64,7 +65,8 @@ class LlamaEngine:
         parts = EncoderParts(library, self._weights, self._turns, caches.counters)
         opened = open_encoder(parts, files, compute, options.encoder, encoder_grid(files.family))
         self._encoder = opened.encoder
-        models = files.main_sha256, files.projector_sha256
+        # Another encoder's rows of the same slice are not quite the same.
+        models = files.main_sha256, f"{files.projector_sha256} {opened.name}"
         self._keeping = KeptEncodings(self._encoder, models, caches)
         self._grammars = LlguidanceCompiler(self._weights)
         self._description = EngineDescription(
@@ -78,7 +80,7 @@ class LlamaEngine:
             encoder=opened.name,
             encoder_fallback=opened.fallback,
         )
-        self._main = files.main
+        self._main = files.main.absolute()
         self._give_back()
         this = weakref.ref(self)
         self._turns.when_idle(lambda: _rest(this()))
@@ -103,13 +105,17 @@ class LlamaEngine:
     def grammars(self) -> LlguidanceCompiler:
         return self._grammars
 
-    def rest(self) -> None:
-        """Hold no memory that comes again by itself; on the computing thread, when it is idle."""
+    def rest(self) -> bool:
+        """Hold no memory that comes again by itself; on the computing thread, when it is idle.
+
+        False under an answer: a caller may take its time over one.
+        """
         if self._free.lent:
-            return
+            return False
         self._context.rest()
         self._encoder.rest()
         self._give_back()
+        return True
 
     def _give_back(self) -> None:
         # Matrices that were packed anew have no more use for the file's pages; others are read
@@ -125,9 +131,8 @@ class LlamaEngine:
         self._weights.close()
 
 
-def _rest(engine: LlamaEngine | None) -> None:
-    if engine is not None:
-        engine.rest()
+def _rest(engine: LlamaEngine | None) -> bool:
+    return engine is None or engine.rest()
 
 
 class LlamaEngineOpener:

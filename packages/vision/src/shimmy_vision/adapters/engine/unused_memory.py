@@ -45,7 +45,10 @@ class SequenceMemory:
 
     @contextmanager
     def watched(self, library: NativeLibrary) -> Iterator[None]:
-        """A context is made in this block."""
+        """A context is made in this block, which an error must leave where there is none.
+
+        What was reserved for a context that failed is gone, and must not be looked at.
+        """
         if not _LINUX:
             yield
             return
@@ -66,10 +69,10 @@ def forget_file_pages(path: Path) -> None:
     """Pages of ``path``, mapped for reading, leave this process until they are touched again."""
     if not _LINUX:
         return
-    wanted = str(path.resolve())
     try:
+        wanted = str(path.resolve())
         lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
+    except (OSError, RuntimeError):  # A loop of links is the latter before Python 3.13.
         return  # Not everywhere can a process look at itself; the pages are the system's anyway.
     for line in lines:
         mapped = _MAPPED.match(line)
@@ -102,24 +105,26 @@ class _Reservations:
     def watching(self) -> Iterator[None]:
         c = self._library.c
         slot = _allocate_slot(c)
-        original = slot[0]
-        called = _ALLOCATE(original)
-
-        def allocate(kind: int, size: int) -> int:
-            buffer = called(kind, size)
-            if buffer and threading.get_ident() == self._thread:
-                self._last = int(c.ggml_backend_buffer_get_base(buffer) or 0), size
-            return buffer or 0
-
-        noting = _ALLOCATE(allocate)
         with _ONE_AT_A_TIME, self._library.log.told_to(self._hear):
-            slot[0] = ctypes.cast(noting, ctypes.c_void_p).value or original
+            # Read in here: what another's block put there is no more when it has ended.
+            original = slot[0]
+            allocator = _ALLOCATORS.setdefault(original, _Allocator(original))
+            allocator.watch = self
+            slot[0] = allocator.address
             try:
                 yield
             finally:
                 slot[0] = original
+                allocator.watch = None
+
+    def note(self, buffer: int, size: int) -> None:
+        """ggml made ``buffer`` of ``size`` bytes, on whichever thread."""
+        if threading.get_ident() == self._thread:
+            self._last = int(self._library.c.ggml_backend_buffer_get_base(buffer) or 0), size
 
     def _hear(self, line: str) -> None:
+        if threading.get_ident() != self._thread:
+            return
         reserved = _RESERVED.search(line)
         address, size = self._last
         if reserved and address and abs(float(reserved[1]) - size / _MIB) < 0.01:
@@ -127,7 +132,27 @@ class _Reservations:
             self._last = (0, 0)
 
 
+class _Allocator:
+    """What stands in the table in the place of ggml's function at ``original``, which it calls."""
+
+    def __init__(self, original: int) -> None:
+        self.watch: _Reservations | None = None
+        self._original = _ALLOCATE(original)
+        self._noting = _ALLOCATE(self._allocate)
+        self.address = ctypes.cast(self._noting, ctypes.c_void_p).value or original
+
+    def _allocate(self, kind: int, size: int) -> int:
+        buffer: int | None = self._original(kind, size)
+        watch = self.watch
+        if buffer and watch is not None:
+            watch.note(buffer, size)
+        return buffer or 0
+
+
 _ONE_AT_A_TIME = threading.Lock()
+# One a library, never freed: a thread that computes for another engine may have read its address
+# just before the table was as it had been again, and calls it after.
+_ALLOCATORS: dict[int, _Allocator] = {}
 
 
 def _allocate_slot(c: LlamaLibrary) -> ctypes.Array[ctypes.c_size_t]:

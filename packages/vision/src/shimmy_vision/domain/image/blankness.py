@@ -50,7 +50,15 @@ def is_blank(pixels: RgbPixels, box: Box) -> bool:
     if _is_uniform(own):
         return True
     rows = slice(max(0, box.y - STROKE), box.bottom + STROKE)
-    return _is_gradient(pixels[rows, max(0, box.x - STROKE) : box.right + STROKE])
+    around = pixels[rows, max(0, box.x - STROKE) : box.right + STROKE]
+    return not _has_both_ends(around) and _is_gradient(around)
+
+
+def _has_both_ends(pixels: RgbPixels) -> bool:
+    """Whether a channel has 0 and 255: modulo 256 they lie one level apart, as if it were soft."""
+    rows = pixels.reshape(len(pixels), -1)
+    least, most = (ends.reshape(-1, _CHANNELS) for ends in (rows.min(axis=0), rows.max(axis=0)))
+    return bool(((least.min(axis=0) == 0) & (most.max(axis=0) == 255)).any())
 
 
 def _is_uniform(pixels: RgbPixels) -> bool:

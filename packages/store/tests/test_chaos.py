@@ -1,0 +1,48 @@
+"""``make chaos`` with small numbers: everything goes wrong at once, and in the end all agrees."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+CHAOS = ROOT / "benchmarks/chaos.py"
+SEED = "4"
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(CHAOS), *words],
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_after_chaos_everybody_has_what_they_paid_for(tmp_path: Path) -> None:
+    report = tmp_path / "chaos.json"
+    # A busy machine makes everything later, and nothing wrong: it has more patience here.
+    small = ("--customers", "20", "--minutes", "0.15", "--machines", "0", "--patience", "200")
+    done = run(*small, "--seed", SEED, "--report", str(report))
+    assert done.returncode == 0, done.stdout + done.stderr
+    seen = json.loads(report.read_text(encoding="utf-8"))
+    assert all(one["holds"] for one in seen["checks"]) and len(seen["checks"]) == 12
+    assert seen["done"]["buy"] > 0 and seen["verdicts"]["must"] > 0
+    assert {"kill-store", "kill-sweeper", "disk-full", "clock-forward"} <= set(seen["injected"])
+    assert seen["starts"]["store"] > 1
+    assert not seen["not_injected"]
+
+
+def test_a_plan_is_a_function_of_its_seed() -> None:
+    few = ("--plan", "--customers", "9", "--minutes", "0.5", "--ledger", "postgresql")
+    first, again, other = (run(*few, "--seed", seed).stdout for seed in ("3", "3", "4"))
+    assert first == again != other
+    kinds = {one["kind"] for one in json.loads(first)["faults"]}
+    for kind in ("stripe-slow", "keygen-429", "smtp-cut-after-data", "database-restart"):
+        assert kind in kinds

@@ -1,0 +1,16 @@
+PRAGMA user_version=2;
+BEGIN TRANSACTION;
+CREATE TABLE batches (licence TEXT PRIMARY KEY, id TEXT, pages INTEGER, uses_before INTEGER, period_start INTEGER, read_at INTEGER, doubted INTEGER, seal TEXT);
+INSERT INTO "batches" VALUES('a82043483e17c1463a8530956dd79ff0','batch',3,17,1795609815123456,1795609815123456,NULL,'1c7e27796d6aba5114c67f6fda3956201cac3ef4e33f23ddd48415ecc88a65b7');
+CREATE TABLE counted (id TEXT PRIMARY KEY, licence TEXT, at INTEGER, seal TEXT);
+INSERT INTO "counted" VALUES('sent','a82043483e17c1463a8530956dd79ff0',1795609815123456,'807c04f2e99526ea5522a1ed256e3b45b1f6ff5ea7d4dc78ebaf88b38049800a');
+INSERT INTO "counted" VALUES('waiting','a82043483e17c1463a8530956dd79ff0',1795609816123456,'22ad92c47653c2adb84a08ca7b8f7d9d924aaf9ca8135dbaf22fc350aa469478');
+CREATE TABLE licences (name TEXT PRIMARY KEY, key TEXT, certificate TEXT, denial TEXT, latest_seen INTEGER, tried INTEGER, trouble TEXT, counted INTEGER, waiting INTEGER, reserved INTEGER, uncounted INTEGER, total INTEGER, sync_failed INTEGER, place TEXT, seal TEXT);
+INSERT INTO "licences" VALUES('a82043483e17c1463a8530956dd79ff0','key-of-a-licence','certificate','["CODE", "detail", 1795609815123456, "licence", "2026-11-25T12:30:15.123456+00:00", 5, [["id-1", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "a name", "Linux", "2026-11-25T12:30:15.123456+00:00"]]]',1795609815123456,1795606215123456,'why',17,7,0,0,7,NULL,':2573212','434ba086bd74e1206dce96b157032da9003362ecba4bb32e9e878f1219aa54e6');
+CREATE TABLE machine (slot INTEGER PRIMARY KEY CHECK (slot = 1), id TEXT);
+CREATE TABLE pages (id TEXT PRIMARY KEY, licence TEXT, pages INTEGER, at INTEGER, owner TEXT, batch TEXT, seal TEXT);
+INSERT INTO "pages" VALUES('waiting','a82043483e17c1463a8530956dd79ff0',4,1795609816123456,'','','8a63d15c3ac878614cfba0d4f76ae6d7b5baa6c1bf62c1d0f9da9e75c6361f9a');
+INSERT INTO "pages" VALUES('sent','a82043483e17c1463a8530956dd79ff0',3,1795609815123456,'','batch','07bcc72e29c2a8cd4cb4c8e09e7c2a1a921e5ed14ca44c57097f2f9d307995c0');
+CREATE INDEX pages_in_order ON pages (licence, at);
+CREATE INDEX counted_in_order ON counted (at);
+COMMIT;
