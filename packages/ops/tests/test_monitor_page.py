@@ -276,8 +276,9 @@ def test_value_ticks_are_round_few_and_reach_both_ends(
     high = low + width
     assume(high - low >= 1e-6 and width > abs(low) * 1e-6)
     ticks = choose_value_ticks(low, high, whole=whole)
-    assert ticks[0] <= low + width * 1e-3
-    assert ticks[-1] >= high - width * 1e-3
+    near = max(width * 1e-3, (ticks[1] - ticks[0]) * 2e-6)
+    assert ticks[0] <= low + near
+    assert ticks[-1] >= high - near
     assert 2 <= len(ticks) <= 7
     assert list(ticks) == sorted(set(ticks))
 
