@@ -154,6 +154,7 @@ def _live(street: ChaosStreet, sdk: stripe.StripeClient, plan: Plan, telling: Te
                 time.sleep(0.2)
         except BaseException:
             stopping.set()
+            telling.tally.closing.set()
             people.shutdown(wait=False, cancel_futures=True)
             raise
     for one in waiting:

@@ -80,6 +80,10 @@ class Trouble:
         try:
             self._go_through()
             self._heal()
+        except httpx.HTTPError:
+            # Ctrl-C ends the town, too: then there is nobody left to heal.
+            if not self._stopping.is_set():
+                raise
         finally:
             self.over = time.monotonic()
             self._closing.set()
