@@ -20,7 +20,7 @@ test: dev check ## install what tests need, check, run every test
 	@mkdir -p artifacts && rm -f artifacts/tests.xml
 	@# A run that was broken off leaves a report that looks whole: only one that ended keeps the name.
 	@# Three workers on two cores: a fifth of the tests' time is waiting for processes to start or end.
-	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 3 --dist loadscope \
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder \
 	  --junitxml=artifacts/tests-running.xml -o junit_suite_name="$$(bash scripts/revision.sh)"; \
 	  code=$$?; [ $$code -gt 1 ] || mv artifacts/tests-running.xml artifacts/tests.xml; exit $$code
 

@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # Tests reach loopback alone, and bring the certificates that they trust. Reading all roots of the
@@ -26,3 +27,8 @@ settings.register_profile(
     max_examples=50 if os.environ.get("CI") else 100,
 )
 settings.load_profile("shared")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole journeys first: a module of them takes a minute, and at the end would run alone."""
+    items.sort(key=lambda item: "e2e" not in item.path.parts)
