@@ -62,8 +62,8 @@ def _days_pass(operated: OperatedTown) -> bool:
     """For what failed so far: five days, and tries enough, so that it is given up."""
     with closing(sqlite3.connect(operated.folder / "ledger.sqlite", timeout=10)) as ledger, ledger:
         changed = ledger.execute(
-            "UPDATE events SET attempts = 20, received = received - ?, again = 0"
-            " WHERE state = 'pending' AND attempts BETWEEN 1 AND 19",
+            "UPDATE events SET attempts = 70, received = received - ?, again = 0"
+            " WHERE state = 'pending' AND attempts BETWEEN 1 AND 69",
             (5 * 86400 * 1_000_000,),
         )
         return changed.rowcount > 0

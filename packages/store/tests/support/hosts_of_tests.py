@@ -54,12 +54,14 @@ def _few(*tests: str) -> Runs:
 
 # Module, then how it runs on Pyodide, then on D1.
 TABLE: dict[str, tuple[Runs | str, Runs | str]] = {
+    "test_admission": (SECOND_APP, NO_LEDGER),
     "test_buying": (INSIDE, NO_LEDGER),
     "test_bypass_browser": (SECOND_APP, SECOND_APP),
     "test_bypass_requests": (SECOND_APP, SECOND_APP),
     "test_bypass_signatures": (SECOND_APP, SECOND_APP),
     "test_bypass_wire": (SECOND_APP, SECOND_APP),
     "test_catalog": (INSIDE, NO_LEDGER),
+    "test_chaos": (COMMAND, MACHINE),
     "test_confirm_checkout": (
         INSIDE,
         _few("test_webhook_and_browser_at_once_make_one_licence"),
@@ -74,6 +76,7 @@ TABLE: dict[str, tuple[Runs | str, Runs | str]] = {
         _few("test_a_worker_who_makes_the_licence_meanwhile_is_followed_by_one_who_ends_it"),
     ),
     "test_figures": (INSIDE, NO_LEDGER),
+    "test_flatness": (ABOUT_TESTS, NO_LEDGER),
     "test_fulfil_customer": (
         INSIDE,
         _few("test_an_older_payment_that_succeeds_late_makes_no_second_licence"),
@@ -81,9 +84,10 @@ TABLE: dict[str, tuple[Runs | str, Runs | str]] = {
     "test_fulfilment": (INSIDE, NO_LEDGER),
     "test_fulfilment_journey": (SOCKETS, OWN),
     "test_fulfilment_workers": (MACHINE, SQLITE),
+    "test_gone_workers": (MACHINE, MACHINE),
     "test_hosts_of_tests": (ABOUT_TESTS, ABOUT_TESTS),
-    "test_json_text": (INSIDE, NO_LEDGER),
     "test_js_fetch_transport": (OWN, NO_LEDGER),
+    "test_json_text": (INSIDE, NO_LEDGER),
     "test_keygen_signature": (INSIDE, NO_LEDGER),
     "test_ledger_command": (COMMAND, COMMAND),
     "test_ledger_contract": (INSIDE, PLACE),
@@ -94,6 +98,7 @@ TABLE: dict[str, tuple[Runs | str, Runs | str]] = {
     "test_ledger_merges": (INSIDE, PLACE),
     "test_ledger_migration": (INSIDE, PLACE),
     "test_ledger_races": (INSIDE, PLACE),
+    "test_ledger_upgrades": (MACHINE, SQLITE),
     "test_ledger_work": (INSIDE, PLACE),
     "test_letters": (INSIDE, NO_LEDGER),
     "test_mailboxes": (INSIDE, NO_LEDGER),
