@@ -9,6 +9,7 @@ import hashlib
 import subprocess
 import sys
 import venv
+from collections.abc import Callable
 from pathlib import Path
 
 from make_model import default_folder
@@ -17,15 +18,26 @@ LOCK = Path(__file__).resolve().parent.parent / "requirements/bench.lock"
 
 
 def bench_python() -> Path:
-    """The interpreter there, made now where it is missing. Wheels only, hashes required."""
-    digest = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()[:16]
-    place = default_folder().parent / f"bench-venv-{digest}"
+    """The interpreter of the peers' environment, made now where it is missing."""
+    return locked_python(LOCK, "bench-venv", sys.version)
+
+
+def locked_python(
+    lock: Path, name: str, kind: str, finish: Callable[[Path], None] = lambda _: None
+) -> Path:
+    """The interpreter of an environment for ``lock`` in the user's cache, one for each ``kind``.
+
+    Made now where it is missing: wheels only, hashes required, then ``finish`` with its folder.
+    """
+    digest = hashlib.sha256(lock.read_bytes() + kind.encode()).hexdigest()[:16]
+    place = default_folder().parent / f"{name}-{digest}"
     python, whole = place / "bin/python", place / "complete"
     if not whole.exists():
-        print(f"installing {LOCK.name} into {place}", file=sys.stderr)
+        print(f"installing {lock.name} into {place}", file=sys.stderr)
         venv.create(place, with_pip=True, clear=True)
-        locked = ("--require-hashes", "--only-binary", ":all:", "-q", "-r", str(LOCK))
+        locked = ("--require-hashes", "--only-binary", ":all:", "-q", "-r", str(lock))
         subprocess.run([str(python), "-m", "pip", "install", *locked], check=True)
+        finish(place)
         whole.touch()
     return python
 

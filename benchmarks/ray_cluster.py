@@ -12,7 +12,6 @@ requirements/ray.lock is installed beside it, in the user's cache.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import io
 import json
 import os
@@ -21,7 +20,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import venv
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -33,8 +31,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
+from bench_environment import locked_python
 from licensed import licensed
-from make_model import default_folder
 from shimmy_sandbox.synthetic_model import write_synthetic_pair
 
 LOCK = Path(__file__).resolve().parent.parent / "requirements/ray.lock"
@@ -60,25 +58,20 @@ def main() -> int:
     return 1 if any(one["broken"] for one in told.values()) else 0
 
 
+def _add_ours(place: Path) -> None:
+    # Behind its own: what both have is the same version, as both locks say.
+    (site,) = place.glob("lib/python*/site-packages")
+    ours = [one for one in sys.path if one.endswith("site-packages")]
+    lines = [f"import site; site.addsitedir({one!r})" for one in ours]
+    (site / "ours.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def _be_where_ray_is() -> None:
     """Go on in an environment that has this one's packages and Ray."""
     with suppress(ImportError):
         __import__("ray.data")
         return
-    digest = hashlib.sha256(LOCK.read_bytes() + sys.prefix.encode()).hexdigest()[:16]
-    place = default_folder().parent / f"ray-venv-{digest}"
-    python, whole = place / "bin/python", place / "complete"
-    if not whole.exists():
-        print(f"installing {LOCK.name} into {place}", file=sys.stderr)
-        venv.create(place, with_pip=True, clear=True)
-        locked = ("--require-hashes", "--only-binary", ":all:", "-q", "-r", str(LOCK))
-        subprocess.run([str(python), "-m", "pip", "install", *locked], check=True)
-        # Behind its own: what both have is the same version, as both locks say.
-        (site,) = place.glob("lib/python*/site-packages")
-        ours = [one for one in sys.path if one.endswith("site-packages")]
-        lines = [f"import site; site.addsitedir({one!r})" for one in ours]
-        (site / "ours.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        whole.touch()
+    python = locked_python(LOCK, "ray-venv", sys.prefix, _add_ours)
     os.execv(python, [str(python), *sys.argv])  # noqa: S606 - our own interpreter and arguments
 
 
