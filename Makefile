@@ -66,9 +66,8 @@ scale: dev ## measure growth (an hour): concurrency, sizes, 2,000 images, the st
 chaos: dev ## 500 customers while everything fails (8 minutes); CHAOS="--seed 7 --ledger postgresql"
 	$(BIN)/python benchmarks/chaos.py $(CHAOS)
 
-soak: dev ## half an hour of the store, then a thousand analyses: memory must stay flat
-	$(BIN)/python benchmarks/store_soak.py $(SOAK)
-	$(BIN)/python benchmarks/soak.py
+soak: dev ## half an hour of the store and of shimmy serve at once: nothing may grow; SOAK="--minutes 5"
+	$(BIN)/python benchmarks/soak.py $(SOAK)
 
 fuzz: dev ## ten minutes of hostile input to every reader; what fails is kept
 	$(BIN)/python scripts/fuzz.py --seconds 600

@@ -30,18 +30,26 @@ import stripe
 
 from chaos_customers import Customer, Tally, open_stripe
 from chaos_faults import Trouble
-from chaos_machine import MachineError
+from chaos_machine import KILLED, MachineError
 from chaos_plan import Plan, plan_chaos
-from chaos_report import Work, judge, spread, table, written_plan
+from chaos_report import Evidence, Work, judge, spread, table, written_plan
 from chaos_street import ChaosStreet, open_chaos_street, sleep_until
-from chaos_truth import Seen, count_mails, look, wrong_customers
+from chaos_truth import (
+    Seen,
+    count_lost,
+    count_mails,
+    count_pages,
+    describe,
+    look,
+    wrong_customers,
+)
 from store_crowd import HANDLED
 from store_street import ROOT
 
 REPORT = ROOT / "artifacts/chaos.json"
-# People who are at it at once: two cores have no use for more.
-_AT_ONCE = 12
-_MACHINES_AT_ONCE = 2
+# People who are at it at once; most of them wait for a store that is just being begun anew.
+_AT_ONCE = 40
+_MACHINES_AT_ONCE, _LEAST_MACHINES = 2, 3
 _LOOK_SECONDS = 1.0
 
 
@@ -52,14 +60,16 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="default: any")
     parser.add_argument("--minutes", type=float, default=6, help="how long faults come")
     parser.add_argument("--ledger", choices=("sqlite", "postgresql"), default="sqlite")
-    parser.add_argument("--machines", type=int, help="with the real shimmy; default one of 50")
+    parser.add_argument("--machines", type=int, help="default one of 50, 3 at least")
     parser.add_argument("--patience", type=float, default=60, help="seconds after the last fault")
     parser.add_argument("--keep", type=Path, help="a new folder for logs and states")
     parser.add_argument("--plan", action="store_true", help="print the plan and do nothing")
     parser.add_argument("--report", type=Path, default=REPORT)
     args = parser.parse_args()
     args.seed = random.SystemRandom().randrange(10**6) if args.seed is None else args.seed
-    machines = max(args.customers // 50, 1) if args.machines is None else args.machines
+    machines = args.machines
+    if machines is None:
+        machines = max(args.customers // 50, _LEAST_MACHINES)
     plan = plan_chaos(args.seed, args.customers, args.minutes * 60, args.ledger, machines)
     if args.plan:
         print(json.dumps(written_plan(plan), indent=1))
@@ -187,8 +197,8 @@ def read_work(street: ChaosStreet, sdk: stripe.StripeClient) -> Work:
     messages = dict(view._ask("SELECT state, COUNT(*) FROM outbox GROUP BY state"))
     known = {str(one) for (one,) in view._ask("SELECT id FROM events")}
     listed = sdk.v1.events.list({"limit": 100}).auto_paging_iter()
-    unheard = sum(one.type in HANDLED and one.id not in known for one in listed)
-    return Work(events, messages, unheard)
+    told = Counter(one.id in known for one in listed if one.type in HANDLED)
+    return Work(events, messages, told[True], told[False])
 
 
 class Outcome:
@@ -215,8 +225,19 @@ def _report(
 ) -> dict[str, Any]:
     seen, tally, wrong = outcome.seen, outcome.tally, wrong_customers(outcome.seen)
     mails = count_mails(street, seen)
-    checks = judge(wrong, seen, mails, read_work(street, sdk), outcome.ended)
     machines = sum(one.machine for one in plan.scripts)
+    hit = tally.done[KILLED]
+    evidence = Evidence(
+        wrong,
+        seen,
+        mails,
+        read_work(street, sdk),
+        count_pages(seen, tally.pages, tally.machines),
+        count_lost(street, HANDLED),
+        hit if machines else None,
+        outcome.ended,
+    )
+    checks = judge(evidence)
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "seed": args.seed,
@@ -225,7 +246,7 @@ def _report(
         "ledger": args.ledger,
         "disk": street.disk.how,
         "machines": machines,
-        "injected": {**outcome.trouble.done, "kill-vision": machines},
+        "injected": {**outcome.trouble.done, "kill-vision": hit},
         "not_injected": outcome.trouble.failed,
         "starts": {"store": street.store.starts, "sweeper": street.sweeper.starts},
         "failed": tally.failed,
@@ -233,6 +254,7 @@ def _report(
         "gave_up": tally.gave_up,
         "verdicts": _verdicts(seen, seen.heads(), lambda one: seen.expected(one).verdict),
         "wrong": dict(Counter(wrong.values())),
+        "wrong_ones": [describe(seen, one, why) for one, why in wrong.items()],
         "times": {
             "from paying to the key": spread(tally.seconds_to_key),
             "from the faults' end to right": spread([*outcome.righted.values()]),

@@ -9,17 +9,22 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from urllib.parse import urljoin
 
 import httpx
 import stripe
 
-from chaos_machine import ClocksApartError, use_machine
+from chaos_machine import KILLED, use_machine
 from chaos_plan import MONTHLY, Script
 from chaos_street import ChaosStreet
 
 _CARD = {"card_number": "4242424242424242", "card_expiry": "12/34", "card_cvc": "123"}
+# Taken when it is entered, and refused with every renewal.
+_CARDS = {"change-card": "5555555555554444", "card-that-fails": "4000000000000341"}
+_PAGES = 3
+_MACHINES_TRIES = 3
 _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 _PAUSE_SECONDS = 0.5
 _FORM = re.compile(r"<form.*?</form>", re.DOTALL)
@@ -29,6 +34,17 @@ _KEY = re.compile(r'<code id="licence-key">([^<]+)<')
 
 class GaveUpError(Exception):
     """A customer tried for as long as one does; the message names what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """Pages of one licence counted between two moments of the town; ``sure``: or perhaps not."""
+
+    key: str
+    count: int
+    began: datetime
+    ended: datetime
+    sure: bool
 
 
 @dataclass
@@ -45,6 +61,8 @@ class Tally:
     failed: Counter[str] = field(default_factory=Counter)
     gave_up: Counter[str] = field(default_factory=Counter)
     seconds_to_key: list[float] = field(default_factory=list)
+    pages: list[Pages] = field(default_factory=list)
+    machines: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def count(self, what: Counter[str], name: str) -> None:
@@ -76,7 +94,11 @@ class Customer:
 
     def live(self) -> None:
         """Everything in the script; what cannot be done is given up and counted."""
-        self._try("buy", lambda: self._buy(self._script.plan))
+        if not self._tally.closing.is_set():
+            self._tally.count(self._tally.done, "come to buy")
+        for _ in range(_MACHINES_TRIES if self._script.machine else 1):
+            if not self._key:
+                self._try("buy", lambda: self._buy(self._script.plan))
         for act in self._script.acts:
             if act != "nothing":
                 self._try(act, lambda act=act: self._act(act))
@@ -93,7 +115,7 @@ class Customer:
         try:
             act()
             self._tally.count(self._tally.done, name)
-        except (GaveUpError, ClocksApartError):
+        except GaveUpError:
             self._tally.count(self._tally.gave_up, name)
         except (httpx.HTTPError, stripe.StripeError) as error:
             self._tally.count(self._tally.failed, f"{name}: {type(error).__name__}")
@@ -101,29 +123,37 @@ class Customer:
 
     def _act(self, act: str) -> None:
         match act:
-            case "change-card":
-                self._portal("card", {"card_number": "5555555555554444"})
+            case "change-card" | "card-that-fails":
+                self._portal("card", {"card_number": _CARDS[act]})
             case "upgrade" | "downgrade":
                 self._change_plan(better=act == "upgrade")
             case "cancel":
                 self._portal("cancel", {"subscription": self._subscription()})
+            case "use-pages":
+                self._use_pages()
+            case "buy-again":
+                self._buy(MONTHLY[self._script.number % len(MONTHLY)])
+            case "buy-elsewhere":
+                self._buy_elsewhere()
+            case "recover":
+                self._recover()
+            case _:
+                self._have_done(act)
+
+    def _have_done(self, act: str) -> None:
+        """What others do for them: whoever sells, or a bank."""
+        match act:
             case "cancel-now":
                 self._sdk.v1.subscriptions.cancel(self._subscription())
             case "refund" | "refund-a-part":
                 order: Any = {"charge": self._charge()}
                 order |= {"amount": 100} if act == "refund-a-part" else {}
                 self._sdk.v1.refunds.create(order)
-            case "dispute" | "dispute-won":
+            case _:
                 opened = self._street.control("stripe", "disputes", {"charge": self._charge()})
                 if act == "dispute-won":
                     path = f"disputes/{opened['id']}"
                     self._street.control("stripe", path, {"status": "won"})
-            case "buy-again":
-                self._buy(MONTHLY[self._script.number % len(MONTHLY)])
-            case "buy-elsewhere":
-                self._buy_elsewhere()
-            case _:
-                self._recover()
 
     # At the store --------------------------------------------------------------------------------
 
@@ -203,10 +233,33 @@ class Customer:
         self._portal("confirm", {"subscription": name, "price": price})
 
     def _use_machine(self) -> None:
+        self._tally.machines.add(self._key)
         use_machine(self._street, self._key, self._script, self._met)
 
     def _met(self, what: str) -> None:
-        self._tally.count(self._tally.failed, f"machine: {what}")
+        if what == KILLED:
+            self._tally.count(self._tally.done, KILLED)
+        else:
+            self._tally.count(self._tally.failed, f"machine: {what}")
+
+    def _use_pages(self) -> None:
+        """As a machine reports them, once: of a count that nobody hears of nothing is known."""
+        if not self._key:
+            raise GaveUpError("pages")
+        settings, began, sure = self._street.settings, self._street.now(), False
+        account = f"{settings['SHIMMY_STORE_KEYGEN_URL']}/v1/accounts/"
+        account += settings["SHIMMY_STORE_KEYGEN_ACCOUNT"]
+        url = f"{account}/licenses/{self._key}/actions/increment-usage"
+        headers = {"Authorization": f"License {self._key}"}
+        body = {"meta": {"increment": _PAGES}}
+        try:
+            with httpx.Client(trust_env=False, verify=_NO_TLS, timeout=30) as line:
+                sure = line.post(url, json=body, headers=headers).is_success
+        finally:
+            told = Pages(self._key, _PAGES, began, self._street.now(), sure)
+            self._tally.pages.append(told)
+        if not sure:
+            raise GaveUpError("pages")
 
     # Hands ---------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ import httpx
 
 from chaos_plan import Fault, Plan
 from chaos_street import ChaosStreet, sleep_until
+from store_crowd import HANDLED
 
 _API = {"path": "/v1/"}
 # A fault of this kind is this order to the simulator; times and seconds are the plan's.
@@ -113,7 +114,7 @@ class Trouble:
                 street.store.kill()
             case "kill-sweeper":
                 street.sweeper.kill()
-            case "clock-forward":
+            case "clock-forward" | "month-passes":
                 street.pass_time(fault.seconds)
             case "database-restart" if street.server is not None:
                 street.server.restart()
@@ -143,6 +144,9 @@ class Trouble:
             case "webhooks-doubled":
                 street.control("stripe", "deliveries", {"duplicate": 2})
                 self._later(fault.seconds, lambda: self._deliver({"duplicate": 0}))
+            case "webhooks-lost":
+                street.control("stripe", "deliveries", {"drop": sorted(HANDLED)})
+                self._later(fault.seconds, lambda: self._deliver({"drop": []}))
             case "webhooks-delayed":
                 street.control("stripe", "deliveries", {"delay_seconds": fault.seconds})
                 self._later(fault.seconds, lambda: self._deliver({"delay_seconds": 0}))

@@ -29,18 +29,28 @@ KEYGEN = (
     "keygen-500-after-it-was-done",
 )
 SMTP = ("smtp-refused", "smtp-not-now", "smtp-cut-after-data", "smtp-cut", "smtp-slow")
-WEBHOOKS = ("webhooks-reversed", "webhooks-doubled", "webhooks-delayed")
+WEBHOOKS = ("webhooks-reversed", "webhooks-doubled", "webhooks-delayed", "webhooks-lost")
 KILLS = ("kill-store", "kill-sweeper")
-# A month is not among them: what was bought would run out while somebody pays.
-_JUMPS = (60.0, 600.0, 3600.0)
+_HOUR, _DAY = 3600.0, 86400.0
+_JUMPS = (60.0, 600.0, _HOUR)
 _APART = (-600.0, -30.0, 30.0, 600.0)
-# When the last payments that take an hour are heard of, there is still something going wrong.
-_SETTLING_JUMP = 2 * 3600.0
+# A billing period ends for everybody who has bought; some begin anew, some cards fail.
+_MONTH = 31 * _DAY
+_MONTHS_SHARES = (0.5, 0.75)
+_SHORT_SECONDS = 60.0
+# What is told of the beginning of that month is lost for good.
+_LOST_AROUND_SECONDS = 2.0
+# When the last payments that take an hour are heard of, there is still something going wrong. Two
+# days more and whoever's card failed is out of grace.
+_SETTLING_JUMPS = (2 * _HOUR, 50 * _HOUR)
 _SETTLING_SHARE = 0.85
 _JUMPING_SHARE = 0.6
+_COMING_SHARE, _MACHINES_SHARE = 0.7, 0.3
 # What a customer does after buying, and how often.
 _ACTS = {
     "change-card": 8,
+    "card-that-fails": 8,
+    "use-pages": 20,
     "upgrade": 10,
     "downgrade": 5,
     "cancel": 8,
@@ -74,8 +84,8 @@ class Script:
     """One customer: comes ``at``, buys ``plan`` by ``pay``, does ``acts`` in order.
 
     ``settles``: what becomes of a payment that takes time. ``machine``: activates the real
-    ``shimmy`` and analyses an image; that process is killed after ``killed_after`` seconds, and
-    begun anew.
+    ``shimmy`` and analyses an image; that process is killed after ``killed_after`` seconds, sooner
+    where it has ended by then, and begun anew.
     """
 
     number: int
@@ -127,8 +137,10 @@ def _faults(chance: random.Random, seconds: float, ledger: Ledger) -> Iterator[F
             kind = kinds[number] if number < len(kinds) else chance.choice(kinds)
             times = chance.randint(1, 4)
             yield Fault(at, kind, round(chance.uniform(0.2, 4), 1), times)
-    for at in moments(8, len(WEBHOOKS)):
-        yield Fault(at, chance.choice(WEBHOOKS), round(chance.uniform(0.5, 6), 1))
+    for number, at in enumerate(moments(8, len(WEBHOOKS))):
+        kind = WEBHOOKS[number] if number < len(WEBHOOKS) else chance.choice(WEBHOOKS)
+        yield Fault(at, kind, round(chance.uniform(0.5, 6), 1))
+    yield from _months(seconds)
     yield from (Fault(at, "kill-store") for at in moments(15, 2))
     yield from (Fault(at, "kill-sweeper") for at in moments(15))
     yield from (Fault(at, "disk-full", round(chance.uniform(0.5, 3), 1)) for at in moments(30))
@@ -138,9 +150,17 @@ def _faults(chance: random.Random, seconds: float, ledger: Ledger) -> Iterator[F
         yield Fault(at, "clocks-apart", chance.choice(_APART))
     if ledger == "postgresql":
         yield from (Fault(at, "database-restart") for at in moments(25, 2))
-    yield Fault(seconds * _SETTLING_SHARE, "clock-forward", _SETTLING_JUMP)
+    yield Fault(seconds * _SETTLING_SHARE, "clock-forward", chance.choice(_SETTLING_JUMPS))
     # Killed at the very end, when only the others' patience helps.
     yield Fault(last, "kill-store")
+
+
+def _months(seconds: float) -> Iterator[Fault]:
+    shares = _MONTHS_SHARES if seconds >= _SHORT_SECONDS else _MONTHS_SHARES[:1]
+    around = min(_LOST_AROUND_SECONDS, seconds / 10)
+    for share in shares:
+        yield Fault(seconds * share - around / 2, "webhooks-lost", around)
+        yield Fault(seconds * share, "month-passes", _MONTH)
 
 
 def _script(
@@ -152,8 +172,9 @@ def _script(
     settles = "fail" if chance.random() < 0.25 else "succeed"
     count = chance.choice((0, 1, 1, 2))
     acts = tuple(chance.choices(tuple(_ACTS), tuple(_ACTS.values()), k=count))
-    # Machines first: theirs is the real clock, from which the others' jump away later.
-    at = 0.0 if machine else round(seconds * 0.7 * number / max(customers, 1), 3)
+    # Machines early: theirs take long on a busy machine of ours.
+    share = _MACHINES_SHARE if machine else _COMING_SHARE
+    at = round(seconds * share * number / max(customers, 1), 3)
     # A machine needs a licence that stays.
     if machine:
         plan, pay, acts = chance.choice(MONTHLY), "card", ()

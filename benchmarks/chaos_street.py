@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,7 @@ class ChaosStreet:
     sweeper: Program
     server: Server | None
     clock: Path
+    machines_clock: Path
     shift: float = 0.0
 
     def control(self, whom: str, path: str, order: Any = None) -> Any:
@@ -209,7 +211,7 @@ class ChaosStreet:
             ("mail", "smtp"),
         ):
             httpx.delete(f"{self.places[whom]}/_sim/{path}", trust_env=False, timeout=30)
-        calm = {"hold": False, "delay_seconds": 0, "duplicate": 0}
+        calm = {"hold": False, "delay_seconds": 0, "duplicate": 0, "drop": []}
         self.control("stripe", "deliveries", calm)
 
     def set_clock(self, apart: float = 0.0) -> None:
@@ -219,10 +221,17 @@ class ChaosStreet:
         fresh.replace(self.clock)
 
     def pass_time(self, seconds: float) -> None:
-        """Everybody's clock jumps."""
+        """Everybody's clock jumps, machines' last."""
         self.shift += seconds
         self.set_clock()
         self.control("stripe", "clock", {"advance_seconds": seconds})
+        fresh = self.machines_clock.with_suffix(".new")
+        fresh.write_text(str(self.shift), encoding="ascii")
+        fresh.replace(self.machines_clock)
+
+    def now(self) -> datetime:
+        """The town's time."""
+        return datetime.now(UTC) + timedelta(seconds=self.shift)
 
     def environment(self) -> dict[str, str]:
         """Of the store's programs."""
@@ -246,20 +255,23 @@ def open_chaos_street(folder: Path, ledger: Ledger) -> Iterator[ChaosStreet]:
             server = Server(place)
             stack.callback(server.close)
             settings["SHIMMY_STORE_LEDGER"], look = server.url, PostgresView(server.url)
-        clock = folder / "clock"
-        clock.write_text("0", encoding="ascii")
+        clock, machines_clock = folder / "clock", folder / "machines-clock"
+        for one in (clock, machines_clock):
+            one.write_text("0", encoding="ascii")
         environment = {**os.environ, **settings, "CHAOS_CLOCK": str(clock)}
-        command = (sys.executable, str(LAUNCHER))
+        command = (sys.executable, str(LAUNCHER), "shimmy-store")
         serve = (*command, "serve", "--port", str(port))
         store = Program(serve, environment, folder / "store.out")
         sweep = (*command, "sweep")
         sweeper = Program(sweep, environment, folder / "sweep.out", _SWEEPING_PAUSE_SECONDS)
-        for one in (store, sweeper):
-            stack.callback(one.end)
+        for program in (store, sweeper):
+            stack.callback(program.end)
         _await(store.said, lambda: _listens(port), store.begin())
         sweeper.begin()
         url = f"http://127.0.0.1:{port}"
-        yield ChaosStreet(url, settings, places, look, disk, store, sweeper, server, clock)
+        yield ChaosStreet(
+            url, settings, places, look, disk, store, sweeper, server, clock, machines_clock
+        )  # fmt: skip
 
 
 def _open_town(

@@ -7,14 +7,15 @@ with stripe-python, licences over Keygen's API, the ledger with SQL, mail from t
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
 import httpx
 import stripe
 
+from chaos_customers import Pages
 from chaos_street import ChaosStreet
 
 Verdict: TypeAlias = Literal["must", "must-not", "may"]
@@ -26,6 +27,8 @@ _TAKEN = ("needs_response", "under_review", "lost")
 _BILLING = ("trialing", "active", "past_due")
 _COLLECTING = (*_BILLING, "unpaid", "paused")
 _PAGE = 100
+# Machines hold their reports back for so long when a month begins.
+_BEGINNING = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class Purchase:
     collects: bool
     expiry: datetime | None
     settled: bool = True
+    through: datetime | None = None
+    renewals: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +54,24 @@ class Expected:
     plan: str = ""
     expiry: datetime | None = None
     paid: bool = False
+    through: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A licence at Keygen; ``usable`` now."""
+    """A licence at Keygen; ``usable`` now. ``month``: of the pages that ``uses`` counts.
+
+    ``noted``: whether the count was begun anew for that month.
+    """
 
     id: str
-    key: str
+    key: str = field(repr=False)
     plan: str
     expiry: datetime | None
     usable: bool
+    uses: int = 0
+    month: tuple[datetime, datetime] | None = None
+    noted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +128,7 @@ def expect(bought: Sequence[Purchase], now: datetime) -> Expected:
     monthly = sorted((one for one in sure if one.expiry is not None), key=_order)[-1:]
     once = [one for one in sure if one.expiry is None]
     chosen = max((*monthly, *once), key=lambda one: _RANKS.index(one.plan))
-    return Expected("must", chosen.plan, chosen.expiry, paid=True)
+    return Expected("must", chosen.plan, chosen.expiry, paid=True, through=chosen.through)
 
 
 def _order(one: Purchase) -> tuple[int, str]:
@@ -125,7 +137,7 @@ def _order(one: Purchase) -> tuple[int, str]:
 
 def look(street: ChaosStreet, sdk: stripe.StripeClient) -> Seen:
     """Everybody is asked."""
-    seen = Seen(datetime.now(UTC) + timedelta(seconds=street.shift))
+    seen = Seen(street.now())
     for one in sdk.v1.customers.list({"limit": _PAGE}).auto_paging_iter():
         seen.emails[one.id] = str(one.email)
     _read_stripe(seen, sdk)
@@ -137,13 +149,13 @@ def look(street: ChaosStreet, sdk: stripe.StripeClient) -> Seen:
 
 
 def _read_stripe(seen: Seen, sdk: stripe.StripeClient) -> None:
-    gone = set()
+    refunded, disputed = set[Any](), set[Any]()
     disputes = sdk.v1.disputes.list({"limit": _PAGE}).auto_paging_iter()
     taken = {one.charge for one in disputes if one.status in _TAKEN}
     for charge in sdk.v1.charges.list({"limit": _PAGE}).auto_paging_iter():
         kind: Any = "none" if charge.refunded or charge.id in taken else "all"
         if kind == "none":
-            gone.add(charge.payment_intent)
+            (disputed if charge.id in taken else refunded).add(charge.payment_intent)
         plan = charge.to_dict()["metadata"].get("plan")
         if charge.paid and plan == "lifetime":
             bought = Purchase(str(charge.payment_intent), plan, charge.created, kind, False, None)
@@ -157,28 +169,40 @@ def _read_stripe(seen: Seen, sdk: stripe.StripeClient) -> None:
     every: Any = {"limit": _PAGE, "status": "all"}
     for one in sdk.v1.subscriptions.list(every).auto_paging_iter():
         held = one.to_dict()
-        seen.purchases[held["customer"]].append(_monthly(held, invoices[held["id"]], gone))
+        seen.purchases[held["customer"]].append(
+            _monthly(held, invoices[held["id"]], refunded, disputed)
+        )
 
 
-def _monthly(held: Mapping[str, Any], invoices: Sequence[Any], gone: set[Any]) -> Purchase:
+def _monthly(
+    held: Mapping[str, Any], invoices: Sequence[Any], refunded: Set[Any], disputed: Set[Any]
+) -> Purchase:
+    """Money for the latest month that went back ends it; a dispute about any month does."""
     ends = [line["period"]["end"] for one in invoices for line in one["lines"]["data"]]
     through = max(ends, default=0)
     latest = [
         one for one in invoices if any(x["period"]["end"] == through for x in one["lines"]["data"])
     ]
-    intents = {
-        paid["payment"].get("payment_intent") for one in latest for paid in one["payments"]["data"]
-    } - {None}
+    intents = _intents(latest)
     kept: Any = "some"
-    if not intents & gone:
-        kept = "all"
-    elif intents <= gone:
+    if _intents(invoices) & disputed or (intents and intents <= refunded):
         kept = "none"
+    elif not intents & refunded:
+        kept = "all"
     renews = held["status"] in _BILLING and not held["cancel_at"]
-    expiry = datetime.fromtimestamp(through, UTC) + (_GRACE if renews else timedelta(0))
+    ends_at = datetime.fromtimestamp(through, UTC)
+    expiry = ends_at + (_GRACE if renews else timedelta(0))
     plan = str(held["items"]["data"][0]["price"]["product"])
     collects = held["status"] in _COLLECTING
-    return Purchase(held["id"], plan, held["created"], kept, collects, expiry, bool(invoices))
+    renewals = sum(one["billing_reason"] == "subscription_cycle" for one in invoices)
+    return Purchase(
+        held["id"], plan, held["created"], kept, collects, expiry, bool(invoices), ends_at, renewals
+    )  # fmt: skip
+
+
+def _intents(invoices: Sequence[Any]) -> Set[Any]:
+    paid = (paid for one in invoices for paid in one["payments"]["data"])
+    return {one["payment"].get("payment_intent") for one in paid} - {None}
 
 
 def _read_keygen(seen: Seen, street: ChaosStreet) -> None:
@@ -204,9 +228,13 @@ def _licence(one: Any, plans: Mapping[str, str], now: datetime) -> tuple[str, He
     until = datetime.fromisoformat(given["expiry"]) if given["expiry"] else None
     plan = plans.get(one["relationships"]["policy"]["data"]["id"], "unknown")
     usable = not given["suspended"] and (until is None or until > now)
-    return str(given["metadata"].get("customer")), Held(
-        one["id"], given["key"], plan, until, usable
-    )
+    told = given["metadata"]
+    begins, ends = told.get("pagesPeriodStart"), told.get("pagesPeriodEnd")
+    month = (datetime.fromisoformat(begins), datetime.fromisoformat(ends)) if begins else None
+    noted = told.get("pagesResetFor") == begins
+    return str(told.get("customer")), Held(
+        one["id"], given["key"], plan, until, usable, given["uses"], month, noted
+    )  # fmt: skip
 
 
 def wrong_customers(seen: Seen) -> dict[str, str]:
@@ -218,6 +246,21 @@ def wrong_customers(seen: Seen) -> dict[str, str]:
             wrong[customer] = why
     strangers = set(seen.licences) - set(seen.emails)
     return wrong | dict.fromkeys(strangers, "licence-of-nobody")
+
+
+def describe(seen: Seen, customer: str, why: str) -> dict[str, Any]:
+    """What is known of one of them, to find the cause by; no address and no key."""
+    members = seen.members(customer)
+    row = seen.rows.get(customer)
+    return {
+        "why": why,
+        "now": str(seen.now),
+        "members": members,
+        "expected": str(seen.expected(customer)),
+        "purchases": [str(one) for name in members for one in seen.purchases[name]],
+        "licences": [str(one) for name in members for one in seen.licences[name]],
+        "row": None if row is None else {**asdict(row), "email": bool(row.email)},
+    }
 
 
 def _wrong(seen: Seen, customer: str) -> str:
@@ -252,20 +295,69 @@ def _differs(wanted: Expected, held: Held, row: Row | None) -> str:
         return "expiry-differs"
     if held.expiry and wanted.expiry and abs(held.expiry - wanted.expiry) > timedelta(seconds=2):
         return "expiry-differs"
-    return ""
+    if wanted.through is None:
+        return ""
+    ends = held.month[1] if held.month else None
+    return "" if ends == wanted.through and held.noted else "month-differs"
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Licences whose count of pages was looked at; ``anew``: those that had some of an old month.
+
+    ``wrong``: those whose count is not that of their month.
+    """
+
+    licences: int
+    anew: int
+    wrong: int
+
+
+def count_pages(seen: Seen, told: Sequence[Pages], machines: Set[str]) -> Counted:
+    """What customers counted against what Keygen has; ``machines``: keys that count by themselves.
+
+    A page counted while a month begins may fall on either side.
+    """
+    by_key: dict[str, list[Pages]] = defaultdict(list)
+    for one in told:
+        by_key[one.key].append(one)
+    licences = anew = wrong = 0
+    for held in (one for several in seen.licences.values() for one in several):
+        pages = by_key.get(held.key)
+        if not pages or held.key in machines or held.month is None or not held.usable:
+            continue
+        begins = held.month[0]
+        open_ones = [one for one in pages if one.ended >= begins]
+        sure = [one for one in open_ones if one.sure and one.began > begins + _BEGINNING]
+        licences += 1
+        anew += any(one.sure and one.ended < begins for one in pages)
+        least, most = (sum(one.count for one in some) for some in (sure, open_ones))
+        wrong += not least <= held.uses <= most
+    return Counted(licences, anew, wrong)
+
+
+def count_lost(street: ChaosStreet, handled: Set[str]) -> tuple[int, int]:
+    """Events that the ledger was to be told of and no webhook ever did; and those it has not."""
+    told = street.control("stripe", "deliveries")["deliveries"]
+    lost = {one["event"] for one in told if one["state"] == "dropped" and one["type"] in handled}
+    lost -= {one["event"] for one in told if one["state"] == "delivered"}
+    known = {str(one) for (one,) in street.view._ask("SELECT id FROM events")}  # type: ignore[attr-defined]
+    return len(lost), len(lost - known)
 
 
 @dataclass(frozen=True, slots=True)
 class Mails:
     """``owed``: by address, how many the ledger says were sent; ``got``: how many came, each once.
 
-    ``doubles`` came again; ``keyless``: customers whose licence no mail of theirs names.
+    ``doubles`` came again; ``keyless``: customers whose licence no mail of theirs names, of so many
+    ``licences``.
     """
 
     owed: Mapping[str, int]
     got: Mapping[str, int]
     doubles: int
     keyless: tuple[str, ...]
+    licences: int
 
     @property
     def missing(self) -> int:
@@ -290,11 +382,12 @@ def count_mails(street: ChaosStreet, seen: Seen) -> Mails:
             names[to, headers["message-id"]] += 1
             texts[to] += mail["text"]
     got = Counter(to for to, _ in names)
-    keyless = [
-        customer
+    held = [
+        (customer, one.key in texts[seen.emails[name]])
         for customer in seen.heads()
         for name in seen.members(customer)
         for one in seen.licences[name]
-        if one.usable and one.key not in texts[seen.emails[name]]
+        if one.usable
     ]
-    return Mails(owed, got, sum(names.values()) - len(names), tuple(keyless))
+    keyless = tuple(customer for customer, mailed in held if not mailed)
+    return Mails(owed, got, sum(names.values()) - len(names), keyless, len(held))

@@ -19,6 +19,7 @@ from peer_arena import OURS, Arena, say
 from peer_contestants import HERE
 from peer_material import screenshot
 from replayed_passes import replay
+from shimmy_vision.domain.model.encoder_choice import INT8_HELD
 
 _IDLE_SECONDS = 3.0
 
@@ -127,8 +128,10 @@ def encoder(arena: Arena, _known: Mapping[str, Any]) -> dict[str, Any]:
         environment = {**os.environ, **arena.variables}
         subprocess.run(script, check=True, stdout=sys.stderr, env=environment)
         told = next(iter(json.loads(out.read_text(encoding="utf-8"))["cases"].values()))
-    # What `auto` takes: the fastest that this CPU computes natively, int8 aside.
-    chosen = next(name for name in ("bf16", "f16", "f32", "mtmd") if name in told)
+    # What `auto` takes: the fastest that this CPU computes natively, int8 where it proves itself.
+    proven = "int8" in told and told["int8"]["cosine_to_libmtmd"]["least"] >= INT8_HELD
+    usual = next(name for name in ("bf16", "f16", "f32", "mtmd") if name in told)
+    chosen = "int8" if proven else usual
     ratio = told[chosen]["wall_ratio"]
     case = {"target": 0.35, "unit": "ratio", "ratio": ratio, "met": ratio <= 0.35}
     return {"encoder-slice": {**case, "precision": chosen, "encoders": told}}

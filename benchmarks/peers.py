@@ -115,7 +115,8 @@ def _pair(args: argparse.Namespace, folder: Path) -> Pair:
 def _arena(pair: Pair, order: Order, folder: str, *, quick: bool) -> Iterator[Arena]:
     cache = Path(folder, "cache") if quick else default_folder() / "cache"
     # The machine is probed anew: it may have been busy the last time.
-    (cache / "encoders/machine.json").unlink(missing_ok=True)
+    for name in ("machine.json", "int8.json"):
+        (cache / "encoders" / name).unlink(missing_ok=True)
     with licensed(folder) as licence:
         variables = {
             **licence,

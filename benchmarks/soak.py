@@ -1,97 +1,191 @@
-"""Many analyses in one process: memory, files and threads must stay flat.
+"""The store and ``shimmy serve`` at work for half an hour, both at once; nothing may grow.
 
-Images of changing size, every mode, seeds and truncations, on a synthetic pair through the whole
-real path. Prints one JSON line; exits 1 if memory, files or threads grew after the warm-up: see
-``flatness.py`` for the bounds.
+    python benchmarks/soak.py --minutes 30 [--only store|vision] [--ledger postgresql]
+
+Runs ``store_soak.py`` and ``vision_soak.py``, each in a process of its own, and prints a table.
+Their reports are ``soak-store.json`` and ``soak-vision.json`` in ``artifacts/``. Exit code 1 where
+one of them is not flat, misses a promise or does not report; 130 where Ctrl-C ended it: both are
+asked to end and what they saw is shown.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
-import io
 import json
 import os
+import signal
+import subprocess
 import sys
-import tempfile
+import threading
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from PIL import Image, ImageDraw
+from promises import ALLOWED_ERRORS, ALLOWED_MS
+from soak_report import PROGRESS, end_with_ctrl_c
 
-from flatness import ALLOWED_GROWTH, Sample, growth, not_flat, sample
-from licensed import licensed
-from shimmy_sandbox.synthetic_model import write_synthetic_pair
-from shimmy_vision.domain.answer.analysis_request import (
-    MODES,
-    AnalysisRequest,
-    AnswerLimits,
-    StandardQuestion,
-)
-from shimmy_vision.ports.cancellation import Cancellation
-from shimmy_vision.ports.progress import ignore_progress
-from shimmy_vision.ports.vision_order import VisionOrder
-from shimmy_vision.settings import read_settings
-from shimmy_vision.wiring.vision import open_vision
+HERE = Path(__file__).resolve().parent
+ARTIFACTS = HERE.parent / "artifacts"
+RESULTS = HERE / "results/soak.json"
+SOAKS = ("store", "vision")
+_TELL_SECONDS = 60.0
+_LOOK_SECONDS = 0.1
+# A store whose events do not drain is given two minutes, and a server its own time to stop.
+_END_SECONDS = 300.0
 
-SIZES = ((64, 64), (200, 150), (449, 300), (640, 480), (900, 300))
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """One soak. ``told`` is its last progress, filled by a thread that reads what it says."""
+
+    name: str
+    process: subprocess.Popen[str]
+    out: Path
+    told: list[str]
+    reader: threading.Thread
 
 
 def main() -> int:
-    """Run, print, judge."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--analyses", type=int, default=1000)
-    parser.add_argument("--threads", type=int, default=0, help="default: one a core")
-    parser.add_argument("--layout", choices=("2.6", "4.6"), default="4.6")
+    """Run both, show progress, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Plain)
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--only", choices=SOAKS)
+    parser.add_argument("--ledger", choices=("sqlite", "postgresql"), default="sqlite")
+    parser.add_argument("--out", type=Path, default=ARTIFACTS, help="folder for the reports")
+    parser.add_argument("--write", action="store_true", help=f"keep them in {RESULTS.name} as well")
     args = parser.parse_args()
-    images = [_png(*size) for size in SIZES]
-    samples, started = list[Sample](), time.perf_counter()
-    warm_up = max(50, args.analyses // 5)
-    with tempfile.TemporaryDirectory() as folder, licensed(folder, "startup") as licence:
-        pair = write_synthetic_pair(Path(folder, "pair"), args.layout)
-        settings = read_settings(
-            {
-                "SHIMMY_ALLOW_SYNTHETIC": "1",
-                **licence,
-                "SHIMMY_MODEL": f"{pair.main.parent}/",
-            }
+    end_with_ctrl_c()
+    minutes = ("--minutes", str(args.minutes))
+    options = {"store": (*minutes, "--ledger", args.ledger), "vision": minutes}
+    names = (args.only,) if args.only else SOAKS
+    running = [_begin(name, options[name], args.out) for name in names]
+    interrupted = _wait(running)
+    reports = {one.name: _read(one) for one in running}
+    print(table(reports))
+    for one in running:
+        print(f"{one.name}: {one.out}" if one.out.exists() else f"{one.name}: no report")
+    if args.write:
+        RESULTS.write_text(f"{json.dumps(reports, indent=1)}\n", encoding="utf-8")
+    broken = any(report["broken"] for report in reports.values())
+    failed = any(one.process.returncode for one in running)
+    return 130 if interrupted else int(broken or failed)
+
+
+_Plain = argparse.RawDescriptionHelpFormatter
+
+
+def _begin(name: str, options: Sequence[str], folder: Path) -> Running:
+    out = folder / f"soak-{name}.json"
+    # No report of an earlier run may pass for this one's.
+    out.unlink(missing_ok=True)
+    process = subprocess.Popen(
+        [sys.executable, HERE / f"{name}_soak.py", *options, "--out", out],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Of a session of its own: Ctrl-C on a terminal reaches this program alone, which asks the
+        # soak to end while what it measures still runs.
+        start_new_session=True,
+    )
+    told: list[str] = []
+    reader = threading.Thread(target=_listen, args=(name, process, told), daemon=True)
+    reader.start()
+    return Running(name, process, out, told, reader)
+
+
+def _listen(name: str, process: subprocess.Popen[str], told: list[str]) -> None:
+    for line in process.stderr or ():
+        if line.startswith(PROGRESS):
+            told[:] = [line.removeprefix(PROGRESS).rstrip()]
+        else:
+            print(f"{name}: {line}", end="", file=sys.stderr, flush=True)
+
+
+def _wait(running: Sequence[Running]) -> bool:
+    """Until all have ended, however; whether Ctrl-C did it."""
+    interrupted = False
+    try:
+        _watch(running)
+    except KeyboardInterrupt:
+        interrupted = True
+        print("\nending; what was seen so far is judged", file=sys.stderr, flush=True)
+    # From here on whoever is impatient would only leave processes behind.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    end = time.monotonic() + _END_SECONDS
+    for one in running:
+        if one.process.poll() is None:
+            one.process.send_signal(signal.SIGINT)
+    for one in running:
+        try:
+            one.process.wait(max(end - time.monotonic(), 1))
+        except subprocess.TimeoutExpired:
+            os.killpg(one.process.pid, signal.SIGKILL)
+            one.process.wait()
+        one.reader.join(5)
+    return interrupted
+
+
+def _watch(running: Sequence[Running]) -> None:
+    terminal = sys.stderr.isatty()
+    shown = time.monotonic() - _TELL_SECONDS + 15
+    while any(one.process.poll() is None for one in running):
+        time.sleep(_LOOK_SECONDS)
+        lines = [f"{one.name}: {told}" for one in running for told in one.told]
+        if terminal:
+            print(f"\r\x1b[K{' | '.join(lines)}", end="", file=sys.stderr, flush=True)
+        elif lines and time.monotonic() - shown >= _TELL_SECONDS:
+            shown = time.monotonic()
+            print("\n".join(lines), file=sys.stderr, flush=True)
+    if terminal:
+        print(file=sys.stderr)
+
+
+def _read(one: Running) -> Mapping[str, Any]:
+    try:
+        report: dict[str, Any] = json.loads(one.out.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {"broken": [f"no report, exit code {one.process.returncode}"]}
+    return report
+
+
+def table(reports: Mapping[str, Mapping[str, Any]]) -> str:
+    """Answers and processes, and what is broken; ``reports`` by name, as the soaks write them."""
+    lines = [
+        f"{'answers':<10}{'minutes':>9}{'requests':>10}{'wrong':>8}{'rate':>10}"
+        f"{'p50 ms':>9}{'p99 ms':>9}   promised: {ALLOWED_ERRORS:.1%}, {ALLOWED_MS:.0f} ms"
+    ]
+    for name, it in reports.items():
+        if "requests" in it:
+            lines.append(
+                f"{name:<10}{it['seconds'] / 60:>9.1f}{it['requests']:>10}{it['errors']:>8}"
+                f"{it['error_rate']:>10.3%}{it['p50_ms']:>9}{it['p99_ms']:>9}"
+            )
+    if "answers" in reports.get("vision", {}):
+        written = reports["vision"]["answers"]["vision"]["all"]
+        lines.append(
+            f"{'model':<10}{'':>9}{written['count']:>10}{written['errors']:>8}{'':>10}"
+            f"{written['p50_ms']:>9}{written['p99_ms']:>9}   of a tiny model; told, not judged"
         )
-        order = VisionOrder(None, args.threads, 0, 50_000_000, 30_000, _request(0))
-        with open_vision(settings, order) as analyse:
-            for number in range(warm_up + args.analyses):
-                image = images[number % len(images)]
-                analyse(image, _request(number), Cancellation(), ignore_progress)
-                if number >= warm_up and number % 50 == 0:
-                    gc.collect()
-                    samples.append(sample(os.getpid(), time.perf_counter() - started))
-    grew = not_flat(samples)
-    report = {
-        "layout": args.layout,
-        "analyses": args.analyses,
-        "seconds": round(time.perf_counter() - started, 1),
-        "rss_mb_first": round(samples[0].rss / 1e6, 1),
-        "rss_mb_last": round(samples[-1].rss / 1e6, 1),
-        "growth": growth(samples),
-        "allowed_growth": ALLOWED_GROWTH,
-        "threads": samples[-1].threads,
-        "open_files": samples[-1].files,
-        "broken": grew,
-    }
-    print(json.dumps(report))
-    return 1 if grew else 0
+    head = f"{'process':<10}{'RSS MB':>16}{'PSS MB':>16}{'growth':>9}{'files':>11}{'threads':>11}"
+    lines += ["", head]
+    for it in reports.values():
+        lines += [_process(name, one) for name, one in it.get("processes", {}).items()]
+    lines.append("")
+    for name, it in reports.items():
+        lines.append(f"{name}: {', '.join(it['broken']) or 'flat, and its promises hold'}")
+    return "\n".join(lines)
 
 
-def _request(number: int) -> AnalysisRequest:
-    question = StandardQuestion(MODES[number % len(MODES)])
-    return AnalysisRequest(question, AnswerLimits(max_tokens=10 + number % 30, seed=number))
-
-
-def _png(width: int, height: int) -> bytes:
-    image = Image.new("RGB", (width, height), "#f5f7fa")
-    ImageDraw.Draw(image).text((5, 5), f"{width} by {height}", fill="#1f2933")
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
+def _process(name: str, it: Mapping[str, Any]) -> str:
+    if "growth" not in it:
+        return f"{name:<10}{'not seen':>16}"
+    rss, pss, files, threads = (
+        " → ".join(str(one) for one in it[key]) for key in ("rss_mb", "pss_mb", "files", "threads")
+    )
+    return f"{name:<10}{rss:>16}{pss:>16}{it['growth']:>9.2%}{files:>11}{threads:>11}"
 
 
 if __name__ == "__main__":

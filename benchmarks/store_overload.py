@@ -22,10 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from open_loop import Hit, Shot, shoot, summarise
+from promises import ALLOWED_ERRORS, ALLOWED_MS
 from store_crowd import Crowd, gather_crowd
-from store_latency import ALLOWED_ERRORS, ALLOWED_MS, describe_machine, drain
+from store_latency import describe_machine, drain
 from store_street import count_licences, open_street
 
+RESULTS = Path(__file__).resolve().parent / "results/store_overload.json"
 TARGET = 100.0
 SHED = (429, 503)
 _HEALTH = "alive"
@@ -43,9 +45,14 @@ def main() -> int:
     parser.add_argument("--customers", type=int, default=20)
     parser.add_argument("--ledger", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--write", action="store_true", help=f"keep it in {RESULTS.name}")
     args = parser.parse_args()
     report = measure(args)
     print(json.dumps(report, indent=1))
+    if args.write:
+        kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+        kept[f"{args.ledger}, {args.times:g} times"] = report
+        RESULTS.write_text(f"{json.dumps(kept, indent=1)}\n", encoding="utf-8")
     return 1 if report["broken"] else 0
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import random
 import sys
 import tempfile
@@ -19,14 +18,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from flatness import Sample, growth, not_flat, sample
-from open_loop import shoot, summarise
+from flatness import Sample, describe, sample, warmed_up
+from open_loop import percentile, shoot, summarise
+from promises import ALLOWED_ERRORS, ALLOWED_MS
+from soak_report import end_with_ctrl_c, judge_answers, keep, tell
 from store_crowd import Crowd, gather_crowd
-from store_latency import ALLOWED_ERRORS, ALLOWED_MS, describe_machine, drain
+from store_latency import describe_machine, drain
 from store_street import Street, open_street
 
 _SLICE_SECONDS = 10.0
-_WARM_UP = 0.2
 
 
 def main() -> int:
@@ -37,64 +37,61 @@ def main() -> int:
     parser.add_argument("--customers", type=int, default=20)
     parser.add_argument("--ledger", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="write the report there as well")
     args = parser.parse_args()
+    end_with_ctrl_c()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shimmy-soak-")))
         street = stack.enter_context(open_street(folder, args.ledger))
         crowd = gather_crowd(street, args.customers, random.Random(args.seed))
         drain(street)
         report = soak(street, crowd, args.minutes * 60, args.rate)
-    print(json.dumps({**report, "rate": args.rate, "ledger": args.ledger}))
+    keep({**report, "rate": args.rate, "ledger": args.ledger}, args.out)
     return 1 if report["broken"] else 0
 
 
 def soak(street: Street, crowd: Crowd, seconds: float, rate: float) -> dict[str, Any]:
     """Everything that was seen, and which promises it broke."""
     began, samples, acknowledged = time.monotonic(), list[Sample](), set[str]()
-    asked = errors = 0
-    slowest = list[float]()
-    pid, piece = street.processes["store"], min(_SLICE_SECONDS, seconds / 10)
+    took_ms, late_ms, slices = list[float](), list[float](), list[float]()
+    pid, piece, errors = street.processes["store"], min(_SLICE_SECONDS, seconds / 10), 0
     try:
         while (spent := time.monotonic() - began) < seconds:
             count = max(int(rate * piece), 1)
             hits = asyncio.run(shoot("127.0.0.1", street.port, rate, count, crowd.shot))
-            asked, errors = asked + len(hits), errors + sum(not one.right for one in hits)
+            errors += sum(not one.right for one in hits)
             acknowledged |= {one.shot.tag for one in hits if one.shot.tag and one.right}
-            slowest.append(float(summarise(hits)["p99_ms"]))
+            took_ms += [one.took_ms for one in hits]
+            late_ms += [one.late_ms for one in hits]
+            slices.append(float(summarise(hits)["p99_ms"]))
             samples.append(sample(pid, time.monotonic() - began))
-            _tell(spent, seconds, samples[-1])
+            told = f"{samples[-1].rss / 1e6:.0f} MB, {len(took_ms)} answers, {errors} wrong"
+            tell(spent, seconds, told)
     except KeyboardInterrupt:
-        print("\nstopped early", file=sys.stderr)
+        print("stopped early", file=sys.stderr)
     drained = drain(street)
-    judged = samples[int(len(samples) * _WARM_UP) :]
     lost = len(acknowledged - set(street.ledger.read().ids))
-    # Of the slices' own 99th percentiles: one bad moment is not averaged away, nor is it all.
-    p99 = sorted(slowest)[len(slowest) // 2] if slowest else 0.0
-    broken = [f"{name} grew" for name in not_flat(judged)] if judged else ["no samples"]
-    broken += ["p99"] if p99 > ALLOWED_MS else []
-    broken += ["errors"] if errors >= max(ALLOWED_ERRORS * asked, 1) else []
+    store = describe(warmed_up(samples))
+    took_ms.sort()
+    p50, p99 = (percentile(took_ms or [0.0], one) for one in (50, 99))
+    broken = [*store["broken"], *judge_answers(len(took_ms), errors, p99)]
     broken += ["lost"] if lost or drained is None else []
     return {
         "machine": describe_machine(),
         "seconds": round(time.monotonic() - began, 1),
-        "requests": asked,
-        "error_rate": round(errors / max(asked, 1), 6),
+        "requests": len(took_ms),
+        "errors": errors,
+        "error_rate": round(errors / max(len(took_ms), 1), 6),
+        "p50_ms": p50,
         "p99_ms": p99,
-        "p99_ms_worst_slice": max(slowest, default=0.0),
+        "max_ms": round(took_ms[-1], 1) if took_ms else 0.0,
+        "p99_ms_worst_slice": max(slices, default=0.0),
         "promises": {"p99_ms": ALLOWED_MS, "error_rate": ALLOWED_ERRORS},
-        "rss_mb": [round(one.rss / 1e6, 1) for one in (judged[0], judged[-1])] if judged else [],
-        "growth": growth(judged),
-        "files": [one.files for one in (judged[0], judged[-1])] if judged else [],
-        "threads": [one.threads for one in (judged[0], judged[-1])] if judged else [],
+        "generator_late_p99_ms": percentile(sorted(late_ms) or [0.0], 99),
+        "processes": {"store": store},
         "lost": lost,
         "broken": broken,
     }
-
-
-def _tell(spent: float, seconds: float, last: Sample) -> None:
-    if sys.stderr.isatty():
-        told = f"{spent:.0f} of {seconds:.0f} s, {last.rss / 1e6:.0f} MB, {last.files} files"
-        print(f"\r{told}   ", end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

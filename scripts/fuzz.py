@@ -19,6 +19,7 @@ import argparse
 import hashlib
 import importlib
 import json
+import os
 import random
 import resource
 import subprocess
@@ -29,7 +30,7 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from fuzz_targets import ROOT, TARGETS, Target, seeds
 
@@ -143,8 +144,10 @@ def _run(name: str, seed: int, seconds: float, folder: Path, target: Target) -> 
     """Empty when the worker came to its end; else how it did not."""
     command = [sys.executable, str(Path(__file__)), "--target", name, "--seed", str(seed)]
     command += ["--seconds", str(seconds), "--work", str(folder)]
+    # What it leaves behind when it is ended goes with the folder.
+    places = {**os.environ, "TMPDIR": str(folder)}
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=places)
     begun, current = time.monotonic(), folder / "current"
     while process.poll() is None:
         time.sleep(0.2)
@@ -178,14 +181,20 @@ def guide(name: str, seconds: float, out: Path) -> int:
     return 0
 
 
+def _leave(code: int) -> NoReturn:
+    """At once: targets that are servers have threads that would go on."""
+    sys.stdout.flush()
+    os._exit(code)
+
+
 def main() -> int:
     """See the module."""
     asked = _arguments()
     if asked.work is not None:
-        return work(asked.target, asked.seed, asked.seconds, asked.work)
+        _leave(work(asked.target, asked.seed, asked.seconds, asked.work))
     if asked.replay is not None:
         print(TARGETS[asked.target].run(asked.replay.read_bytes()))
-        return 0
+        _leave(0)
     if asked.guided:
         return guide(asked.target, asked.seconds, asked.out)
     names = [asked.target] if asked.target else list(TARGETS)

@@ -6,30 +6,30 @@ else it raises is a finding, and so is ``Broken``: a value that must not have co
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import functools
 import hashlib
 import ipaddress
 import json
-import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
+import fuzz_documents
+import fuzz_intake
 import fuzz_mutations as mutations
+import fuzz_pictures
+import fuzz_services
+import fuzz_shop
+from fuzz_ground import HELD, ROOT, Broken
+from fuzz_ground import shape as _shape
 
-ROOT = Path(__file__).resolve().parents[1]
+__all__ = ["HELD", "ROOT", "TARGETS", "Broken", "Target", "seeds"]
+
 CORPUS = ROOT / "tests/fuzz/corpus"
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 _MIB = 1 << 20
-
-
-class Broken(Exception):  # noqa: N818 - a finding, not an error of ours
-    """A value came out that must not."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,6 @@ def seeds(name: str) -> list[bytes]:
     return [*found, *TARGETS[name].more()] or [b""]
 
 
-def _shape(text: object) -> str:
-    return re.sub(r"[\d\W]+", " ", str(text))[:60]
-
-
 def _gguf(data: bytes) -> str:
     from shimmy_vision.domain.model.gguf import parse_gguf
     from shimmy_vision.errors import ModelError
@@ -63,44 +59,6 @@ def _gguf(data: bytes) -> str:
     except ModelError as error:
         return f"{error.code} {_shape(error.message)}"
     return f"read {min(len(header.metadata), 8)} {min(len(header.tensors), 8)}"
-
-
-def _image(data: bytes) -> str:
-    import warnings
-
-    from shimmy_vision.adapters.files.pillow_intake import PillowIntake
-    from shimmy_vision.errors import ShimmyError
-    from shimmy_vision.ports.image_intake import IntakeLimits
-
-    limits = IntakeLimits(max_pixels=4_000_000)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            decoded = PillowIntake().decode(data, limits)
-        except ShimmyError as error:
-            return f"{error.code} {_shape(error.message)}"
-    height, width, depth = decoded.pixels.shape
-    if depth != 3 or width * height > limits.max_pixels:
-        raise Broken(f"pixels of {width} x {height} x {depth}")
-    return f"read {decoded.info.format} {_shape(decoded.info.notes)}"
-
-
-def _pdf(data: bytes) -> str:
-    from shimmy_vision.adapters.files.pdfium_documents import PdfiumDocuments
-    from shimmy_vision.errors import ShimmyError
-    from shimmy_vision.ports.cancellation import Cancellation
-    from shimmy_vision.ports.document_intake import DocumentLimits
-
-    try:
-        with PdfiumDocuments().open(data, DocumentLimits()) as document:
-            size = document.page_size(1)
-            if size.width * size.height > 4_000_000:
-                return "large"
-            image = document.render(1, 36, Cancellation())
-            letters = document.characters(1, 36, Cancellation())
-    except ShimmyError as error:
-        return f"{error.code} {_shape(error.message)}"
-    return f"read {document.page_count > 1} {bool(letters)} {image.pixels.min() < 128}"
 
 
 @functools.cache
@@ -283,69 +241,6 @@ def _manifest(data: bytes) -> str:
     return "read"
 
 
-_KINDS = (
-    "application/json",
-    "multipart/form-data; boundary=xyz",
-    "image/png",
-    "application/pdf",
-    "application/json; charset=utf-16",
-    "multipart/form-data",
-    "text/plain",
-    "",
-)
-
-
-_RESULT: dict[str, Any] = {
-    "answer": "A cat.",
-    "meta": {
-        "mode": "full",
-        "model": {"family": "4.6"},
-        "tokens": {"prompt": 5, "image": 64, "generated": 3, "forced": 0},
-        "warnings": [],
-    },
-}
-
-
-_HELD: list[Any] = []
-
-
-@functools.cache
-def _ask() -> Callable[[str, str, bytes], Any]:
-    sys.path.insert(0, str(ROOT / "packages/vision/tests/support"))
-    import httpx
-    from serving import PlayedAnalyst
-
-    from shimmy_vision.server.app import create_app
-    from shimmy_vision.server.app_state import ServerOptions
-
-    app = create_app(PlayedAnalyst(lambda *_: _RESULT), ServerOptions(), lambda: None)
-    loop = asyncio.new_event_loop()
-    lifespan = app.router.lifespan_context(app)
-    loop.run_until_complete(lifespan.__aenter__())
-    transport = httpx.ASGITransport(app, raise_app_exceptions=True)
-    client = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
-
-    def ask(path: str, kind: str, body: bytes) -> Any:
-        return loop.run_until_complete(
-            client.post(path, content=body, headers={"Content-Type": kind})
-        )
-
-    _HELD.append(lifespan)  # It ends when nobody holds it.
-    return ask
-
-
-def _api(data: bytes) -> str:
-    """A sign that names path and kind, then the body of a request to the local server."""
-    sign, body = (data[0] if data else 0), data[1:]
-    path = ("/api/vision", "/api/vision/batch", "/v1/chat/completions")[sign // 8 % 3]
-    answer = _ask()(path, _KINDS[sign % 8], body)
-    if answer.status_code >= 500 and answer.status_code != 503:
-        raise Broken(f"{answer.status_code}: {answer.text[:200]}")
-    if answer.status_code == 200:
-        return "answered"
-    return f"{answer.status_code} {answer.json()['error']['code']}"
-
-
 _JSON_WORDS = (
     b'{"', b'":', b"[", b"]", b"}", b"null", b"\\ud800", b"\\u0000", b"1e999", b"-0",
 )  # fmt: skip
@@ -386,11 +281,37 @@ _SIGN_WORDS = (
     b"t=", b"v1=", b",", b"v0=", b"\n\n",
     b"0000000000000000000000000000000000000000000000000000000000000000", b"1795608000",
 )  # fmt: skip
+_LINE_WORDS = (
+    b"\r\n", b"\r\n\r\n", b"GET / HTTP/1.1\r\n", b"Host: 127.0.0.1\r\n", b"Host: a\r\n",
+    b"Content-Length: 5\r\n", b"Content-Length: -1\r\n", b"Transfer-Encoding: chunked\r\n",
+    b"5\r\nhello\r\n", b"0\r\n\r\n", b"ffffffffffffffff\r\n", b"Expect: 100-continue\r\n",
+    b"Upgrade: websocket\r\n", b"Connection: Upgrade\r\n", b"Sec-WebSocket-Version: 8\r\n",
+    b"Sec-WebSocket-Extensions: permessage-deflate\r\n", b"X: \0\r\n", b" : \r\n", b"HTTP/9.9",
+    b"\x81\x80abcd", b"\x82\xfe\xff\xffabcd", b"\x88\x80abcd", b"\x89\xfdabcd", b"\x00\x80abcd",
+    b"\x81\xff\x7f\xff\xff\xff\xff\xff\xff\xffabcd", b"\xc1\x80abcd", b"\x8f\x80abcd",
+)  # fmt: skip
+_SHOP_WORDS = (
+    b"csrf", b"TOKEN", b"plan", b"developer", b"startup", b"lifetime", b"attempt", b"key",
+    b"LICENCE", b"email", b"ada@shop.example", b"a@b", b"\r\nBcc: x@y.example", b"customer",
+    b"cus_1", b"machine", b"token", b"session_id", b"cs_test_1", b"%00", b"%ff", b"..%2f..",
+    b"checkout.session.completed", b"customer.subscription.updated", b"charge.refunded",
+    b"charge.dispute.created", b"invoice.paid", b"subscription", b"payment_intent", b"pi_1",
+    *_JSON_WORDS,
+)  # fmt: skip
 
 TARGETS: dict[str, Target] = {
     "gguf": Target(_gguf, words=_GGUF_WORDS),
-    "image": Target(_image, seconds=20, mib=512, mutate=mutations.mutate_png),
-    "pdf": Target(_pdf, seconds=20, mib=1024, words=_PDF_WORDS),
+    "image": Target(
+        fuzz_intake.read_picture, seconds=20, mib=512, mutate=fuzz_pictures.mutate_picture
+    ),
+    "pdf": Target(
+        fuzz_intake.read_document,
+        seconds=20,
+        mib=1024,
+        words=_PDF_WORDS,
+        mutate=fuzz_documents.mutate_document,
+        more=fuzz_intake.documents,
+    ),
     "schema": Target(_schema, seconds=20, words=_SCHEMA_WORDS, mutate=mutations.mutate_json),
     "machine-file": Target(_machine_file, more=_sample_file),
     "machine-content": Target(_machine_content, words=_JSON_WORDS, mutate=mutations.mutate_json),
@@ -400,5 +321,22 @@ TARGETS: dict[str, Target] = {
     "signature": Target(_signature, words=_SIGN_WORDS),
     "url": Target(_url, words=_URL_WORDS),
     "manifest": Target(_manifest, words=_JSON_WORDS, mutate=mutations.mutate_json),
-    "api": Target(_api, seconds=20, mib=512, words=_API_WORDS, mutate=mutations.mutate_request),
+    "api": Target(
+        fuzz_services.ask_server,
+        seconds=20,
+        mib=512,
+        words=_API_WORDS,
+        mutate=fuzz_services.mutate_asked,
+    ),
+    "socket": Target(
+        fuzz_services.converse,
+        seconds=20,
+        mib=512,
+        words=_API_WORDS,
+        mutate=fuzz_services.mutate_talk,
+    ),
+    "line": Target(fuzz_services.write_on_line, seconds=20, mib=512, words=_LINE_WORDS),
+    "shop": Target(
+        fuzz_shop.visit_store, seconds=20, mib=512, words=_SHOP_WORDS, mutate=fuzz_shop.mutate_visit
+    ),
 }

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+import runbook_disk as disk
 from runbook_stage import RehearsalError, Stage, until
 
 _WRONG_SECRET = "whsec_" + "0" * 32
@@ -153,6 +154,20 @@ FAULTS: Mapping[str, tuple[Act | str, ...]] = {
         _buyer("rae"), _delivered("rae"), "before", _buyer("ray"), _delivered("ray"),
         Act("the ledger's file is damaged", _lose_ledger),
         "look", "mend", "verify",
+    ),
+    "disk-full": (
+        _buyer("dan"), _delivered("dan"),
+        Act("the ledger lies on a small disk", disk.prepare_ledger),
+        Act("the disk is full while dee pays",
+            partial(disk.fill_while_somebody_pays, email="dee@shimmy.example")),
+        "look",
+        Act("there is room, where that was a limit", disk.free_for_store),
+        "mend", "verify", _delivered("dee"),
+        Act("a machine's disk is full", partial(disk.prepare_machine, email="dan@shimmy.example")),
+        "look-machine",
+        Act("there is room elsewhere", disk.free_for_machine),
+        "go-on-machine", "mend-machine",
+        Act("the ledger is put back", disk.take_down),
     ),
     "rollback": (
         Act("a release that sends no mail is put in place", _bad_release),

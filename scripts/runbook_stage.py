@@ -68,6 +68,9 @@ class Stage:
     mail: str
     web: httpx.Client = field(repr=False)
     paid: list[str] = field(default_factory=list)
+    # What every command of the operator's begins with.
+    prefix: str = ""
+    mounted: list[Path] = field(default_factory=list)
     # Whose mail may have gone out twice: the ledger that knew of it was lost.
     forgotten: set[str] = field(default_factory=set)
 
@@ -75,7 +78,7 @@ class Stage:
         """As whoever is called: these tools on the PATH, and the store's environment."""
         given = text.replace("--profile live", "--profile sandbox")
         given = given.replace("SHIMMY_OPS_LIVE_", "SHIMMY_OPS_SANDBOX_")
-        script = f"[ ! -e current.env ] || . ./current.env\n{given}\n"
+        script = f"[ ! -e current.env ] || . ./current.env\n{self.prefix}\n{given}\n"
         return subprocess.run(
             ["bash", "-c", script], cwd=self.folder, env=self.environment, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -113,10 +116,19 @@ class Stage:
         self.do("bash restart.sh")
         until(lambda: self.web.get(f"{self.store}/alive").is_success, "the store answers")
 
+    def pid(self) -> int:
+        """Of the store."""
+        return int((self.folder / "store.pid").read_text())
+
+    def unmount(self) -> None:
+        """Nothing is left on file systems of ours."""
+        while self.mounted:
+            subprocess.run(["umount", "-l", str(self.mounted.pop())], check=False)
+
     def end_store(self) -> None:
         """As a crash does."""
         with suppress(ProcessLookupError):
-            os.kill(int((self.folder / "store.pid").read_text()), signal.SIGKILL)
+            os.kill(self.pid(), signal.SIGKILL)
 
     def fault(self, server: str, order: Mapping[str, Any]) -> None:
         """Something goes wrong there until ``heal``."""
@@ -128,11 +140,19 @@ class Stage:
 
     def buy(self, email: str) -> str:
         """Paid at Stripe's page, and the window closed: the store hears of it by webhook only."""
+        return self.pay(self.open_page(), email)
+
+    def open_page(self) -> str:
+        """Where Stripe waits for the money."""
         opened = self.web.get(f"{self.store}/buy", params={"plan": "developer"})
-        page = opened.headers.get("location", "")
+        page: str = opened.headers.get("location", "")
         if not page:
             raise RehearsalError(f"the store leads to no page to pay on: {opened.status_code}")
         self.web.cookies.clear()
+        return page
+
+    def pay(self, page: str, email: str) -> str:
+        """The second half of ``buy``."""
         pay = ["shimmy-sandbox", "stripe", "pay", page, "--email", email]
         self.do(shlex.join(pay))
         self.paid.append(email)
@@ -190,6 +210,7 @@ def open_stage() -> Iterator[Stage]:
                     yield stage
                 finally:
                     stage.end_store()
+                    stage.unmount()
         finally:
             town.terminate()
             town.wait()

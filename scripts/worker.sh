@@ -55,7 +55,7 @@ bundle() {
     # Commands, the static site, files, sockets: a Worker has none of them.
     rm -rf cli domain/site wiring/files.py ports/site.py use_cases/{build_site,check_site}.py
     rm -f adapters/{postgres_database,sqlite_database,smtp_mailer,html_reader,jinja_site}.py
-    rm -f adapters/{site_folder,operator_file,dump_file}.py
+    rm -f adapters/{site_folder,operator_file,dump_file,otel_tracer}.py
     find . -name __pycache__ -prune -exec rm -rf {} +
     mkdir contracts
   )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from shimmy_ops.adapters.accounts.keygen_account import read_keygen_account
 from shimmy_ops.adapters.accounts.keygen_licensing import KeygenLicensing
 from shimmy_ops.adapters.accounts.keygen_wire import KeygenWire
-from shimmy_ops.domain.keygen_reply import public_key_of
+from shimmy_ops.domain.keygen_reply import SignedReply, public_key_of, signature_of
 from shimmy_ops.domain.preflight.facts import KeygenAccount
 from shimmy_sandbox.keygen.server import KeygenServer, serve_keygen
 
@@ -73,6 +74,16 @@ def test_a_reply_that_is_not_signed_proves_no_key(keygen: KeygenServer, drop: st
     assert account.public_key == keygen.public_key
     assert account.signed == (drop == "keygen-digest"), "the plain header says the same"
     assert written == (keygen.public_key if account.signed else "")
+
+
+@pytest.mark.parametrize("word", ["a", 'a="', "a=", 'a="b",'])
+def test_a_header_without_end_is_read_at_once(word: str) -> None:
+    """Before anything is verified; found by ``scripts/fuzz.py`` in the product's copy of it."""
+    headers = {"keygen-signature": word * (65_536 // len(word))}
+    began = time.process_time()
+    assert signature_of(SignedReply("GET", "/", ("localhost",), headers, b"")) == b""
+    # Thousandths of a second; thirteen seconds where each letter began a search of its own.
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize(

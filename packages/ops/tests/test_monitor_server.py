@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 from pictures import empty_picture, full_picture
 
+from shimmy_ops.adapters.monitoring.threading_shelf import PictureShelf
 from shimmy_ops.domain.monitoring.picture import Picture
 from shimmy_ops.errors import DeskError, MonitorError
 from shimmy_ops.wiring.dashboards import serve_pages
@@ -197,6 +198,33 @@ def test_a_window_that_nobody_reads_any_more_is_forgotten() -> None:
     with served(source, 0.02) as server:
         server.ask("/?window=30d")
         until(lambda: source.asked[-8:] == ["24h"] * 8)
+
+
+def test_who_waits_for_a_window_gets_it_however_long_the_samples_take() -> None:
+    source, slow = Source(), threading.Event()
+
+    def sample(window: str) -> Picture:
+        if window == "24h":
+            slow.wait(0.05)  # Five hundred intervals.
+        return source(window)
+
+    shelf = PictureShelf(0.0001)
+
+    def fill() -> None:
+        with pytest.raises(Stop):
+            shelf.keep_filled(sample)
+
+    thread = threading.Thread(target=fill)
+    thread.start()
+    try:
+        for window in ("7d", "30d", "1h"):
+            shelved = shelf.read(window, 20)
+            assert shelved is not None
+            assert shelved.picture is not None
+    finally:
+        source.stopping = True
+        slow.set()
+        thread.join(10)
 
 
 def test_a_failed_sample_is_told_over_the_picture_of_before() -> None:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 CHAOS = ROOT / "benchmarks/chaos.py"
 SEED = "4"
+
+
+@pytest.fixture(scope="module")
+def chaos() -> Iterator[Any]:
+    """Imports a module of the harness."""
+    sys.path.insert(0, str(CHAOS.parent))
+    try:
+        yield importlib.import_module
+    finally:
+        sys.path.remove(str(CHAOS.parent))
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -32,9 +45,12 @@ def test_after_chaos_everybody_has_what_they_paid_for(tmp_path: Path) -> None:
     done = run(*small, "--seed", SEED, "--report", str(report))
     assert done.returncode == 0, done.stdout + done.stderr
     seen = json.loads(report.read_text(encoding="utf-8"))
-    assert all(one["holds"] for one in seen["checks"]) and len(seen["checks"]) == 12
+    # Fourteen promises; the machines' is none where none came.
+    assert all(one["holds"] and one["of"] > 0 for one in seen["checks"])
+    assert len(seen["checks"]) == 14
     assert seen["done"]["buy"] > 0 and seen["verdicts"]["must"] > 0
-    assert {"kill-store", "kill-sweeper", "disk-full", "clock-forward"} <= set(seen["injected"])
+    lasting = {"kill-store", "kill-sweeper", "disk-full", "clock-forward", "month-passes"}
+    assert lasting | {"webhooks-lost"} <= set(seen["injected"])
     assert seen["starts"]["store"] > 1
     assert not seen["not_injected"]
 
@@ -46,3 +62,11 @@ def test_a_plan_is_a_function_of_its_seed() -> None:
     kinds = {one["kind"] for one in json.loads(first)["faults"]}
     for kind in ("stripe-slow", "keygen-429", "smtp-cut-after-data", "database-restart"):
         assert kind in kinds
+    assert {"month-passes", "webhooks-lost"} <= kinds
+
+
+def test_a_check_with_nothing_to_check_does_not_hold(chaos: Any) -> None:
+    check = chaos("chaos_report")._check
+    nothing, wrong, right = check("it", 0, 0, ""), check("it", 3, 1, "1 not"), check("it", 3, 0, "")
+    assert (nothing.holds, nothing.told) == (False, "nothing to check")
+    assert (wrong.holds, wrong.told, right.holds) == (False, "1 not", True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import random
 import sys
 from pathlib import Path
@@ -52,3 +53,23 @@ def test_what_grows_is_named(
 
 def test_one_sample_is_flat(flatness: ModuleType) -> None:
     assert flatness.not_flat([flatness.Sample(0.0, 1, 1, 1)]) == []
+
+
+def test_the_first_fifth_is_not_judged_and_what_grew_is_described(flatness: ModuleType) -> None:
+    # It doubles in the warm-up and stays; a file a sample is left open all the time.
+    samples = [
+        flatness.Sample(60.0 * n, 200_000_000 if n > 5 else 100_000_000, 20 + n, 10, 90_000_000)
+        for n in range(30)
+    ]
+    said = flatness.describe(flatness.warmed_up(samples))
+    assert said["broken"] == ["files grew"]
+    assert (said["rss_mb"], said["files"]) == ([200.0, 200.0], [26, 49])
+    assert said["growth"] == 0
+    assert flatness.describe([])["broken"] == ["no samples"]
+
+
+def test_a_process_that_runs_is_sampled(flatness: ModuleType) -> None:
+    seen = flatness.sample(os.getpid(), 1.0)
+    assert seen.rss > 1_000_000
+    assert seen.files > 0
+    assert seen.threads >= 1

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from ledger_places import MINUTE, NOW, Place, event, in_memory
 from purchases_made import bought, lifetime
 from stand_ins import Works
 
+from shimmy_store.adapters import process_names
 from shimmy_store.adapters.process_names import can_tell, is_gone, name_process
 from shimmy_store.adapters.sql_ledger import SqlLedger
 from shimmy_store.use_cases.fulfil_customer import LEASE
 from shimmy_store.use_cases.sweep_events import sweep_events
 
 SECOND = timedelta(seconds=1)
+shown = pytest.mark.skipif(sys.platform != "linux", reason="no /proc: nobody is certainly gone")
 _PROGRAM = (
     "from shimmy_store.adapters.process_names import name_process;"
     "print(name_process(), flush=True); input()"
@@ -78,9 +83,8 @@ def test_a_sweep_takes_over_from_who_is_gone(gone: bool) -> None:
     in_memory().tell(story)
 
 
+@shown
 def test_a_process_is_gone_once_it_was_killed() -> None:
-    if not can_tell():
-        pytest.skip("this system does not show its processes")
     with subprocess.Popen(
         [sys.executable, "-c", _PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -93,6 +97,10 @@ def test_a_process_is_gone_once_it_was_killed() -> None:
         parts = name.split("/")
         elsewhere = "/".join((parts[0], "another-boot", *parts[2:]))
         process.kill()
+        # Dead, and nobody has asked after it yet.
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        buried_is_gone = is_gone(name)
+    assert buried_is_gone
     assert is_gone(name)
     assert not is_gone(elsewhere)
     # The number is another process's by now: it began at another moment.
@@ -104,6 +112,79 @@ def test_a_process_is_gone_once_it_was_killed() -> None:
 @pytest.mark.parametrize("name", ["", "a worker", "host-12-uuid", "a/b/c/d/e", "a//7//e"])
 def test_of_a_stranger_nothing_is_known(name: str) -> None:
     assert not is_gone(name)
+
+
+@shown
+def test_a_process_that_is_stopped_is_not_gone() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        name = process.stdout.readline().strip()
+        process.send_signal(signal.SIGSTOP)
+        # Told once it has stopped.
+        os.waitpid(process.pid, os.WUNTRACED)
+        stopped_is_gone = is_gone(name)
+        process.kill()
+    assert not stopped_is_gone
+    assert is_gone(name)
+
+
+@shown
+def test_a_process_that_is_hidden_from_us_is_not_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of another user, where /proc shows nobody but one's own (hidepid, ProtectProc)."""
+    host, place, _, start, rest = name_process().split("/")
+    other = f"{host}/{place}/77/{start}/{rest}"
+    shown = tmp_path / "proc"
+    _show(shown, place)
+    monkeypatch.setattr(process_names, "_PROC", shown)
+    found: list[type[OSError]] = [PermissionError, ProcessLookupError]
+
+    def kill(pid: int, number: int) -> None:
+        assert (pid, number) == (77, 0)
+        raise found.pop(0)
+
+    monkeypatch.setattr(os, "kill", kill)
+    assert not is_gone(other), "it is there, and is not shown"
+    assert is_gone(other), "it is not there"
+
+
+@shown
+def test_a_view_from_elsewhere_tells_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host's /proc in a container: another process has our number there."""
+    name = name_process()
+    shown = tmp_path / "proc"
+    _show(shown, name.split("/")[1])
+    monkeypatch.setattr(process_names, "_PROC", shown)
+    assert can_tell() and is_gone(name), "there is nobody in it"
+    (shown / "self").unlink()
+    (shown / "self").symlink_to(str(os.getpid() + 1))
+    assert not can_tell()
+    assert not is_gone(name)
+    assert name_process().split("/")[1] == ""
+
+
+def _show(folder: Path, place: str) -> None:
+    """A /proc with the same system and the same numbering, and no process in it."""
+    boot, _, space = place.partition(".")
+    own = folder / str(os.getpid())
+    (own / "ns").mkdir(parents=True)
+    (own / "ns/pid").symlink_to(space)
+    (folder / "self").symlink_to(own.name)
+    (folder / "sys/kernel/random").mkdir(parents=True)
+    (folder / "sys/kernel/random/boot_id").write_text(f"{boot}\n", encoding="ascii")
+
+
+@shown
+def test_a_name_tells_when_the_process_began() -> None:
+    assert can_tell()
+    up = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
+    began = int(name_process().split("/")[3]) / os.sysconf("SC_CLK_TCK")
+    assert 0 < began <= up
 
 
 def test_names_differ_within_one_process() -> None:

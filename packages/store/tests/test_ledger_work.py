@@ -9,10 +9,12 @@ from datetime import timedelta
 import pytest
 from ledger_places import MINUTE, NOW, Place, due, event, leased, notice, waiting
 
+from shimmy_store.adapters.ledger_rows import stamp
 from shimmy_store.adapters.ledger_schema import claim_ledger, migrate_ledger
 from shimmy_store.adapters.sql_ledger import SqlLedger
 from shimmy_store.domain.fulfilment import Alarm
 from shimmy_store.errors import LedgerError
+from shimmy_store.ports.database import Statement
 from shimmy_store.ports.ledger import RECURRING, CustomerRecord
 
 DAY = timedelta(days=1)
@@ -102,6 +104,61 @@ def test_a_time_that_somebody_with_a_fast_clock_settled_is_looked_at_again(place
             await settle(ledger, CustomerRecord("cus_1", look_again=NOW))
             await ledger.wake_customers(NOW)
             assert len(await due(ledger)) == 1
+
+    place.tell(story)
+
+
+HOUR = 60 * MINUTE
+# After so many tries, so far away: whether it is due at once.
+_PUT_OFF = (
+    (0, 2 * MINUTE, False),
+    (0, 3 * MINUTE, True),
+    (60, 3 * MINUTE, True),
+    (61, HOUR + 2 * MINUTE, False),
+    (61, HOUR + 3 * MINUTE, True),
+    (61, 31 * DAY, True),
+)
+
+
+def test_what_was_put_off_while_a_clock_was_ahead_does_not_wait_for_that_time(
+    place: Place,
+) -> None:
+    async def story(ledger: SqlLedger) -> None:
+        expected = {str(number): due_now for number, (*_, due_now) in enumerate(_PUT_OFF)}
+        statements = []
+        for name, (tries, ahead, _) in zip(expected, _PUT_OFF, strict=True):
+            await ledger.add_event(event(name, f"cus_{name}"), "pending")
+            await ledger.add_message(notice(name), f"cus_{name}", NOW)
+            values = (tries, stamp(NOW + ahead), name)
+            statements += [
+                Statement("UPDATE events SET attempts = ?, again = ? WHERE id = ?", values),
+                Statement("UPDATE outbox SET attempts = ?, again = ? WHERE key = ?", values),
+            ]
+        await ledger._database.batch(statements)
+        await ledger.wake_customers(NOW)
+        events = {one.id for one in await ledger.due_events(NOW, 9)}
+        mails = {one.notice.key for one in await ledger.take_messages(NOW, NOW + MINUTE, 9)}
+        assert events == mails == {name for name, due_now in expected.items() if due_now}
+        # Who is a minute behind takes no mail from whoever sends it.
+        await ledger.wake_customers(NOW - MINUTE)
+        again = {one.notice.key for one in await ledger.take_messages(NOW, NOW + MINUTE, 9)}
+        assert again.isdisjoint(mails)
+
+    place.tell(story)
+
+
+def test_a_lease_from_while_a_clock_was_ahead_holds_nobody(place: Place) -> None:
+    async def story(ledger: SqlLedger) -> None:
+        for name, held in (("cus_1", 12), ("cus_2", 13), ("cus_3", 13)):
+            until = NOW + held * MINUTE
+            assert await ledger.lease_customer(name, "who was ahead", NOW, until) is not None
+            if name != "cus_3":
+                await ledger.add_event(event(f"event of {name}", name), "pending")
+        await ledger.wake_customers(NOW)
+        (found,) = await ledger.due_work(NOW, 9)
+        assert found.event.customer == "cus_2"
+        assert await ledger.lease_customer("cus_2", "next", NOW, NOW + MINUTE) is not None
+        assert await ledger.lease_customer("cus_1", "next", NOW, NOW + MINUTE) is None
 
     place.tell(story)
 

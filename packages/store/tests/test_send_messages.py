@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from outbox import BUSY, MINUTE, REFUSED, SECOND, URL, Postman, PowerCut, Store, in_store, links_of
+from outbox import (
+    BUSY,
+    MINUTE,
+    REFUSED,
+    SECOND,
+    URL,
+    Keys,
+    Postman,
+    PowerCut,
+    Store,
+    in_store,
+    links_of,
+)
 
+from shimmy_store.adapters.sql_ledger import SqlLedger
+from shimmy_store.domain.convergence import IssuedLicence
 from shimmy_store.domain.fulfilment import Alarm, licence_id
 from shimmy_store.domain.notices import NoticeKind
-from shimmy_store.domain.retry import PARK_AFTER
+from shimmy_store.domain.retry import PARK_AFTER, Crash
 from shimmy_store.errors import LicensingError
 from shimmy_store.ports.database import Statement
+from shimmy_store.use_cases import send_messages
 from shimmy_store.use_cases.send_messages import Posted
 
 # What is in them
@@ -234,7 +251,7 @@ def test_a_message_that_we_cannot_write_waits_and_is_parked_like_any_other() -> 
         await store.customer("cus_1", "ada@example.com", "sub_1")
         await store.notice("licence", "cus_1", plan="developer")
         await store.licensed("cus_2", "eve@example.com")
-        assert await store.send() == Posted(1, 1, ("KeyError",))
+        assert await store.send() == Posted(1, 1, (Crash("KeyError"),))
         assert await store.send() == Posted(0, 0), "not again at once"
         for _ in range(100):
             store.time += timedelta(hours=1)
@@ -321,5 +338,52 @@ def test_after_a_crash_it_is_sent_again_under_the_same_key() -> None:
         assert await store.send() == Posted(1, 0)
         _, before, again = store.postman.mails
         assert again == before
+
+    in_store(work)
+
+
+def test_what_is_looked_up_too_slowly_is_given_up_before_somebody_else_takes_the_mail(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(send_messages, "_WRITING", SECOND / 20)
+
+    class Slow(Keys):
+        async def find(self, identifier: uuid.UUID) -> IssuedLicence | None:
+            await asyncio.sleep(5)
+            return await super().find(identifier)
+
+    async def work(store: Store) -> None:
+        await store.licensed("cus_1", "ada@example.com")
+        quick = store.keys
+        store.keys = Slow(quick.keys)
+        assert await store.send() == Posted(0, 1), "and it is no mistake of ours"
+        store.keys = quick
+        assert await store.send() == Posted(0, 0)
+        store.time += MINUTE
+        assert await store.send() == Posted(1, 0)
+
+    in_store(work)
+
+
+@pytest.mark.parametrize(("seconds", "sent"), [(5, 1), (6, 0)])
+def test_a_message_that_was_taken_too_slowly_is_left_to_the_next_one(
+    monkeypatch: pytest.MonkeyPatch, seconds: int, sent: int
+) -> None:
+    """A mail takes up to forty seconds: at its end somebody else may have begun to send it."""
+    take = SqlLedger.take_messages
+
+    async def work(store: Store) -> None:
+        async def slowly(*asked: Any) -> Any:
+            taken = await take(*asked)
+            store.time += seconds * SECOND
+            return taken
+
+        await store.licensed("cus_1", "ada@example.com")
+        monkeypatch.setattr(SqlLedger, "take_messages", slowly)
+        assert await store.send() == Posted(sent, 1 - sent)
+        monkeypatch.setattr(SqlLedger, "take_messages", take)
+        store.time += MINUTE
+        assert await store.send() == Posted(1 - sent, 0), "it was not put off"
+        assert len(store.postman.mails) == 1
 
     in_store(work)

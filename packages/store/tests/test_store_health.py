@@ -7,7 +7,7 @@ import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +20,7 @@ from visiting import Door, at_door, program
 
 from shimmy_sandbox.simulation.faults import Fault
 from shimmy_store import __version__
+from shimmy_store.adapters.ledger_rows import stamp
 from shimmy_store.ports.ledger import HeardEvent
 from shimmy_store.server.health import HealthDesk
 
@@ -116,6 +117,23 @@ def test_a_ledger_that_fails_is_named(store: Store) -> None:
     assert (figures.status_code, figures.json()["code"]) == (503, "ledger-unusable")
 
 
+def test_a_ledger_that_can_only_be_read_is_not_well(store: Store) -> None:
+    """Its disk is full: pages show, and no webhook can be kept."""
+    refuse = "BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
+    with closing(sqlite3.connect(store.town.ledger, timeout=10)) as file:
+        for act in ("INSERT", "UPDATE"):
+            file.execute(f"CREATE TRIGGER no_{act} BEFORE {act} ON settings {refuse}")
+        try:
+            answer = health(store)
+            with program(store) as client:
+                ready = client.get("/ready")
+        finally:
+            for act in ("INSERT", "UPDATE"):
+                file.execute(f"DROP TRIGGER no_{act}")
+    assert (answer.status_code, answer.json()["checks"]["ledger"]) == (503, "ledger-unusable")
+    assert ready.status_code == 200
+
+
 def test_an_event_that_waits_for_longer_than_ten_minutes_is_late(store: Store) -> None:
     now = store.town.now()
     heard = HeardEvent("evt_late", "invoice.paid", "cus_nobody", now, now, "{}")
@@ -127,8 +145,10 @@ def test_an_event_that_waits_for_longer_than_ten_minutes_is_late(store: Store) -
         assert answer.status_code == 200
         assert answer.json()["events_parked"] == 1
         assert answer.json()["oldest_event_seconds"] is None, "parked ones have their alarm"
-        # As if its turn came in the far future, so that nobody settles it meanwhile.
-        file.execute("UPDATE events SET state = 'pending', again = 1 << 60 WHERE id = 'evt_late'")
+        # As if it had failed often and waited for its next hour: nobody settles it meanwhile.
+        turn = stamp(store.town.now() + timedelta(minutes=50))
+        put_off = "UPDATE events SET state = 'pending', attempts = 99, again = ?"
+        file.execute(f"{put_off} WHERE id = 'evt_late'", (turn,))
         file.commit()
         store.town.pass_time(seconds=6)
         assert health(store).status_code == 200
@@ -164,7 +184,10 @@ def test_many_who_ask_a_store_in_trouble_wait_together_and_not_one_after_the_oth
         asked[0] += 1
         clock[0] += timedelta(seconds=6)
 
-    slow = SimpleNamespace(take_stock=answer_slowly, reach=answer_slowly)
+    async def write(_now: datetime) -> None:
+        return
+
+    slow = SimpleNamespace(take_stock=answer_slowly, reach=answer_slowly, prove_writable=write)
     shop: Any = SimpleNamespace(
         ledger=slow,
         holdings=slow,

@@ -156,6 +156,14 @@ def test_the_log_names_no_key_and_no_address(
     assert '"event": "request"' in log
     for said in (key_on(page.text), "quiet@example.com", store.settings.stripe_key, "cus_"):
         assert said not in log
+    told = [json.loads(line) for line in log.splitlines() if line.startswith('{"time"')]
+    kept = {one["event_id"]: one for one in told if one["event"] == "event-kept"}
+    delivered = {one["event_id"]: one for one in told if "event_id" in one and "endpoint" in one}
+    settled = {one["event_id"] for one in told if one["event"] == "event-settled"}
+    due = {name for name, one in kept.items() if one["state"] == "pending"}
+    assert due, "requests side by side in one isolate keep their ids apart"
+    assert due <= settled
+    assert all(delivered[name]["request_id"] == kept[name]["request_id"] for name in due)
 
 
 def test_the_clock_of_the_entry_point_is_the_one_of_the_configuration() -> None:

@@ -16,7 +16,7 @@ from stand_ins import Till, Works
 from shimmy_store.adapters.sql_ledger import SqlLedger
 from shimmy_store.domain.fulfilment import Alarm, licence_id
 from shimmy_store.domain.purchases import Purchases
-from shimmy_store.domain.retry import PARK_AFTER
+from shimmy_store.domain.retry import PARK_AFTER, Crash
 from shimmy_store.errors import LedgerError, LicensingError, PaymentsError
 from shimmy_store.ports.ledger import Lease
 from shimmy_store.use_cases import sweep_events as module
@@ -245,7 +245,7 @@ def test_a_mistake_of_ours_waits_like_any_failure_and_is_parked() -> None:
     async def story(floor: Floor) -> None:
         floor.till.crashing["cus_1"] = ZeroDivisionError()
         await floor.hear("cus_1", "cus_2")
-        assert await floor.sweep() == Swept(1, 1, ("ZeroDivisionError",))
+        assert await floor.sweep() == Swept(1, 1, (Crash("ZeroDivisionError", "e0_cus_1"),))
         assert await floor.sweep() == Swept(0, 0), "not again at once"
         end = NOW + PARK_AFTER + timedelta(hours=2)
         while floor.works.now < end:

@@ -12,6 +12,7 @@ from ledger_places import MINUTE, NOW, event, in_memory
 
 from shimmy_store.adapters.sql_ledger import SqlLedger
 from shimmy_store.domain.fulfilment import Alarm
+from shimmy_store.domain.retry import Crash
 from shimmy_store.server import workroom
 from shimmy_store.server.meters import Meters
 from shimmy_store.server.workroom import Workroom
@@ -90,10 +91,10 @@ def test_a_mistake_that_one_customer_meets_is_counted_and_logged_by_its_kind(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def sweep(*_: object) -> Swept:
-        return Swept(0, 1, ("ZeroDivisionError",))
+        return Swept(0, 1, (Crash("ZeroDivisionError", "evt_crashed1"),))
 
     async def send(*_: object) -> Posted:
-        return Posted(0, 1, ("KeyError",))
+        return Posted(0, 1, (Crash("KeyError"),))
 
     monkeypatch.setattr(workroom, "sweep_events", sweep)
     monkeypatch.setattr(workroom, "send_messages", send)
@@ -109,7 +110,7 @@ def test_a_mistake_that_one_customer_meets_is_counted_and_logged_by_its_kind(
         asyncio.run(work())
     told = [one.__dict__["fields"] for one in caplog.records if one.message == "work-crashed"]
     assert told == [
-        {"work": "events", "error": "ZeroDivisionError"},
+        {"work": "events", "error": "ZeroDivisionError", "event_id": "evt_crashed1"},
         {"work": "mail", "error": "KeyError"},
     ]
     for name in ("events", "mail"):

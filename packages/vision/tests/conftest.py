@@ -62,10 +62,9 @@ def open_engine(library_directory: Path) -> OpenEngine:
         context: int = 4096,
         sequences: int = 1,
         caches: EngineCaches | None = None,
-        states_folder: Path | None = None,
     ) -> LlamaEngine:
         files = EngineFiles(pair.main, pair.projector, family, True, "m" * 64, "p" * 64)
-        options = EngineOptions(2, 0, context, sequences, states_folder=states_folder)
+        options = EngineOptions(2, 0, context, sequences)
         return LlamaEngine(library_directory, files, options, caches)
 
     return opened

@@ -282,6 +282,8 @@ def test_a_host_killed_under_load_loses_no_answer_and_doubles_no_page(fleet: Fle
         assert ask_at(fleet.b, {**lost, "mode": "layout"}, key) == 200
         assert all(one.result(60)["meta"] for one in under_way)
     fleet.a.start()
+    # What it was about to count when it was killed it counts when its engine comes up.
+    fleet.a.now().until("shimmy_model_loaded", 1)
     # Another question is another page, whatever its key; and the job was done.
     assert fleet.uses() == before + len(bodies) + 3
     with fleet.nginx.client() as client:

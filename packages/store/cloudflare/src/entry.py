@@ -7,7 +7,6 @@ between requests is opened once an isolate, on the first request or the first ti
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
 
 import asgi
@@ -15,7 +14,7 @@ from pyodide.ffi import create_proxy
 from workers import Response, WorkerEntrypoint
 
 from shimmy_store.errors import StoreError
-from shimmy_store.server.logs import log_event, start_logging
+from shimmy_store.server.logs import logger_of, start_logging
 from shimmy_store.server.worker_host import WorkerHost
 from shimmy_store.settings import read_settings, variables_of
 from shimmy_store.wiring.worker import open_ledger, open_worker_shop
@@ -24,7 +23,7 @@ from shimmy_store.wiring.worker import open_ledger, open_worker_shop
 RECONCILING = "*/15 * * * *"
 
 start_logging()
-_LOGGER = logging.getLogger("shimmy_store.worker")
+_LOG = logger_of("shimmy_store.worker")
 
 
 class Isolate:
@@ -96,4 +95,4 @@ def _not_open(error: StoreError) -> Any:
 
 def _tell(error: StoreError) -> None:
     # Messages name variables and tables, and never what is in them.
-    log_event(_LOGGER, "not-open", code=error.code, told=error.message, hint=error.hint)
+    _LOG.info("not-open", code=error.code, told=error.message, hint=error.hint)

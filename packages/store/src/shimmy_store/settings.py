@@ -24,6 +24,8 @@ Host: TypeAlias = Literal["machine", "worker"]
 _PREFIX = "SHIMMY_STORE_"
 # Prometheus's client reads it too, the moment it is imported.
 _SHARED_METERS = "PROMETHEUS_MULTIPROC_DIR"
+# OpenTelemetry's own, by which whoever runs a machine tells all its programs where to send traces.
+_COLLECTORS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 # What must not be read by whoever may look at a deployment: a Worker keeps these as secrets.
 SECRETS = ("STRIPE_KEY", "WEBHOOK_SECRETS", "KEYGEN_TOKEN", "MAIL", "SECRET")
 OPTIONAL_SECRETS = ("METRICS_TOKEN", "OPERATOR_TOKEN")
@@ -46,7 +48,10 @@ _SHORTEST_SECRET = 32
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """``url`` has no slash at its end. ``secrets``: the first signs, all are believed."""
+    """``url`` has no slash at its end. ``secrets``: the first signs, all are believed.
+
+    ``traced``: a collector of traces is named; where it is, OpenTelemetry's SDK reads itself.
+    """
 
     mode: Mode
     url: str
@@ -66,6 +71,7 @@ class Settings:
     pay_origins: tuple[str, ...] = _STRIPE_PAGES
     operator_tokens: tuple[str, ...] = field(repr=False, default=())
     keygen_public_key: str = ""
+    traced: bool = False
 
     @property
     def livemode(self) -> bool:
@@ -92,7 +98,8 @@ def shared_meters() -> str:
 
 def read_settings(environ: Mapping[str, str] | None = None, host: Host = "machine") -> Settings:
     """Raises SettingsError that lists everything missing or wrong, also for this kind of host."""
-    reading = _Reading(os.environ if environ is None else environ)
+    variables = os.environ if environ is None else environ
+    reading = _Reading(variables)
     mode = reading.text("MODE", pattern=r"test|live", example="test or live")
     url = reading.address("URL", example="https://store.example.com")
     stripe_url = reading.address("STRIPE_URL", optional=True)
@@ -118,6 +125,7 @@ def read_settings(environ: Mapping[str, str] | None = None, host: Host = "machin
         keygen_public_key=reading.text(
             "KEYGEN_PUBLIC_KEY", pattern=r"[0-9a-f]{64}", example=_PUBLIC_KEY, optional=True
         ),
+        traced=_names_collector(variables),
     )
     reading.check_public_key(settings.keygen_public_key)
     if mode == "live":
@@ -233,6 +241,12 @@ class _Reading:
                 "The store is not set up:\n  " + "\n  ".join(self._problems),
                 hint="docs/store.md lists them; `shimmy-sandbox town serve` writes a set.",
             )
+
+
+def _names_collector(environ: Mapping[str, str]) -> bool:
+    off = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    none = environ.get("OTEL_TRACES_EXPORTER", "").strip().lower() == "none"
+    return not off and not none and any(environ.get(name, "").strip() for name in _COLLECTORS)
 
 
 def _host(address: str) -> str | None:

@@ -62,6 +62,7 @@ TABLE: dict[str, tuple[Runs | str, Runs | str]] = {
     "test_bypass_wire": (SECOND_APP, SECOND_APP),
     "test_catalog": (INSIDE, NO_LEDGER),
     "test_chaos": (COMMAND, MACHINE),
+    "test_client_addresses": (SECOND_APP, NO_LEDGER),
     "test_confirm_checkout": (
         INSIDE,
         _few("test_webhook_and_browser_at_once_make_one_licence"),
@@ -101,6 +102,8 @@ TABLE: dict[str, tuple[Runs | str, Runs | str]] = {
     "test_ledger_upgrades": (MACHINE, SQLITE),
     "test_ledger_work": (INSIDE, PLACE),
     "test_letters": (INSIDE, NO_LEDGER),
+    "test_log_ids": (SECOND_APP, SECOND_APP),
+    "test_lost_events": (SOCKETS, _few("test_what_no_webhook_told_of_is_settled")),
     "test_mailboxes": (INSIDE, NO_LEDGER),
     "test_mailers": (SOCKETS, NO_LEDGER),
     "test_merge_customers": (INSIDE, _few("test_two_customers_of_the_mailbox_become_one")),
@@ -114,6 +117,7 @@ TABLE: dict[str, tuple[Runs | str, Runs | str]] = {
     "test_operator_gate": (SECOND_APP, STORE_WHEN_ASKED),
     "test_postgres_ledger": (MACHINE, SQLITE),
     "test_postgres_outages": (MACHINE, SQLITE),
+    "test_private_words": (INSIDE, NO_LEDGER),
     "test_receive_event": (
         INSIDE,
         _few("test_an_event_that_is_too_long_to_be_kept_whole_is_heard_all_the_same"),
@@ -157,6 +161,7 @@ TABLE: dict[str, tuple[Runs | str, Runs | str]] = {
     "test_store_sessions": (WORKER_WHEN_ASKED, STORE_WHEN_ASKED),
     "test_store_start": (COMMAND, COMMAND),
     "test_store_strangers": (WORKER_WHEN_ASKED, STORE_WHEN_ASKED),
+    "test_store_traces": (SECOND_APP, SECOND_APP),
     "test_store_visitors": (WORKER_WHEN_ASKED, STORE_WHEN_ASKED),
     "test_store_webhook": (SECOND_APP, SECOND_APP),
     "test_stripe_changes": (SOCKETS, NO_LEDGER),

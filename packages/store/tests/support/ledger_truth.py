@@ -80,7 +80,12 @@ class Truth:
                 del self.alarms[Alarm("message-parked", key)]
 
     def wake(self, now: datetime) -> None:
-        """Those whose time has come."""
+        """Those whose time has come; what waits for longer than anybody may is due now."""
+        present = (now - NOW) // MINUTE
+        waiting: list[Event | Message] = [*self.events.values(), *self.messages.values()]
+        for one in waiting:
+            if one.state in ("pending", "waiting") and one.again > present + 2:
+                one.again = present
         for customer, owned in self.customers.items():
             at = owned.record.look_again
             if at is not None and at <= now:

@@ -24,6 +24,7 @@ from shimmy_store.domain.convergence import (
     Suspend,
 )
 from shimmy_store.domain.purchases import Purchases
+from shimmy_store.domain.webhook_event import WebhookEvent
 from shimmy_store.errors import StoreError
 from shimmy_store.ports.checkout import CheckoutSession, Order, PlanChange, Price
 from shimmy_store.ports.holdings import Holding
@@ -39,6 +40,9 @@ class Till:
     crashing: dict[str, Exception] = field(default_factory=dict)
     cancelled: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    # Newest first, as Stripe lists them.
+    happened: list[WebhookEvent] = field(default_factory=list)
+    asked_since: list[datetime] = field(default_factory=list)
 
     async def fetch(self, customer: str) -> Purchases:
         self.asked.append(customer)
@@ -64,6 +68,11 @@ class Till:
                 for one in bought.subscriptions
             )
             self.bought[customer] = replace(bought, subscriptions=left)
+
+    async def events(self, since: datetime) -> AsyncGenerator[WebhookEvent, None]:
+        self.asked_since.append(since)
+        for one in [one for one in self.happened if one.created >= since]:
+            yield one
 
     async def customers(self, after: str = "") -> AsyncGenerator[str, None]:
         listed = list(self.bought)

@@ -195,7 +195,7 @@ class Town:
             payments = StripePayments(_sdk(self.payments, http))
             async with self._keygen() as wire:
                 yield Fulfilment(
-                    fuse.guard(payments, unguarded=("customers",)),
+                    fuse.guard(payments, unguarded=("customers", "events")),
                     fuse.guard(KeygenLicences(wire, self.policies)),
                     fuse.guard(SqlLedger(database), unguarded=("add_event",)),
                     f"worker {fuse.number}",

@@ -49,6 +49,8 @@ _VARIABLES = {
     "machine_name": "SHIMMY_MACHINE_NAME",
     "container": "container",
 }
+# OpenTelemetry's own, by which whoever runs a machine tells all its programs where to send traces.
+_COLLECTORS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 
 
@@ -84,6 +86,8 @@ class Settings:
     ``vllm_key``          SHIMMY_VLLM_KEY: what that server wants
     ``vllm_key_file``     SHIMMY_VLLM_KEY_FILE: a file that holds it
     ``container``         what the environment says of being in a container
+    ``traced``            OTEL_EXPORTER_OTLP_ENDPOINT names a collector of traces, or its like;
+                          the rest of these variables OpenTelemetry's SDK reads itself
     """
 
     model: str | None
@@ -113,6 +117,7 @@ class Settings:
     vllm_url: str | None = field(default=None, repr=False)
     vllm_key: str | None = field(default=None, repr=False)
     vllm_key_file: Path | None = None
+    traced: bool = False
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
@@ -152,8 +157,15 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         vllm_url=env.get("SHIMMY_VLLM_URL", "").strip() or None,
         vllm_key=env.get("SHIMMY_VLLM_KEY", "").strip() or None,
         vllm_key_file=_optional_path(env, "SHIMMY_VLLM_KEY_FILE"),
+        traced=_names_collector(env),
         container="kubernetes" if "KUBERNETES_SERVICE_HOST" in env else env.get("container", ""),
     )
+
+
+def _names_collector(env: Mapping[str, str]) -> bool:
+    off = _flag(env, "OTEL_SDK_DISABLED")
+    none = env.get("OTEL_TRACES_EXPORTER", "").strip().lower() == "none"
+    return not off and not none and any(env.get(name, "").strip() for name in _COLLECTORS)
 
 
 def library_places(settings: Settings) -> PayloadPlaces:

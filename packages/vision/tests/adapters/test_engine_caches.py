@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from shimmy_vision.adapters.engine.engine_caches import EngineCaches
-from shimmy_vision.adapters.engine.kept_prefixes import KeptState
+from shimmy_vision.adapters.engine.engine_caches import EngineCaches, KeptState
 from shimmy_vision.ports.cache_limits import CacheLimits
 from shimmy_vision.ports.image_encoder import EmbeddingRows
 

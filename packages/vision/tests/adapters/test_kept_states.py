@@ -11,7 +11,15 @@ import pytest
 from shimmy_sandbox.synthetic_model import SyntheticPair
 from shimmy_vision.adapters.engine.engine_caches import EngineCaches
 from shimmy_vision.adapters.engine.llama_engine import LlamaEngine
-from shimmy_vision.domain.answer.prompts import Prompt, Segment
+from shimmy_vision.domain.answer.analysis_request import ChatTurn
+from shimmy_vision.domain.answer.prompts import (
+    BRIEF,
+    LAYOUT,
+    Prompt,
+    Segment,
+    compose_prompt,
+    instruct,
+)
 from shimmy_vision.domain.answer.sampling import GREEDY
 from shimmy_vision.ports.cache_limits import CacheLimits
 from shimmy_vision.ports.cancellation import Cancellation
@@ -48,11 +56,16 @@ def open_one(
 
 
 def _answer(engine: LlamaEngine, words: str, shade: int) -> GeneratedAnswer:
+    prompt = Prompt((Segment(f"<|im_start|>user\n{20 * words}", special=True),), END)
+    return _answer_to(prompt, engine, shade)
+
+
+def _answer_to(prompt: Prompt, engine: LlamaEngine, shade: int) -> GeneratedAnswer:
     rng = np.random.default_rng(shade)
     image = rng.integers(0, 256, (500, 700, 3), dtype=np.uint8)
     order = AnswerOrder(
         model_sha256=engine.description.main_sha256,
-        prompt=Prompt((Segment(f"<|im_start|>user\n{words}", special=True),), END),
+        prompt=prompt,
         tile=engine.encoder.encode(image, on_slice=lambda *_: None, cancellation=ANY),
         grammar=engine.grammars.compile(SCHEMA),
         rule=GREEDY,
@@ -79,7 +92,7 @@ def test_an_answer_is_the_same_whatever_was_recalled(
     witness = [_said(_answer(plain, *one)) for one in asked]
     assert len(set(map(str, witness))) == 3
     first = [_answer(keeping, *one) for one in asked]
-    # Of the second, the instructions are recalled; of all, once more, the image.
+    # Of the second, what stands before the image is recalled; of all, once more, the image.
     counters, gauges = caches.numbers()
     assert counters["state_cache_hits"] == 1
     assert gauges["state_cache_bytes"] > 0
@@ -96,6 +109,20 @@ def test_an_answer_is_the_same_whatever_was_recalled(
     with reopened.sequence(ANY):
         third = _answer(reopened, *asked[1])
     assert (third.state_kept, _said(third)) == (True, witness[1])
+
+
+def test_another_question_about_an_image_reads_the_question_alone(
+    open_one: Callable[[EngineCaches | None], LlamaEngine],
+) -> None:
+    """Ours stand after the image, as a chat's may: whatever was asked first, its image is read."""
+    caches = EngineCaches(CacheLimits(states_bytes=500_000_000))
+    plain, keeping = open_one(None), open_one(caches)
+    family = keeping.description.family
+    chat = (ChatTurn("user", "", "And what is it for?"),)
+    prompts = [compose_prompt(family, one) for one in (instruct(LAYOUT), instruct(BRIEF), chat)]
+    answers = [_answer_to(one, keeping, 1) for one in prompts]
+    assert [one.state_kept for one in answers] == [False, True, True]
+    assert [_said(one) for one in answers] == [_said(_answer_to(one, plain, 1)) for one in prompts]
 
 
 def test_a_state_larger_than_the_bound_is_not_kept(

@@ -159,6 +159,17 @@ def test_what_cannot_be_opened_is_tried_again() -> None:
     assert (len(calls), engines.known()) == (2, None)
 
 
+def test_an_engine_whose_model_is_another_now_is_opened_anew() -> None:
+    opener = _Opener()
+    engines = LazyEngine(opener)
+    with pytest.raises(ModelError), engines.use(GRANTED, ANY):
+        raise ModelError("remote-model-changed", "It is another.")
+    assert opener.closed == [1]
+    for _ in range(2):
+        with engines.use(GRANTED, ANY) as engine:
+            assert _named(engine) == "engine 2"
+
+
 def test_the_real_alarm_rings() -> None:
     opener = _Opener()
     engines = LazyEngine(opener, 0.01)

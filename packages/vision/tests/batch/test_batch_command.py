@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from licence_world import Shop
 from PIL import Image
 
 from shimmy_sandbox.synthetic_model import SyntheticPair
+from shimmy_vision.cli import batch
 
 SHIMMY = str(Path(sys.executable).with_name("shimmy"))
 ROWS = 14
@@ -90,7 +92,7 @@ def test_a_batch_that_is_stopped_and_killed_loses_and_doubles_nothing(
     assert stopped.returncode == 130, told
     first = len(_lines(lines))
     assert 2 <= first < ROWS
-    assert f"{first} rows are in the output" in told
+    assert f"{first} rows were done and are kept" in told
 
     killed = _batch(environment, tmp_path, *words)
     _await_rows(lines, first + 2)
@@ -108,6 +110,14 @@ def test_a_batch_that_is_stopped_and_killed_loses_and_doubles_nothing(
     assert [(row["image"], row["code"]) for row in failed] == [("05.png", "image-truncated")]
     assert not lines.exists()
     assert _used(environment) == ROWS - 1
+
+
+def test_a_link_is_the_output_that_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "elsewhere/out.jsonl")
+    parser = argparse.ArgumentParser()
+    batch.add_arguments(parser)
+    words = ["a.png", "--output", str(tmp_path / "link.jsonl")]
+    assert batch._order(parser.parse_args(words)).output == tmp_path / "elsewhere/out.jsonl"
 
 
 def test_rows_of_parquet_files_go_into_lines(environment: dict[str, str], tmp_path: Path) -> None:
@@ -132,6 +142,11 @@ def test_rows_of_parquet_files_go_into_lines(environment: dict[str, str], tmp_pa
         (("-", "--output", "out.jsonl"), "batch-input-passing"),
         (("none-*.png", "--output", "out.jsonl"), "no-images"),
         (("none.parquet", "--output", "out.jsonl"), "batch-input-unreadable"),
+        (
+            ("a.png", "--output", "o.jsonl", "--ray", "auto", "--license", "K"),
+            "cluster-licence-here",
+        ),
+        (("a.png", "--output", "out.jsonl", "--ray", "auto", "--actor-gpus", "nan"), "usage"),
     ],
 )
 def test_wrong_commands_are_refused_and_nothing_is_made(

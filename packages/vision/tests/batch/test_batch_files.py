@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
+import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +23,30 @@ from shimmy_vision.adapters.batch.batch_output import (
     finish_output,
     lines_of,
     opened_lines,
+    parts_of,
     record_of,
 )
 from shimmy_vision.adapters.batch.image_rows import (
     FileBounds,
+    FileRow,
     ParquetColumns,
     group_rows,
     plan_groups,
 )
-from shimmy_vision.adapters.batch.parquet_results import COLUMNS, write_parquet
+from shimmy_vision.adapters.batch.parquet_results import COLUMNS, outcome_columns, write_parquet
+from shimmy_vision.domain.answer.analysis_request import (
+    AnalysisRequest,
+    CustomQuestion,
+    DocumentRequest,
+    StandardQuestion,
+)
+from shimmy_vision.domain.batch.batch_identity import (
+    BatchIdentity,
+    digest_request,
+    identity_record,
+    page_key,
+    read_identity,
+)
 from shimmy_vision.domain.batch.row_outcome import (
     RowFailure,
     RowOutcome,
@@ -37,6 +55,9 @@ from shimmy_vision.domain.batch.row_outcome import (
     row_digest,
 )
 from shimmy_vision.errors import ImageError, OutputError, UsageError
+from shimmy_vision.ports.vision_order import VisionOrder
+from shimmy_vision.settings import read_settings
+from shimmy_vision.wiring.batch import BatchOrder, batch_parts, count_rows
 
 BOUNDS = FileBounds(100, 200)
 ASKED = "c" * 64
@@ -114,7 +135,12 @@ def test_failed_rows_are_taken_away_to_be_done_again(tmp_path: Path) -> None:
     sink = BatchLines(path)
     for one in (_done("a"), _failed("b"), _done("c")):
         sink.write(one)
+        # There for whoever looks, and after a kill.
+        assert path.read_bytes().endswith(b"\n")
+        assert f'"image":"{one.name}"' in path.read_text()
     sink.close()
+    with path.open("a") as file:
+        file.write('{"image":"d"')
     drop_failed(path)
     assert [one.name for one in read_lines(path)] == ["a", "c"]
 
@@ -142,6 +168,127 @@ def test_parquet_output_gathers_runs_and_never_doubles_a_row(tmp_path: Path) -> 
         assert [sink.is_done(row_digest(name)) for name in "abc"] == [True, False, True]
 
 
+def test_lines_stay_until_the_parquet_file_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out.parquet"
+    with opened_lines(output, again=False) as sink:
+        sink.write(_done("a"))
+
+    def unsynced(_file: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", unsynced)
+        with pytest.raises(OutputError, match="Input/output"):
+            finish_output(output)
+    assert not output.exists()
+    finish_output(output)
+    assert pq.read_table(output)["image"].to_pylist() == ["a"]
+    assert not lines_of(output).exists()
+
+
+@pytest.mark.parametrize("end", [".jsonl", ".parquet"])
+def test_a_document_with_pages_that_failed_is_done_again(tmp_path: Path, end: str) -> None:
+    pages = [{"page": 1, "result": {}}, {"page": 2, "error": {"code": "deadline-exceeded"}}]
+    output = tmp_path / f"out{end}"
+    with opened_lines(output, again=False) as sink:
+        sink.write(_done("a.pdf", pages=pages))
+        sink.write(_done("b.pdf", pages=pages[:1]))
+    finish_output(output)
+    if end == ".parquet":
+        assert pq.read_table(output)["status"].to_pylist() == ["partly", "done"]
+    with opened_lines(output, again=True) as sink:
+        assert [sink.is_done(row_digest(name)) for name in ("a.pdf", "b.pdf")] == [False, True]
+
+
+def test_columns_that_somebody_added_are_not_lost(tmp_path: Path) -> None:
+    output = tmp_path / "out.parquet"
+    with opened_lines(output, again=False) as sink:
+        sink.write(_done("a"))
+    finish_output(output)
+    table = pq.read_table(output).append_column("mine", pa.array(["note"]))
+    pq.write_table(table, output)
+    for again in (False, True):
+        with pytest.raises(OutputError, match="mine"), opened_lines(output, again=again):
+            pass
+    assert pq.read_table(output).num_columns == len(COLUMNS) + 1
+
+
+def test_a_file_whose_name_is_no_text_is_done_once(tmp_path: Path) -> None:
+    order = _order(tmp_path, tmp_path / os.fsdecode(b"\xff.png"))
+    for number in (0, 1):
+        ((row,), _, _) = batch_parts(order)
+        with opened_lines(order.output, again=False) as sink:
+            assert sink.is_done(row_digest(row.name)) == bool(number)
+            with pytest.raises(ImageError) as absent:
+                row.read()
+            error = RowFailure(absent.value.code, absent.value.message, "")
+            sink.write(RowOutcome(row.name, "", None, error))
+    other = tmp_path / os.fsdecode(b"\xfe.png")
+    assert count_rows(_order(tmp_path, tmp_path / os.fsdecode(b"\xff.png"), other)) == 2
+    # What Ray's machines write is Arrow's, which takes no such text at all.
+    failed = RowOutcome("a", "", None, RowFailure("b", os.fsdecode(b"\xff"), ""))
+    assert pa.array(list(outcome_columns(failed).values()))
+
+
+def test_twins_are_found_before_anything_is_analysed(tmp_path: Path) -> None:
+    table = _table(tmp_path / "in.parquet", image=[b"a", b"b", b"c"], id=["x", "y", "x"])
+    with pytest.raises(UsageError) as caught:
+        count_rows(_order(tmp_path, table, name="id"))
+    assert caught.value.code == "batch-name-twice"
+    assert count_rows(_order(tmp_path, table)) == 3
+
+
+def test_the_model_that_the_environment_names_is_part_of_the_question(tmp_path: Path) -> None:
+    order = _order(tmp_path, tmp_path / "a.png")
+    said = [{}, {"SHIMMY_MODEL": "4.5"}, {"SHIMMY_MODEL": "4.6"}, {"SHIMMY_ENGINE": "vllm"}]
+    asked = [order.asked(read_settings(one)) for one in said]
+    assert len(set(asked)) == len(asked)
+    named = replace(order, vision=replace(order.vision, model="4.5"))
+    assert named.asked(read_settings({"SHIMMY_MODEL": "4.6"})) == asked[1]
+
+
+def test_where_nothing_was_written_another_question_begins_another_batch(tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    with claimed_output(output, ASKED) as first, opened_lines(output, again=False):
+        pass
+    with claimed_output(output, "e" * 64) as second:
+        assert second.asked == "e" * 64
+        assert second.batch != first.batch
+
+
+def test_a_page_is_the_same_only_in_the_same_batch_to_the_same_question() -> None:
+    identity = BatchIdentity("a" * 32, ASKED)
+    others = [replace(identity, batch="b" * 32), replace(identity, asked="e" * 64)]
+    keys = {page_key(one, "a.png", "d" * 64) for one in (identity, *others)}
+    assert len(keys) == 3
+
+
+def test_the_order_of_a_schemas_properties_is_part_of_the_question() -> None:
+    orders: list[dict[str, Any]] = [{"a": {}, "b": {}}, {"b": {}, "a": {}}]
+    requests = [AnalysisRequest(CustomQuestion(None, {"properties": one})) for one in orders]
+    requests.append(AnalysisRequest(StandardQuestion()))
+    asked = [digest_request(DocumentRequest(one)) for one in requests]
+    assert len(set(asked)) == 3
+
+
+@pytest.mark.parametrize(
+    "damage", [{"form": 2}, {"batch": "../x"}, {"asked": "A" * 64}, {"batch": None}]
+)
+def test_a_record_of_another_form_is_of_no_batch(damage: dict[str, Any]) -> None:
+    record = identity_record(BatchIdentity("a" * 32, ASKED))
+    assert read_identity(record) == BatchIdentity("a" * 32, ASKED)
+    assert read_identity({**record, **damage}) is None
+
+
+def _order(folder: Path, *paths: Path, name: str | None = None) -> BatchOrder:
+    vision = VisionOrder(None, 1, 0, 100, 100, AnalysisRequest())
+    inputs = tuple((str(path), path) for path in paths)
+    columns = ParquetColumns("image", name)
+    return BatchOrder(vision, DocumentRequest(), inputs, folder / "out.jsonl", columns)
+
+
 def test_results_are_grouped_by_their_size(tmp_path: Path) -> None:
     lines, output = tmp_path / "rows.jsonl", tmp_path / "out.parquet"
     sink = BatchLines(lines)
@@ -165,15 +312,21 @@ def test_an_output_belongs_to_one_batch_and_one_question(tmp_path: Path) -> None
         assert busy.value.code == "batch-output-in-use"
     with claimed_output(output, ASKED) as again:
         assert again == first
+    output.write_text("mine\n")
     with pytest.raises(UsageError) as changed, claimed_output(output, "e" * 64):
         pass
     assert changed.value.code == "batch-request-changed"
-    output.write_text("mine\n")
     record_of(output).unlink()
     with pytest.raises(UsageError) as foreign, claimed_output(output, ASKED):
         pass
     assert foreign.value.code == "batch-output-foreign"
     assert output.read_text() == "mine\n"
+    # Answers to another question, of a cluster whose command was killed.
+    output.unlink()
+    parts_of(output).mkdir()
+    (parts_of(output) / "1.parquet").touch()
+    with pytest.raises(UsageError, match=r"batch\.json"), claimed_output(output, ASKED):
+        pass
 
 
 def _table(path: Path, **columns: Any) -> Path:
@@ -218,6 +371,36 @@ def test_rows_may_be_named_by_a_column(tmp_path: Path) -> None:
     columns = ParquetColumns("shot", "id")
     (group,) = plan_groups([path], columns)
     assert [row.name for row in group_rows(group, columns, BOUNDS)] == ["7", "8"]
+
+
+def test_a_file_that_is_damaged_within_says_so(tmp_path: Path) -> None:
+    path = _table(tmp_path / "in.parquet", image=[b"a", b"b", b"c"])
+    column = pq.ParquetFile(path).metadata.row_group(1).column(0)
+    data = bytearray(path.read_bytes())
+    start = column.dictionary_page_offset or column.data_page_offset
+    data[start : start + 20] = b"\xee" * 20
+    path.write_bytes(data)
+    first, second = plan_groups([path], ParquetColumns())
+    assert len(list(group_rows(first, ParquetColumns(), BOUNDS))) == 2
+    with pytest.raises(UsageError) as caught:
+        list(group_rows(second, ParquetColumns(), BOUNDS))
+    assert caught.value.code == "batch-input-unreadable"
+    assert "\n" not in caught.value.message
+
+
+def test_no_more_is_read_of_a_file_than_its_kind_may_have(tmp_path: Path) -> None:
+    bounds, path = FileBounds(5000, 9000), tmp_path / "a"
+    for head, most in ((b"\x89PNG", 5000), (b"%PDF-1.7", 9000)):
+        path.write_bytes(head.ljust(20_000, b"."))
+        assert len(FileRow("a", path, bounds).read()) == most + 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="such files are Unix's")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ImageError) as caught:
+        FileRow("pipe", tmp_path / "pipe", BOUNDS).read()
+    assert caught.value.code == "image-unreadable"
 
 
 def test_what_cannot_be_read_says_what_to_do(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shimmy_vision.adapters.batch import ray_cluster
-from shimmy_vision.adapters.batch.batch_output import lines_of, opened_lines, parts_of
+from shimmy_vision.adapters.batch.batch_output import (
+    finish_output,
+    lines_of,
+    opened_lines,
+    parts_of,
+)
 from shimmy_vision.adapters.batch.image_rows import (
     FileBounds,
     FileRow,
@@ -27,9 +34,9 @@ from shimmy_vision.adapters.batch.image_rows import (
 )
 from shimmy_vision.adapters.batch.parquet_results import outcome_columns, results_schema
 from shimmy_vision.adapters.batch.ray_cluster import BatchStopped, ClusterOrder, Engine
-from shimmy_vision.adapters.batch.row_parts import ROWS_A_UNIT, plan_units
+from shimmy_vision.adapters.batch.row_parts import ROWS_A_UNIT, plan_units, read_parts
 from shimmy_vision.domain.batch.row_outcome import RowFailure, RowOutcome, row_digest
-from shimmy_vision.errors import ImageError, LicenceError, ShimmyError, UsageError
+from shimmy_vision.errors import ImageError, LicenceError, OutputError, ShimmyError, UsageError
 
 BOUNDS, COLUMNS = FileBounds(100, 200), ParquetColumns()
 
@@ -55,13 +62,6 @@ def test_units_are_what_is_left_each_row_once(table: Path, done: set[int], files
     assert sum(unit.count for unit in units) == len(told)
 
 
-def test_two_rows_of_one_name_are_refused(table: Path) -> None:
-    rows = [FileRow("a", Path("a"), BOUNDS), FileRow("a", Path("b"), BOUNDS)]
-    with pytest.raises(UsageError) as caught:
-        plan_units(rows, [], COLUMNS, BOUNDS, lambda _: False)
-    assert caught.value.code == "batch-name-twice"
-
-
 def _outcome(name: str, *, failed: bool = False) -> RowOutcome:
     error = RowFailure("image-not-found", "No.", "") if failed else None
     return RowOutcome(name, "", None if failed else {"text": name}, error)
@@ -71,6 +71,33 @@ def _part(path: Path, *outcomes: RowOutcome) -> None:
     path.parent.mkdir(exist_ok=True)
     rows = [outcome_columns(one) for one in outcomes]
     pq.write_table(pa.Table.from_pylist(rows, schema=results_schema(pa)), path)
+
+
+def test_a_part_stays_until_its_rows_are_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out.jsonl"
+    _part(parts_of(output) / "1.parquet", _outcome("a"))
+
+    def unsynced(_file: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", unsynced)
+        with pytest.raises(OutputError, match="Input/output"), opened_lines(output, again=False):
+            pass
+    assert len(list(parts_of(output).iterdir())) == 1
+    with opened_lines(output, again=False) as sink:
+        assert sink.is_done(row_digest("a"))
+    assert output.read_text().count("\n") == 1
+
+
+def test_a_part_of_which_pages_failed_comes_back_whole(tmp_path: Path) -> None:
+    torn = {"page": 1, "error": {"code": "document-page-damaged", "message": "", "hint": ""}}
+    outcome = RowOutcome("a.pdf", "", {"pages": [torn]}, None)
+    _part(tmp_path / "parts/1.parquet", outcome)
+    ((_, outcomes),) = read_parts(tmp_path / "parts")
+    assert outcomes == [outcome]
 
 
 def test_parts_of_a_run_that_was_killed_are_taken_in_once(tmp_path: Path) -> None:
@@ -86,15 +113,20 @@ def test_parts_of_a_run_that_was_killed_are_taken_in_once(tmp_path: Path) -> Non
         assert [sink.is_done(row_digest(name)) for name in "abc"] == [True] * 3
     assert not list(parts.iterdir())
     assert lines_of(output).read_text().count("\n") == 3
+    finish_output(output)
+    assert not parts.exists()
 
 
 @dataclass
 class Worker:
     error: ShimmyError | None = None
+    good: int = 0
 
     def __call__(self, row: Row) -> RowOutcome:
         if self.error is not None:
-            raise self.error
+            if self.good == 0:
+                raise self.error
+            self.good -= 1
         try:
             return RowOutcome(row.name, "", {"bytes": len(row.read())}, None)
         except ImageError as error:
@@ -105,9 +137,9 @@ OPENED: list[str] = []
 
 
 @contextmanager
-def open_worker(error: ShimmyError | None = None) -> Iterator[Worker]:
+def open_worker(error: ShimmyError | None = None, good: int = 0) -> Iterator[Worker]:
     OPENED.append("open")
-    yield Worker(error)
+    yield Worker(error, good)
     OPENED.append("closed")
 
 
@@ -117,7 +149,7 @@ def test_an_actor_answers_rows_with_outcomes_and_closes_its_engine(table: Path) 
         [FileRow("gone.png", Path("gone"), BOUNDS)],
         plan_groups([table], COLUMNS), COLUMNS, BOUNDS, lambda _: False,
     )  # fmt: skip
-    engine = Engine(open_worker, BOUNDS, 2)
+    engine = Engine(open_worker, BOUNDS, Path("gone"), 2)
     told: list[dict[str, Any]] = []
     for unit in units:
         for rows in ray_cluster.read_units({"unit": [pickle.dumps(unit)]}):
@@ -134,19 +166,39 @@ def test_an_actor_answers_rows_with_outcomes_and_closes_its_engine(table: Path) 
     assert OPENED == ["open", "closed"]
 
 
-def test_what_concerns_every_row_comes_back_from_an_actor_as_it_was(table: Path) -> None:
+def test_what_concerns_every_row_comes_back_from_an_actor_as_it_was(
+    table: Path, tmp_path: Path
+) -> None:
     error = LicenceError("page-cap-reached", 'All "used".', hint="Buy {more}.")
-    (unit, *_) = plan_units([FileRow("a", table, BOUNDS)], [], COLUMNS, BOUNDS, lambda _: False)
+    files = [FileRow(name, table, BOUNDS) for name in "abcd"]
+    (unit,) = plan_units(files, [], COLUMNS, BOUNDS, lambda _: False)
     (rows,) = ray_cluster.read_units({"unit": [pickle.dumps(unit)]})
-    engine = Engine(lambda: open_worker(error), BOUNDS, 1)
+    engine = Engine(lambda: open_worker(error, good=2), BOUNDS, tmp_path / "parts", 1)
     with pytest.raises(BatchStopped) as caught:
         engine(rows)
+    # Two were done and counted before the licence ended.
+    ((_, kept),) = read_parts(tmp_path / "parts")
+    assert [one.name for one in kept] == ["a", "b"]
     # As Ray hands it on: pickled, and within words of its own.
     carried = pickle.loads(pickle.dumps(caught.value))  # noqa: S301
     told = ray_cluster._told(RuntimeError(f"ray::map() (pid=7)\n{carried}\nThe above exception"))
     assert isinstance(told, LicenceError)
     assert (told.code, told.message, told.hint) == (error.code, error.message, error.hint)
     assert ray_cluster._told(RuntimeError("lost")).code == "cluster-failed"
+
+
+@pytest.mark.parametrize(
+    ("node", "has"),
+    [
+        ({"Alive": True, "Resources": {"CPU": 2.0, "GPU": 1.0}}, True),
+        ({"Alive": True, "Resources": {"CPU": 2.0}}, False),
+        ({"Alive": True, "Resources": {"GPU": 1.0}}, False),
+        ({"Alive": False, "Resources": {"CPU": 2.0, "GPU": 1.0}}, False),
+    ],
+)
+def test_a_machine_has_room_for_an_actor_or_not(node: dict[str, Any], *, has: bool) -> None:
+    order = ClusterOrder("auto", 1, cpus=2, gpus=1)
+    assert ray_cluster._has_room(node, order) is has
 
 
 def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,6 +212,6 @@ def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(importlib, "import_module", absent)
     order = ClusterOrder("auto", 1)
     with pytest.raises(UsageError, match="package ray") as caught:
-        ray_cluster.analyse_on_cluster([], open_worker, BOUNDS, tmp_path, order)
+        ray_cluster.analyse_on_cluster([], open_worker, BOUNDS, tmp_path, order, print)
     assert caught.value.code == "cluster-extra-missing"
     assert "shimmy-vision[ray]" in caught.value.hint

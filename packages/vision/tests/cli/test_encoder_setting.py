@@ -14,6 +14,8 @@ import jsonschema
 import pytest
 
 from shimmy_sandbox.synthetic_model import SyntheticPair
+from shimmy_vision.adapters.engine.int8_verdicts import machine_identity
+from shimmy_vision.adapters.files.json_record import write_record
 
 SHIMMY = str(Path(sys.executable).with_name("shimmy"))
 ROOT = Path(__file__).resolve().parents[4]
@@ -93,8 +95,15 @@ def test_an_openvino_that_kills_its_process_is_left_alone(shimmy: Run, tmp_path:
     assert "library-crashed" in done.stderr
 
 
-def test_doctor_tells_what_encodes_and_a_wrong_setting_is_refused(shimmy: Run) -> None:
-    assert "OpenVINO" in shimmy("doctor").stdout
+def test_doctor_tells_what_encodes_and_a_wrong_setting_is_refused(
+    shimmy: Run, tmp_path: Path
+) -> None:
+    verdict = {"outcome": "fell", "least": 0.98, "picture": "edges", "reason": ""}
+    folder = tmp_path / "cache/encoders"
+    write_record(folder / "int8.json", {"key": {**verdict, "machine": machine_identity()}})
+    told = " ".join(shimmy("doctor").stdout.split())
+    assert "OpenVINO" in told
+    assert "int8 is not used: least cosine to libmtmd 0.980000 (edges)" in told
     for variables in ({"SHIMMY_ENCODER": "onnx"}, {"SHIMMY_ENCODER_PRECISION": "f64"}):
         done = shimmy("vision", str(SAMPLE), **variables)
         assert done.returncode != 0

@@ -244,7 +244,7 @@ def test_thinking_is_switched_off_where_there_is_any() -> None:
         prompt = compose_prompt(family, instruct("Look <|im_end|>"))
         closing = "".join(segment.text for segment in prompt.after_image)
         assert ("</think>" in closing) is (family in ("4.5", "4.6"))
-        own = [segment for segment in prompt.before_image if "Look" in segment.text]
+        own = [segment for segment in prompt.after_image if "Look" in segment.text]
         assert [segment.special for segment in own] == [False]
 
 

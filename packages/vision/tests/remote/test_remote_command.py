@@ -91,6 +91,21 @@ def test_what_fails_elsewhere_is_not_counted(run: Run, stand_in: StandIn) -> Non
     assert _used(run) == 0
 
 
+def test_an_image_that_the_server_refuses_fails_alone(
+    run: Run, stand_in: StandIn, tmp_path: Path
+) -> None:
+    stand_in.go_wrong("400", 1)
+    copy = tmp_path / "copy.png"
+    copy.write_bytes(SAMPLE.read_bytes())
+    words = ("vision", str(SAMPLE), str(copy), "--no-server", "--mode", "brief")
+    code, out, err = run(*words)
+    assert code == 1, err
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [one["error"]["code"] for one in lines if "error" in one] == ["remote-request-refused"]
+    assert len(lines) == 2
+    assert _used(run) == 1
+
+
 def test_a_batch_goes_through_the_fleet(run: Run, tmp_path: Path) -> None:
     output = tmp_path / "out.jsonl"
     code, out, err = run("batch", str(SAMPLE), "--output", str(output), "--mode", "brief")
@@ -106,6 +121,8 @@ def test_a_batch_goes_through_the_fleet(run: Run, tmp_path: Path) -> None:
         ({"SHIMMY_VLLM_URL": ""}, "remote-address-refused"),
         ({"SHIMMY_VLLM_URL": "http://hidden.example"}, "remote-address-refused"),
         ({"SHIMMY_VLLM_KEY_FILE": "gone.txt"}, "remote-key-unreadable"),
+        ({"SHIMMY_VLLM_KEY": "hidden\nkey"}, "remote-key-unreadable"),
+        ({"SHIMMY_VLLM_KEY": "hiddén"}, "remote-key-unreadable"),
     ],
 )
 def test_a_wrong_setting_is_refused_before_any_image_leaves(

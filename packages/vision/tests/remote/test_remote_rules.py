@@ -49,7 +49,11 @@ def test_spans_move_with_what_they_are_about() -> None:
     ]
 
 
-@given(st.text(max_size=60) | values.map(json.dumps))
+def _choices(value: object, other: object) -> dict[str, object]:
+    return {"choices": [{"delta": {"content": "x"}, "logprobs": {"content": value}}, other]}
+
+
+@given(st.text(max_size=60) | st.builds(_choices, values, values).map(json.dumps))
 def test_any_event_is_taken_or_refused_as_no_completion(event: str) -> None:
     pieces = ChatPieces()
     try:
@@ -57,6 +61,22 @@ def test_any_event_is_taken_or_refused_as_no_completion(event: str) -> None:
     except ChatStreamError:
         return
     assert bytes(pieces.data).decode() == text
+
+
+@pytest.mark.parametrize(
+    ("told", "probability"),
+    [("-0.5", 0.607), ("5", 1), ("-1e9", 0), ("NaN", None), ("1e999", None), ("9" * 400, None)],
+)
+def test_a_probability_is_one_whatever_a_server_tells(told: str, probability: float | None) -> None:
+    pieces = ChatPieces()
+    logs = f'{{"content": [{{"logprob": {told}}}]}}'
+    usage = f'{{"prompt_tokens": {told}, "completion_tokens": {told}}}'
+    pieces.take(f'{{"choices": [{{"delta": {{"content": "x"}}, "logprobs": {logs}}}]}}')
+    pieces.take(f'{{"choices": [], "usage": {usage}}}')
+    found = [round(span.probability, 3) for span in pieces.spans]
+    assert found == ([] if probability is None else [probability])
+    assert pieces.tokens < 6
+    assert pieces.prompt_tokens < 6
 
 
 @pytest.mark.parametrize(
@@ -86,6 +106,22 @@ def test_the_loaded_model_decides_not_the_name_it_is_served_under() -> None:
     ]}  # fmt: skip
     assert decide_served(listed) == ServedElsewhere("eyes", "openbmb/MiniCPM-V-4_6", "4.6")
     assert isinstance(decide_served({"data": listed["data"][:1]}), NotServed)
+
+
+@pytest.mark.parametrize("root", [None, "", 7])
+def test_a_name_alone_proves_nothing(root: object) -> None:
+    told = decide_served({"data": [{"id": "openbmb/MiniCPM-V-4_5", "root": root}]})
+    assert isinstance(told, NotServed)
+    told = decide_served({"data": [{"id": "openbmb/MiniCPM-V-4_5"}]})
+    assert isinstance(told, NotServed)
+    assert "root" in told.reason
+
+
+def test_what_a_server_calls_its_model_writes_nothing_else_on_a_terminal() -> None:
+    told = decide_served({"data": [{"id": "a", "root": "x/\x1b[2Jgpt\n" + "y" * 200}]})
+    assert isinstance(told, NotServed)
+    assert told.reason.isprintable()
+    assert len(told.reason) < 200
 
 
 @given(values)

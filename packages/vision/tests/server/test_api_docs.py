@@ -31,7 +31,7 @@ APP = create_app(PlayedAnalyst(lambda *_: {}), ServerOptions(), lambda: None)
 _OF_COMMANDS = (
     "cli/", "adapters/batch/", "adapters/files/http_model_source.py",
     "adapters/licence/system_machine_id.py", "adapters/web/guarded_web.py",
-    "domain/licence/licence_key.py", "domain/model/model_request.py", "use_cases/analyze_rows.py",
+    "domain/batch/", "domain/licence/licence_key.py", "domain/model/model_request.py",
     "use_cases/deactivate_machine.py", "use_cases/list_machines.py", "use_cases/pull_model.py",
     "wiring/licences.py",
 )  # fmt: skip

@@ -107,7 +107,7 @@ def test_the_same_again_is_kept_and_counts_once(served: Served, client: httpx.Cl
     assert {**anew, "meta": 0} == {**first, "meta": 0}
     assert pages_done(served) == before + 2
     other = client.post("/api/vision", json={**order, "mode": "layout"}).json()
-    assert other["meta"]["cache"] == {"result": False, "encodings": 1, "states": 0}
+    assert other["meta"]["cache"] == {"result": False, "encodings": 1, "states": 1}
 
 
 def test_a_documents_pages_are_streamed(client: httpx.Client) -> None:

@@ -152,7 +152,7 @@ def configure(folder: Path, ports: Mapping[str, int], port: int) -> Path:
     for number, found in enumerate(ports.values(), 11):
         text, changed = re.subn(rf"10\.0\.0\.{number}:8750", f"127.0.0.1:{found}", text)
         assert changed == 2, "a host stands in the fleet, and alone"
-    certificate, key = _certify(folder)
+    certificate, key = certify(folder)
     text = text.replace("listen 443 ssl", f"listen 127.0.0.1:{port} ssl")
     text = text.replace("/etc/ssl/certs/vision.example.com.pem", str(certificate))
     text = text.replace("/etc/ssl/private/vision.example.com.key", str(key))
@@ -194,7 +194,7 @@ def _await_port(port: int, running: subprocess.Popen[bytes]) -> None:
     raise AssertionError("nginx does not listen")
 
 
-def _certify(folder: Path) -> tuple[Path, Path]:
+def certify(folder: Path) -> tuple[Path, Path]:
     """A certificate for loopback, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])

@@ -9,12 +9,14 @@ from __future__ import annotations
 import base64
 import io
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -34,17 +36,19 @@ class StandIn:
     models: list[dict[str, Any]] = field(default_factory=lambda: [dict(GENUINE)])
     fault: str = ""
     faults_left: int = 0
+    retry_after: str = "0.01"
     asked: list[dict[str, Any]] = field(default_factory=list)
+    listed: int = 0
     hung_up: threading.Event = field(default_factory=threading.Event)
     answering: threading.Event = field(default_factory=threading.Event)
     schemas: LlguidanceSchemas = field(default_factory=LlguidanceSchemas)
 
     def go_wrong(self, fault: str, times: int = 1000) -> None:
-        """From now on, so many times."""
+        """From now on, so many times; ``list-…`` are faults of the list of models."""
         self.fault, self.faults_left = fault, times
 
-    def next_fault(self) -> str:
-        if not self.faults_left:
+    def next_fault(self, *, listing: bool = False) -> str:
+        if not self.faults_left or self.fault.startswith("list-") is not listing:
             return ""
         self.faults_left -= 1
         return self.fault
@@ -67,14 +71,17 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self._refused():
             return
-        match self.stand_in.next_fault():
-            case "html":
+        match self.stand_in.next_fault(listing=True):
+            case "list-html":
                 self._reply(200, b"<html>Sign in</html>", "text/html")
-            case "500":
+            case "list-500":
                 self._reply(500, b"{}")
-            case "redirect":
+            case "list-redirect":
                 self._redirect()
+            case "list-endless":
+                self._reply(200, b"[" * (1 << 21))
             case _:
+                self.stand_in.listed += 1
                 listed = {"object": "list", "data": self.stand_in.models}
                 self._reply(200, json.dumps(listed).encode())
 
@@ -85,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.stand_in.asked.append(body)
         match fault := self.stand_in.next_fault():
             case "429":
-                self._reply(429, b"{}", **{"Retry-After": "0.01"})
+                self._reply(429, b"{}", **{"Retry-After": self.stand_in.retry_after})
             case "500" | "400":
                 self._reply(int(fault), b'{"message": "about the prompt: secret"}')
             case "html":
@@ -123,8 +130,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         schema = body["response_format"]["json_schema"]["schema"]
         text = '{"answer": 1' if fault == "invalid" else self.stand_in.answer(schema)
+        if fault == "invalid-cut":
+            text = '{"answer": "' + "not what was asked for " * 3
         pieces = [text[start : start + 7] for start in range(0, len(text), 7)]
-        finish = "stop"
+        finish = "length" if fault == "invalid-cut" else "stop"
         if len(pieces) > body["max_tokens"]:
             pieces, finish = pieces[: body["max_tokens"]], "length"
         try:
@@ -139,6 +148,9 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             if fault == "error":
                 self._event({"error": {"message": "out of memory"}})
+                return
+            if fault == "unending":
+                self.wfile.write(b"data: " + b"x" * 5000)
                 return
             if fault == "garbled":
                 self.wfile.write(b"data: {not json\n\n")
@@ -185,12 +197,17 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serve_stand_in() -> Iterator[StandIn]:
-    """On a free port of loopback, for the block."""
+def serve_stand_in(secured: tuple[Path, Path] | None = None) -> Iterator[StandIn]:
+    """On a free port of loopback, for the block; ``secured`` by a certificate and its key."""
     stand_in = StandIn()
     handler = type("Handler", (_Handler,), {"stand_in": stand_in})
     server = _Server(("127.0.0.1", 0), handler)
     stand_in.url = f"http://127.0.0.1:{server.server_port}"
+    if secured is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*secured)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        stand_in.url = stand_in.url.replace("http:", "https:")
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:

@@ -353,7 +353,7 @@ def test_kept_rows_and_states_are_told_of(
     assert [one["meta"]["cache"] for one in results] == [
         {"result": False, "encodings": 0, "states": 0},
         {"result": False, "encodings": 1, "states": 1},
-        {"result": False, "encodings": 1, "states": 0},
+        {"result": False, "encodings": 1, "states": 1},
     ]
     assert _lasting(results[0]) == _lasting(results[1])
     keeping.close()

@@ -74,12 +74,16 @@ class Store(StateFile):
             body,
         )
 
-    def find(self, kind: str, **fields: Any) -> list[Document]:
+    def find(self, kind: str, *, since: int | None = None, **fields: Any) -> list[Document]:
         """Documents of ``kind`` whose ``fields`` have these values, newest first.
 
-        A double underscore in a field's name stands for the dot of a path.
+        A double underscore in a field's name stands for the dot of a path. ``since``: made then or
+        later; what is older is not even parsed.
         """
         tests, values = [], []
+        if since is not None:
+            tests.append(" AND json_extract(body, '$.created') >= ?")
+            values.append(since)
         for name, value in fields.items():
             tests.append(f" AND json_extract(body, '$.{name.replace('__', '.')}') = ?")
             values.append(value)

@@ -118,7 +118,9 @@ def signature_header(endpoint: Document, payload: bytes, now: int, timestamp: in
 
 def list_events(call: Call) -> Document:
     """Events, newest first, of a type, of several, or all."""
-    found = call.books.store.find("event")
+    created = call.params.get("created")
+    since = created.get("gte") if isinstance(created, dict) else None
+    found = call.books.store.find("event", since=since)
     wanted = call.params.get("types") or ([call.params["type"]] if "type" in call.params else None)
     if wanted is not None:
         found = [one for one in found if any(_is_of(one["type"], kind) for kind in wanted)]

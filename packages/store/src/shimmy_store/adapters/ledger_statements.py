@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from shimmy_store.adapters.ledger_rows import joined, maybe_stamp, stamp
 from shimmy_store.domain.fulfilment import Alarm
 from shimmy_store.domain.notices import Notice
+from shimmy_store.domain.retry import LONGEST, SOON_ATTEMPTS
 from shimmy_store.ports.database import Statement
 from shimmy_store.ports.ledger import RECURRING, CustomerRecord, Lease
 
@@ -20,6 +21,10 @@ OURS = "EXISTS (SELECT 1 FROM customers WHERE customer = ? AND lease_token = ?)"
 FREE = "lease_token = '', lease_until = 0"
 # An alarm that may come again does so a day after somebody has looked: not while they mend it.
 _QUIET = timedelta(days=1)
+# More than the longest of the first waits, and more than a mail takes.
+_APART = timedelta(minutes=2)
+# Far more than any lease lasts.
+_LEASED = timedelta(minutes=12)
 
 
 def settle(
@@ -137,6 +142,7 @@ def _event_of_ours(
 def wake(now: datetime) -> list[Statement]:
     """The note on the customer becomes an event, so that it is tried again like any other."""
     return [
+        *_set_back(now),
         Statement(
             "INSERT INTO events (id, type, customer, payment, created, received, state, again,"
             " body) SELECT 'look ' || customer || ' ' || CAST(look_again AS TEXT),"
@@ -148,6 +154,30 @@ def wake(now: datetime) -> list[Statement]:
             (stamp(now),),
         ),
         Statement("UPDATE customers SET look_again = NULL WHERE look_again <= ?", (stamp(now),)),
+    ]
+
+
+def _set_back(now: datetime) -> list[Statement]:
+    """What waits for longer than anybody may was noted while a clock was ahead: now instead.
+
+    Clocks of several machines may differ by ``_APART``; leases are left alone for longer.
+    """
+    soon, late = stamp(now + _APART), stamp(now + _APART + LONGEST)
+    waits = f"again > ? AND (attempts <= {SOON_ATTEMPTS} OR again > ?)"
+    return [
+        Statement(
+            f"UPDATE events SET again = ? WHERE state = 'pending' AND {waits}",
+            (stamp(now), soon, late),
+        ),
+        Statement(
+            f"UPDATE outbox SET again = ? WHERE state = 'waiting' AND {waits}",
+            (stamp(now), soon, late),
+        ),
+        Statement(
+            f"UPDATE customers SET {FREE} WHERE lease_until > ? AND customer IN"
+            " (SELECT customer FROM events WHERE state = 'pending' AND again <= ?)",
+            (stamp(now + _LEASED), stamp(now)),
+        ),
     ]
 
 

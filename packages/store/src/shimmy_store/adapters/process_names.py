@@ -39,12 +39,28 @@ def is_gone(name: str) -> bool:
     if not here or here != place or not start:
         return False
     # Its number may be another's by now, who began at another moment.
-    return _started(int(pid)) != start
+    found = _started(int(pid))
+    return found != start and (found is not None or not _may_be_hidden(int(pid)))
+
+
+def _may_be_hidden(pid: int) -> bool:
+    """Whether there is one of this number that another user's processes do not show (hidepid)."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    # Ours: it is shown, and only not yet buried.
+    return False
 
 
 def _place() -> str:
     """This run of the system and what numbers processes in it; empty where that has no name."""
     with suppress(OSError):
+        if (_PROC / "self").readlink().name != str(os.getpid()):
+            # Mounted from elsewhere: it shows others under our numbers.
+            return ""
         boot = (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         space = (_PROC / "self/ns/pid").readlink().name
         return f"{boot}.{space}"

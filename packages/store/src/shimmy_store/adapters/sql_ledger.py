@@ -43,6 +43,10 @@ from shimmy_store.ports.ledger import (
 # Without it every worker wants the same rows, and all but one begin anew. Events need no such
 # thing: looking at a customer takes longer than a transaction may, so they have leases.
 _PASSING_BY: Mapping[Dialect, str] = {"sqlite": "", "postgresql": " FOR UPDATE SKIP LOCKED"}
+_SET = (
+    "INSERT INTO settings (name, value) VALUES (?, ?)"
+    " ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+)
 
 
 class SqlLedger:
@@ -72,6 +76,22 @@ class SqlLedger:
             event.body,
         )
         return bool(rows)
+
+    async def unheard(self, events: Sequence[str]) -> frozenset[str]:
+        listed = ", ".join("?" for _ in events) or "NULL"
+        rows = await self._one(f"SELECT id FROM events WHERE id IN ({listed})", *events)
+        return frozenset(events) - {str(one) for (one,) in rows}
+
+    async def heard_through(self) -> datetime | None:
+        # What the store tells itself has the time of its own clock.
+        ((found,),) = await self._one(
+            "SELECT COALESCE((SELECT CAST(value AS BIGINT) FROM settings WHERE name = 'heard'),"
+            " (SELECT MAX(created) FROM events WHERE substr(type, 1, 10) <> 'customers.')) AS at"
+        )
+        return maybe(None if found is None else int(found))
+
+    async def note_heard_through(self, moment: datetime) -> None:
+        await self._one(_SET, "heard", str(stamp(moment)))
 
     async def wake_customers(self, now: datetime) -> None:
         await self._database.batch(batches.wake(now))
@@ -108,7 +128,7 @@ class SqlLedger:
     ) -> Lease | None:
         # Another one each time: the same owner may try twice at one moment.
         token = f"{owner} {uuid.uuid4()}"
-        taken, _ = await self._database.batch(
+        taken, known = await self._database.batch(
             [
                 Statement(
                     "INSERT INTO customers (customer, lease_token, lease_until) VALUES (?, ?, ?)"
@@ -121,12 +141,13 @@ class SqlLedger:
                 # rows can be seen, so that a lower one may appear later.
                 Statement(
                     "UPDATE events SET known_to = ? WHERE customer = ?"
-                    f" AND state IN ('pending', 'parked') AND {OURS}",
+                    f" AND state IN ('pending', 'parked') AND {OURS} RETURNING id",
                     (token, customer, customer, token),
                 ),
             ]
         )
-        return Lease(record_of(taken[0]), token, until) if taken else None
+        events = tuple(str(identifier) for (identifier,) in known)
+        return Lease(record_of(taken[0]), token, until, events) if taken else None
 
     async def leases_in_the_way(self, now: datetime) -> Sequence[str]:
         rows = await self._one(
@@ -311,6 +332,9 @@ class SqlLedger:
             )
         )
 
+    async def prove_writable(self, now: datetime) -> None:
+        await self._one(_SET, "written", str(stamp(now)))
+
     async def take_stock(self) -> Stock:
         events, oldest, messages, alarms = await self._database.batch(
             [
@@ -338,11 +362,7 @@ class SqlLedger:
         return str(rows[0][0]) if rows else ""
 
     async def set_bookmark(self, customer: str) -> None:
-        await self._one(
-            "INSERT INTO settings (name, value) VALUES ('bookmark', ?)"
-            " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-            customer,
-        )
+        await self._one(_SET, "bookmark", customer)
 
     async def forget(self, before: datetime, period: int) -> int:
         dropped = await self._database.batch(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncGenerator
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import stripe
@@ -12,6 +13,7 @@ import stripe
 from shimmy_store.adapters.stripe_errors import NOT_FOUND, stripe_errors
 from shimmy_store.domain.purchases import Purchases
 from shimmy_store.domain.stripe_purchases import StripeObjects, read_purchases
+from shimmy_store.domain.webhook_event import WebhookEvent, event_of
 
 _PAGE = 100
 
@@ -73,6 +75,18 @@ class StripePayments:
                 # A subscription that has ended is not found by this call any more.
                 if error.http_status != NOT_FOUND:
                     raise
+
+    async def events(self, since: datetime) -> AsyncGenerator[WebhookEvent, None]:
+        with stripe_errors():
+            of: stripe.params.EventListParams = {
+                "limit": _PAGE,
+                "created": {"gte": int(since.timestamp())},
+            }
+            listed = await self._v1.events.list_async(of)
+            async for one in listed.auto_paging_iter():
+                event = event_of(one.to_dict())
+                if event is not None:
+                    yield event
 
     async def customers(self, after: str = "") -> AsyncGenerator[str, None]:
         with stripe_errors():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import uuid
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -47,13 +48,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _dump(path: Path) -> WholeDump:
-    async with open_shop(read_settings()) as shop:
+    async with open_shop(replace(read_settings(), traced=False)) as shop:
         write_dump_at(path, await dump_ledger(shop.copies, shop.settings.mode, shop.now()))
     return await _check(path)
 
 
 async def _restore(path: Path) -> WholeDump:
-    async with open_shop(read_settings()) as shop:
+    async with open_shop(replace(read_settings(), traced=False)) as shop:
         read = partial(read_dump_at, path)
         return await restore_ledger(read, shop.copies, shop.settings.mode, str(uuid.uuid4()))
 

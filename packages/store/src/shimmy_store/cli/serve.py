@@ -11,6 +11,7 @@ import socket
 import sys
 import tempfile
 import threading
+from dataclasses import replace
 from typing import Any
 
 import uvicorn
@@ -203,7 +204,8 @@ def _not_served(where: str, error: Exception) -> SettingsError:
 
 async def _check(settings: Settings) -> None:
     """The ledger, before anything listens: its errors are for the operator, in words."""
-    async with open_shop(settings) as shop:
+    # Only what serves sends traces: a command would wait for a collector that is gone.
+    async with open_shop(replace(settings, traced=False)) as shop:
         try:
             await shop.ledger.take_stock()
         except LedgerError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import socket
 import threading
@@ -13,8 +12,9 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
 
-from shimmy_store.server.logs import log_event
+from shimmy_store.server.logs import logger_of
 
+_LOG = logger_of(__name__)
 # Ten seconds for requests, three for mail that is just being sent, and some to end in.
 _GRACE_SECONDS = 20.0
 _LOOK_SECONDS = 0.2
@@ -69,7 +69,7 @@ class Supervisor(Multiprocess):
                 new.kill()
                 new.join()
                 if not self.should_exit.is_set():
-                    log_event(logging.getLogger(__name__), "restart-given-up", kept=old.pid or 0)
+                    _LOG.info("restart-given-up", kept=old.pid or 0)
                 return
             self.processes[place] = new
             self._retire(old)

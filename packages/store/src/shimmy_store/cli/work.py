@@ -9,10 +9,13 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 
 from shimmy_store.domain.fulfilment import Alarm
+from shimmy_store.errors import PaymentsError
 from shimmy_store.settings import read_settings
 from shimmy_store.use_cases.fulfil_customer import fulfil_customer
+from shimmy_store.use_cases.hear_lost_events import hear_lost_events
 from shimmy_store.use_cases.reconcile_customers import reconcile_customers
 from shimmy_store.use_cases.send_messages import send_messages
 from shimmy_store.use_cases.sweep_events import sweep_events
@@ -46,19 +49,26 @@ def run(args: argparse.Namespace) -> int:
 async def _in_shop(
     work: Callable[[Shop, argparse.Namespace], Awaitable[int]], args: argparse.Namespace
 ) -> int:
-    async with open_shop(read_settings()) as shop:
+    async with open_shop(replace(read_settings(), traced=False)) as shop:
         return await work(shop, args)
 
 
 async def _sweep(shop: Shop, _args: argparse.Namespace) -> int:
     chance = random.SystemRandom().random
+    try:
+        await hear_lost_events(
+            shop.fulfilment.payments, shop.ledger, shop.endpoint.handled, shop.now()
+        )
+    except PaymentsError as error:
+        # What was heard is worked on all the same.
+        print(f"shimmy-store: {error.message} [{error.code}]", file=sys.stderr)
     settled = sent = 0
     crashed: Counter[str] = Counter()
     while True:
         swept = await sweep_events(shop.fulfilment, chance)
         posted = await send_messages(shop.office, chance)
         settled, sent = settled + swept.settled, sent + posted.sent
-        crashed.update((*swept.crashed, *posted.crashed))
+        crashed.update(one.kind for one in (*swept.crashed, *posted.crashed))
         if not swept.settled and not posted.sent:
             break
     _tell(crashed.elements())

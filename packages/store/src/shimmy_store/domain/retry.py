@@ -17,8 +17,8 @@ LEAST_ATTEMPTS = 66
 LATE_AFTER = timedelta(minutes=30)
 _FIRST = timedelta(seconds=5)
 # For a quarter of an hour at least: whatever was away is back within a minute for every customer.
-_SOON, _SOON_ATTEMPTS = timedelta(seconds=30), 60
-_LONGEST = timedelta(hours=1)
+_SOON, SOON_ATTEMPTS = timedelta(seconds=30), 60
+LONGEST = timedelta(hours=1)
 # A key that was revoked or a permission that is missing: wrong for everybody, mended by one person.
 _CREDENTIALS: Mapping[str, str] = {
     "payments-not-allowed": "stripe",
@@ -42,6 +42,14 @@ class Failure:
         return (Alarm("credentials-refused", whose),) if whose else ()
 
 
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """A mistake of ours that work met: the kind of its error, and the event that told of it."""
+
+    kind: str
+    event: str = ""
+
+
 def read_failure(error: Exception) -> Failure:
     """Also of a mistake of ours: it may concern this object only, and be mended meanwhile."""
     if isinstance(error, StoreError):
@@ -60,7 +68,7 @@ def decide_retry(
     if not retryable or (age >= PARK_AFTER and attempts >= LEAST_ATTEMPTS):
         return None
     first, before, longest = _FIRST, 1, _SOON
-    if attempts > _SOON_ATTEMPTS:
-        first, before, longest = _SOON, _SOON_ATTEMPTS, _LONGEST
+    if attempts > SOON_ATTEMPTS:
+        first, before, longest = _SOON, SOON_ATTEMPTS, LONGEST
     doublings: int = 2 ** min(attempts - before, 20)
     return min(first * doublings, longest) * (0.5 + chance / 2)

@@ -44,7 +44,14 @@ def parse_handled(data: Any) -> frozenset[str]:
 def read_event(body: bytes) -> WebhookEvent | None:
     """None for what is no event of Stripe's; the signature has been checked before."""
     try:
-        event = parse_json(body.decode("utf-8"))
+        return event_of(parse_json(body.decode("utf-8")))
+    except ValueError:
+        return None
+
+
+def event_of(event: Any) -> WebhookEvent | None:
+    """The same of an event as Stripe's API lists it, already parsed."""
+    try:
         shown = event["data"]["object"]
         return WebhookEvent(
             id=_text(event["id"]),

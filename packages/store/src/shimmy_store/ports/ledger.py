@@ -78,11 +78,12 @@ class CustomerRecord:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """This customer is ours until ``until``; ``token`` marks the events known by then."""
+    """This customer is ours until ``until``; ``token`` marks the ``events`` known by then."""
 
     record: CustomerRecord
     token: str
     until: datetime
+    events: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +139,25 @@ class Ledger(Protocol):
         """
         ...
 
+    async def unheard(self, events: Sequence[str]) -> frozenset[str]:
+        """Those of at most 90 events' ids that were never heard of."""
+        ...
+
+    async def heard_through(self) -> datetime | None:
+        """Up to where Stripe's events were compared with these, by its clock; at first the newest
+        one heard, None where none ever was.
+        """
+        ...
+
+    async def note_heard_through(self, moment: datetime) -> None:
+        """Everything up to then was compared."""
+        ...
+
     async def wake_customers(self, now: datetime) -> None:
-        """An event for each customer whose time to be looked at again has come."""
+        """An event for each customer whose time to be looked at again has come.
+
+        What waits, and leases, from while a clock was far ahead wait for that time no more.
+        """
         ...
 
     async def due_work(self, now: datetime, most: int) -> Sequence[DueWork]:
@@ -275,6 +293,10 @@ class Ledger(Protocol):
 
     async def acknowledge_alarm(self, alarm: Alarm, now: datetime) -> bool:
         """Somebody has looked; False if no such alarm is open."""
+        ...
+
+    async def prove_writable(self, now: datetime) -> None:
+        """Write something that nobody reads; on a full disk it raises LedgerError."""
         ...
 
     async def take_stock(self) -> Stock:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from datetime import datetime
 from typing import Protocol
 
 from shimmy_store.domain.purchases import Purchases
+from shimmy_store.domain.webhook_event import WebhookEvent
 
 
 class Payments(Protocol):
@@ -21,6 +23,10 @@ class Payments(Protocol):
 
     async def cancel(self, subscription: str, *, credit: bool) -> None:
         """End a subscription now, with or without credit for what is left; twice does no harm."""
+        ...
+
+    def events(self, since: datetime) -> AsyncGenerator[WebhookEvent, None]:
+        """What happened since then by Stripe's clock, newest first; it keeps that for 30 days."""
         ...
 
     def customers(self, after: str = "") -> AsyncGenerator[str, None]:

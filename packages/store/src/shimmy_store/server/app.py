@@ -62,6 +62,7 @@ def furnish_app(app: Starlette, shop: Shop, meters: Meters) -> None:
     """What the handlers work with."""
     app.state.shop = shop
     app.state.meters = meters
+    app.state.tracer = shop.tracer
     app.state.started = shop.now()
     app.state.health = HealthDesk(shop)
     app.state.workroom = Workroom(shop, meters)

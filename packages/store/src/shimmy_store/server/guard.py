@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -16,12 +17,15 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shimmy_store.domain.admission import BUSY_SECONDS, Kind, decide_admission
+from shimmy_store.domain.private_words import is_request_id
 from shimmy_store.errors import VisitError
-from shimmy_store.server.logs import log_event
+from shimmy_store.ports.tracing import Span, Tracer, Untraced
+from shimmy_store.server.logs import log_context, logger_of
 from shimmy_store.server.meters import Meters
-from shimmy_store.server.problems import answer_crash, answer_error
+from shimmy_store.server.problems import REQUEST_ID, answer_crash, answer_error
 from shimmy_store.settings import Settings
 
+_LOG = logger_of("shimmy_store.requests")
 _MOST_BYTES = 64 * 1024
 # Stripe's events stay far below; refusing one would lose it.
 _MOST_EVENT_BYTES = 2 * 1024 * 1024
@@ -61,9 +65,15 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        identifier = _name_request(scope)
+        scope[REQUEST_ID] = identifier
+        with log_context(request_id=identifier), _tracer(scope).span("request", "answers") as span:
+            await self._answer(scope, receive, send, span)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, span: Span) -> None:
         began = time.perf_counter()
         body = _Measured(scope, receive, self._patience)
-        answer = _Answer(send, self._headers, body)
+        answer = _Answer(send, {**self._headers, "X-Request-Id": scope[REQUEST_ID]}, body)
         try:
             _check_framing(scope)
             self._check_site(scope)
@@ -76,7 +86,7 @@ class Guard:
         except Exception as error:  # noqa: BLE001 - whatever it is, the visitor gets an answer
             await answer.instead(await answer_crash(Request(scope), error), scope, receive)
         finally:
-            self._note(scope, answer.status, time.perf_counter() - began)
+            self._note(scope, answer.status, time.perf_counter() - began, span)
 
     @contextmanager
     def _place(self, kind: Kind) -> Iterator[None]:
@@ -108,19 +118,38 @@ class Guard:
                 hint="Open the store itself and try there.",
             )
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+    def _note(self, scope: Scope, status: int, seconds: float, span: Span) -> None:
         # The endpoint's name, never the path or query: they hold ids and tokens.
         endpoint = getattr(scope.get("endpoint"), "__name__", "none")
         self._meters.requests.labels(endpoint, status).inc()
         self._meters.seconds.labels(endpoint).observe(seconds)
-        log_event(
-            logging.getLogger("shimmy_store.requests"),
-            "request",
-            endpoint=endpoint,
-            method=scope["method"] if scope["method"] in _METHODS else "other",
-            status=status,
-            milliseconds=round(seconds * 1000, 1),
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        span.rename(f"{method} {endpoint}")
+        span.note(
+            {
+                "http.request.method": method,
+                "http.route": endpoint,
+                "http.response.status_code": status,
+                "shimmy.request_id": scope[REQUEST_ID],
+            }
         )
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            span.fail(f"http-{status}")
+        milliseconds = round(seconds * 1000, 1)
+        _LOG.info(
+            "request", endpoint=endpoint, method=method, status=status, milliseconds=milliseconds
+        )
+
+
+def _name_request(scope: Scope) -> str:
+    """As a proxy before us named it, if that name tells nothing else; or a new one."""
+    given = Headers(scope=scope).get("x-request-id", "")
+    return given if is_request_id(given) else uuid.uuid4().hex
+
+
+def _tracer(scope: Scope) -> Tracer:
+    tracer: Tracer | None = getattr(getattr(scope.get("app"), "state", None), "tracer", None)
+    return tracer or Untraced()
 
 
 def _kind(path: str) -> Kind:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import logging
 from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime, timedelta
@@ -16,11 +15,12 @@ from starlette.responses import JSONResponse, Response
 
 from shimmy_store import __version__
 from shimmy_store.errors import StoreError, VisitError
-from shimmy_store.ports.ledger import Stock
-from shimmy_store.server.logs import log_event
+from shimmy_store.ports.ledger import Ledger, Stock
+from shimmy_store.server.logs import logger_of
 from shimmy_store.server.meters import Meters
 from shimmy_store.wiring import Shop
 
+_LOG = logger_of(__name__)
 _PATIENCE_SECONDS = 5
 # Asking is not free for Stripe and Keygen: an answer is good for so long.
 _FRESH = timedelta(seconds=5)
@@ -56,7 +56,7 @@ class HealthDesk:
     async def _ask(self, now: datetime) -> dict[str, Any]:
         shop = self._shop
         (ledger, stock), (stripe, _), (keygen, _) = await asyncio.gather(
-            _try(shop.ledger.take_stock()),
+            _try(_write_and_count(shop.ledger, now)),
             _try(shop.counter.checkout.reach()),
             _try(shop.holdings.reach()),
         )
@@ -79,6 +79,12 @@ class HealthDesk:
             "mode": shop.settings.mode,
             **report,
         }
+
+
+async def _write_and_count(ledger: Ledger, now: datetime) -> Stock:
+    """What only reads goes on with a full disk, while no webhook can be kept."""
+    await ledger.prove_writable(now)
+    return await ledger.take_stock()
 
 
 async def _try(asked: Awaitable[Any]) -> tuple[str, Any]:
@@ -110,7 +116,7 @@ async def health(request: Request) -> Response:
     report = await request.app.state.health.report()
     status = 200 if report["status"] == "ok" else 503
     if status != 200:
-        log_event(logging.getLogger(__name__), "unwell", **report["checks"])
+        _LOG.info("unwell", **report["checks"])
     return JSONResponse(report, status, headers=_FRESH_ONLY)
 
 

@@ -6,7 +6,6 @@ Nothing here is for browsers: no cookie is read or set, and no answer is a page.
 from __future__ import annotations
 
 import hmac
-import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
@@ -18,12 +17,13 @@ from starlette.responses import JSONResponse, Response
 from shimmy_store.domain.json_text import parse_json
 from shimmy_store.errors import StoreError, VisitError
 from shimmy_store.server.limits import OPERATORS, count_address
-from shimmy_store.server.logs import log_event
+from shimmy_store.server.logs import logger_of
 from shimmy_store.server.problems import Problem, headers_of, status_of, tell
 from shimmy_store.wiring import Shop
 
 OperatorHandler: TypeAlias = Callable[[Request, Shop], Awaitable[Response]]
 
+_LOG = logger_of(__name__)
 _CUSTOMER = r"cus_[A-Za-z0-9_]{1,250}"
 _LONGEST_TEXT = 1000
 
@@ -49,7 +49,7 @@ def operated(handler: OperatorHandler) -> Callable[[Request], Awaitable[Response
 
 def tell_operator(request: Request, error: StoreError, status: int) -> Response:
     """A problem with the error's own words."""
-    log_event(logging.getLogger(__name__), "error", code=error.code, status=status)
+    _LOG.info("error", code=error.code, status=status)
     told = Problem(error.code, error.message, error.hint)
     return tell(request, told, status, headers_of(error, status))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -21,9 +20,13 @@ from shimmy_store.errors import (
     StoreError,
     VisitError,
 )
-from shimmy_store.server.logs import log_event
+from shimmy_store.server.logs import logger_of
 from shimmy_store.server.pages import show_page
 
+_LOG = logger_of(__name__)
+
+# Under this name a request's scope has its id.
+REQUEST_ID = "shimmy_request_id"
 STATUS: Mapping[str, int] = {
     "plan-unknown": 404,
     "page-unknown": 404,
@@ -109,7 +112,12 @@ def tell(
     if wants_page(request):
         # A page that was asked for can be asked for again; a form has to be filled in anew.
         again = status >= HTTPStatus.INTERNAL_SERVER_ERROR and request.method == "GET"
-        context = {"problem": told, "status": status, "again": again}
+        context = {
+            "problem": told,
+            "status": status,
+            "again": again,
+            "named": request.scope.get(REQUEST_ID, ""),
+        }
         return show_page(request, "problem.html", context, status=status, headers=headers)
     content = {
         "type": f"urn:shimmy:problem:{told.code}",
@@ -127,7 +135,7 @@ async def answer_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, StoreError)  # noqa: S101 - the app registers it for nothing else
     status = status_of(error)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        log_event(logging.getLogger(__name__), "error", code=error.code, status=status)
+        _LOG.info("error", code=error.code, status=status)
     return tell(request, _told(error), status, headers_of(error, status))
 
 
@@ -160,7 +168,7 @@ async def answer_unknown(request: Request, error: Exception) -> Response:
 
 async def answer_crash(request: Request, error: Exception) -> Response:
     """A bug of ours; what it was goes into the log without any value."""
-    log_event(logging.getLogger(__name__), "crash", error=type(error).__name__)
+    _LOG.info("crash", error=type(error).__name__)
     return tell(
         request, Problem("crashed", _OURS, _OURS_HINT), int(HTTPStatus.INTERNAL_SERVER_ERROR)
     )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from shimmy_store.domain.private_words import is_event_id
 from shimmy_store.errors import VisitError
+from shimmy_store.server.logs import log_with
 from shimmy_store.use_cases.receive_event import Rejected, receive_event
 from shimmy_store.wiring import Shop
 
@@ -19,6 +21,8 @@ async def stripe_webhook(request: Request) -> Response:
     meters = request.app.state.meters
     if isinstance(heard, Rejected):
         meters.webhooks.labels(heard.reason).inc()
+        if is_event_id(heard.event):
+            log_with(event_id=heard.event)
         raise VisitError("event-refused", f"The event is refused: {heard.reason}.")
     meters.webhooks.labels(heard).inc()
     if heard == "new":

@@ -7,7 +7,6 @@ another's, and nothing waits for a lock that another request holds.
 from __future__ import annotations
 
 import ipaddress
-import logging
 from collections import Counter
 
 from starlette.datastructures import Headers
@@ -16,11 +15,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shimmy_store.errors import StoreError
 from shimmy_store.server.app import bare_app, furnish_app
 from shimmy_store.server.health import HealthDesk
-from shimmy_store.server.logs import log_event
+from shimmy_store.server.logs import logger_of
 from shimmy_store.server.meters import Meters
 from shimmy_store.use_cases.continue_reconciling import continue_reconciling
 from shimmy_store.wiring import Shop
 
+_LOG = logger_of(__name__)
 # After an answer a Worker may go on for half a minute.
 AFTER_ANSWER_SECONDS = 20.0
 # A minute comes every minute; the next one is to find this one gone.
@@ -68,13 +68,13 @@ class WorkerHost:
     async def reconcile(self) -> None:
         """Now and then: forget what is old, and look at the next customers, one after the other."""
         await self._workroom.clean()
-        logger, counts = logging.getLogger(__name__), Counter[str]()
+        counts = Counter[str]()
         try:
             async for looked in continue_reconciling(self._shop.fulfilment, MOST_LOOKS):
                 counts[looked.outcome] += 1
         except StoreError as error:
-            log_event(logger, "reconciling-failed", code=error.code)
-        log_event(logger, "reconciled", **counts)
+            _LOG.info("reconciling-failed", code=error.code)
+        _LOG.info("reconciled", **counts)
 
 
 async def _acknowledge(receive: Receive, send: Send) -> None:

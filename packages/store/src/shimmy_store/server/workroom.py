@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
+from shimmy_store.domain.private_words import is_event_id
+from shimmy_store.domain.retry import Crash
 from shimmy_store.errors import StoreError
 from shimmy_store.server.limits import period_of
-from shimmy_store.server.logs import log_event
+from shimmy_store.server.logs import logger_of
 from shimmy_store.server.meters import Meters
+from shimmy_store.use_cases.hear_lost_events import hear_lost_events
 from shimmy_store.use_cases.send_messages import MOST_MAILS, Posted, send_messages
 from shimmy_store.use_cases.sweep_events import Swept, sweep_events
 from shimmy_store.use_cases.watch_work import watch_work
 from shimmy_store.wiring import Shop
 
+_LOG = logger_of(__name__)
 # Nobody has to wake us: this finds what another process heard and what is due again.
 _PAUSE_SECONDS = 2.0
 _WATCHING_SECONDS = 60.0
 _CLEANING_SECONDS = 3600.0
+# One request each time: whoever's webhook is lost has the licence within a minute, too.
+_LISTENING_SECONDS = 20.0
 # A mail that is just being handed over is noted as sent; cut off there, it would go out twice.
 _FINISHING_SECONDS = 3.0
 _STOPPING_SECONDS = 0.2
@@ -28,7 +33,7 @@ _KEEP = timedelta(days=30)
 
 
 class Workroom:
-    """Four loops that end with the app. A failed round is told and tried again.
+    """Five loops that end with the app. A failed round is told and tried again.
 
     A host that lives only while it answers has no loops: it asks ``was_woken`` after each answer,
     and has rounds done with ``work_off``, ``watch`` and ``clean``.
@@ -40,19 +45,20 @@ class Workroom:
         self._chance = random.SystemRandom().random
         self._bells = (asyncio.Event(), asyncio.Event())
         # Nobody rings these but who stops.
-        self._own_bells = (asyncio.Event(), asyncio.Event())
+        self._own_bells = (asyncio.Event(), asyncio.Event(), asyncio.Event())
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
 
     def start(self) -> None:
         """Begin to work."""
         events, mail = self._bells
-        watch, cleaning = self._own_bells
+        watch, cleaning, lost = self._own_bells
         rounds = (
             self._keep_at("events", self._sweep, _PAUSE_SECONDS, events),
             self._keep_at("mail", self._send, _PAUSE_SECONDS, mail),
             self._keep_at("watch", self._watch, _WATCHING_SECONDS, watch),
             self._keep_at("cleaning", self._clean, _CLEANING_SECONDS, cleaning),
+            self._keep_at("lost", self._hear_lost, _LISTENING_SECONDS, lost),
         )
         self._tasks = [asyncio.create_task(one) for one in rounds]
 
@@ -129,11 +135,10 @@ class Workroom:
             return await work()
         except StoreError as error:
             self._meters.rounds.labels(name).inc()
-            log_event(logging.getLogger(__name__), "round-failed", work=name, code=error.code)
+            _LOG.info("round-failed", work=name, code=error.code)
         except Exception as error:  # noqa: BLE001 - a bug must not end the loop for good
             self._meters.rounds.labels(name).inc()
-            kind = type(error).__name__
-            log_event(logging.getLogger(__name__), "round-crashed", work=name, error=kind)
+            _LOG.info("round-crashed", work=name, error=type(error).__name__)
         return False
 
     async def _sweep(self) -> bool:
@@ -159,14 +164,25 @@ class Workroom:
         self._tell("mail", posted.crashed)
         return posted
 
-    def _tell(self, work: str, crashed: Sequence[str]) -> None:
+    def _tell(self, work: str, crashed: Sequence[Crash]) -> None:
         """Mistakes of ours that one customer or message met; the others went on."""
-        for kind in crashed:
+        for one in crashed:
             self._meters.rounds.labels(work).inc()
-            log_event(logging.getLogger(__name__), "work-crashed", work=work, error=kind)
+            named = {"event_id": one.event} if is_event_id(one.event) else {}
+            _LOG.info("work-crashed", work=work, error=one.kind, **named)
 
     async def _watch(self) -> bool:
         await watch_work(self._shop.ledger, self._shop.now())
+        return False
+
+    async def _hear_lost(self) -> bool:
+        fulfilment, handled = self._shop.fulfilment, self._shop.endpoint.handled
+        lost = await hear_lost_events(
+            fulfilment.payments, fulfilment.ledger, handled, self._shop.now()
+        )
+        if lost:
+            _LOG.info("webhooks-lost", events=lost)
+            self._bells[0].set()
         return False
 
     async def _clean(self) -> bool:

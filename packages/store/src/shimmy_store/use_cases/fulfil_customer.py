@@ -6,7 +6,7 @@ import asyncio
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
@@ -27,6 +27,7 @@ from shimmy_store.errors import LicensingError, StoreError
 from shimmy_store.ports.ledger import CustomerRecord, Lease, Ledger
 from shimmy_store.ports.licences import Licences
 from shimmy_store.ports.payments import Payments
+from shimmy_store.ports.tracing import Tracer, Untraced
 from shimmy_store.use_cases.converge_licence import converge_licence
 from shimmy_store.use_cases.fetch_merged import fetch_merged
 
@@ -53,6 +54,7 @@ class Fulfilment:
     owner: str
     now: Callable[[], datetime]
     is_gone: Callable[[str], bool] | None = None
+    tracer: Tracer = field(default_factory=Untraced)
 
 
 async def fulfil_customer(customer: str, fulfilment: Fulfilment) -> Fulfilled:
@@ -62,9 +64,17 @@ async def fulfil_customer(customer: str, fulfilment: Fulfilment) -> Fulfilled:
     same, and every step is one that may be taken twice. A customer who was merged into another one
     is settled with that one. Raises StoreError, also where it takes too long.
     """
-    lease = await _lease(customer, fulfilment)
-    if lease is None:
-        return "busy"
+    with fulfilment.tracer.span("fulfil") as span:
+        lease = await _lease(customer, fulfilment)
+        outcome: Fulfilled = "busy"
+        if lease is not None:
+            span.note({"shimmy.event_ids": " ".join(lease.events)})
+            outcome = await _fulfil(lease, fulfilment)
+        span.note({"shimmy.outcome": outcome})
+        return outcome
+
+
+async def _fulfil(lease: Lease, fulfilment: Fulfilment) -> Fulfilled:
     # By the loop's time: the clock that leases are counted by may be set, or stand still.
     # Who was merged writes nothing and waits for the other one, who has a patience of their own.
     merged = bool(lease.record.merged_into)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeAlias
 
@@ -21,9 +21,13 @@ Received: TypeAlias = Literal["new", "heard-before", "unknown-type"]
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Not kept: ``reason`` goes into the answer and the metrics, never the body."""
+    """Not kept: ``reason`` goes into the answer and the metrics, never the body.
+
+    ``event`` is its id where our secret signed it: whatever else is sent is a stranger's word.
+    """
 
     reason: Verdict | Literal["no-event", "wrong-mode"]
+    event: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ async def receive_event(
         # Signed with our secret, so not a stranger's: an endpoint is set up in the wrong mode. One
         # alarm a type, not one a delivery.
         await ledger.raise_alarms([Alarm("wrong-mode", event.type)], now)
-        return Rejected("wrong-mode")
+        return Rejected("wrong-mode", event.id)
     text = body.decode("utf-8") if len(body) <= MOST_KEPT_BYTES else ""
     heard = HeardEvent(
         event.id, event.type, event.customer, event.created, now, text, event.payment

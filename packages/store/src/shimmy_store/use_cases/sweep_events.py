@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal, TypeAlias
 
-from shimmy_store.domain.retry import Failure, decide_retry, read_failure
+from shimmy_store.domain.retry import Crash, Failure, decide_retry, read_failure
 from shimmy_store.ports.ledger import DueWork, PendingEvent
 from shimmy_store.use_cases.fulfil_customer import Fulfilled, Fulfilment, fulfil_customer
 
@@ -26,11 +26,11 @@ _Outcome: TypeAlias = Fulfilled | Literal["assigned", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """How many events were settled, how many have to wait, and the kinds of what crashed."""
+    """How many events were settled, how many have to wait, and what crashed."""
 
     settled: int
     waiting: int
-    crashed: tuple[str, ...] = ()
+    crashed: tuple[Crash, ...] = ()
     # How often somebody was looked at, whatever came of it.
     looks: int = field(default=0, compare=False)
 
@@ -75,7 +75,7 @@ class _Round:
     problem: BaseException | None = None
     settled: int = 0
     waiting: int = 0
-    crashed: list[str] = field(default_factory=list)
+    crashed: list[Crash] = field(default_factory=list)
 
     async def run(self) -> Swept:
         end = asyncio.get_running_loop().time() + _ROUND_SECONDS
@@ -141,7 +141,7 @@ class _Round:
         except Exception as error:  # noqa: BLE001 - a mistake of ours must not repeat itself for ever
             failure = read_failure(error)
         if failure.crash:
-            self.crashed.append(failure.crash)
+            self.crashed.append(Crash(failure.crash, event.id))
         await self._postpone(due, failure)
         return "failed"
 

@@ -22,11 +22,12 @@ from shimmy_store.adapters.process_names import can_tell, is_gone, name_process
 from shimmy_store.adapters.resend_mailer import ResendMailer
 from shimmy_store.adapters.signature_verifier import ed25519_verifier
 from shimmy_store.adapters.signed_links import SignedLinks
-from shimmy_store.adapters.sql_ledger import SqlLedger
 from shimmy_store.adapters.sql_ledger_copies import SqlLedgerCopies
 from shimmy_store.adapters.sql_ledger_desk import SqlLedgerDesk
 from shimmy_store.adapters.stripe_checkout import StripeCheckout
 from shimmy_store.adapters.stripe_payments import StripePayments
+from shimmy_store.adapters.structlog_ledger import LoggedLedger
+from shimmy_store.adapters.traced_clients import TracedKeygen, TracedMailer, TracedStripe
 from shimmy_store.domain.catalog import Catalog, parse_catalog
 from shimmy_store.domain.webhook_event import parse_handled
 from shimmy_store.errors import SettingsError
@@ -35,11 +36,13 @@ from shimmy_store.ports.holdings import Holdings
 from shimmy_store.ports.ledger import Ledger
 from shimmy_store.ports.ledger_desk import LedgerCopies, LedgerDesk
 from shimmy_store.ports.mail import LinkSigner, Mailer
+from shimmy_store.ports.tracing import Tracer, Untraced
 from shimmy_store.settings import Settings
 from shimmy_store.use_cases.fulfil_customer import Fulfilment
 from shimmy_store.use_cases.receive_event import Endpoint
 from shimmy_store.use_cases.send_messages import PostOffice
 from shimmy_store.use_cases.start_checkout import Counter
+from shimmy_store.wiring.tracing import open_tracer
 
 TIMEOUT_SECONDS = 10
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -61,6 +64,7 @@ class Shop:
     desk: LedgerDesk
     copies: LedgerCopies
     now: Callable[[], datetime]
+    tracer: Tracer
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,24 +87,31 @@ async def open_shop(
 ) -> AsyncIterator[Shop]:
     """The store's connections, with its tables brought up to date. Raises StoreError."""
     async with AsyncExitStack() as stack:
+        tracer = await open_tracer(settings, stack)
         database = await _open_database(settings)
         stack.push_async_callback(database.close)
         await migrate_ledger(database)
         await claim_ledger(database, settings.mode)
-        http = stripe.HTTPXClient(timeout=TIMEOUT_SECONDS)
+        http = TracedStripe(tracer, TIMEOUT_SECONDS)
         stack.push_async_callback(http.close_async)
-        keygen = await stack.enter_async_context(keygen_client(settings))
-        lines = Lines(http, keygen, await _mailer(settings, stack))
-        yield furnish_shop(settings, database, lines, now or now_in_utc)
+        keygen = await stack.enter_async_context(keygen_client(settings, tracer=tracer))
+        mailer = TracedMailer(await _mailer(settings, stack), tracer)
+        lines = Lines(http, keygen, mailer)
+        yield furnish_shop(settings, database, lines, now or now_in_utc, tracer)
 
 
 def furnish_shop(
-    settings: Settings, database: Database, lines: Lines, now: Callable[[], datetime]
+    settings: Settings,
+    database: Database,
+    lines: Lines,
+    now: Callable[[], datetime],
+    tracer: Tracer | None = None,
 ) -> Shop:
     """A shop over a ledger that is ready; asks nobody anything. Raises StoreError."""
     plans, handled = catalog(), parse_handled(read_webhook_events())
+    traced = tracer or Untraced()
     gated = GatedDatabase(database)
-    ledger = SqlLedger(gated)
+    ledger = LoggedLedger(gated)
     client = _stripe_client(settings, lines.stripe)
     payments, checkout = StripePayments(client), StripeCheckout(client, settings.portal)
     wire = KeygenWire(lines.keygen, _witness(settings, now))
@@ -112,7 +123,13 @@ def furnish_shop(
         ledger,
         Counter(plans, checkout, payments, ledger, settings.livemode, settings.url, now),
         Fulfilment(
-            payments, licences, ledger, name_process(), now, is_gone if can_tell() else None
+            payments,
+            licences,
+            ledger,
+            name_process(),
+            now,
+            is_gone if can_tell() else None,
+            traced,
         ),
         PostOffice(
             ledger, licences, lines.mailer, JinjaLetters(), signer, plans, settings.url, now
@@ -123,6 +140,7 @@ def furnish_shop(
         SqlLedgerDesk(gated),
         SqlLedgerCopies(database),
         now,
+        traced,
     )
 
 
@@ -162,10 +180,13 @@ def _witness(settings: Settings, now: Callable[[], datetime]) -> ReplyWitness | 
 
 
 def keygen_client(
-    settings: Settings, transport: httpx.AsyncBaseTransport | None = None
+    settings: Settings,
+    transport: httpx.AsyncBaseTransport | None = None,
+    tracer: Tracer | None = None,
 ) -> httpx.AsyncClient:
     """To the account at Keygen, as the store; over sockets where no transport is given."""
-    return httpx.AsyncClient(
+    return TracedKeygen(
+        tracer or Untraced(),
         base_url=f"{settings.keygen_url}/v1/accounts/{settings.keygen_account}/",
         headers={"Authorization": f"Bearer {settings.keygen_token}"},
         timeout=TIMEOUT_SECONDS,

@@ -9,12 +9,17 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shimmy_vision.cli.arguments import add_licence_arguments, gpu_layers, positive_integer
+from shimmy_vision.cli.arguments import (
+    add_engine_arguments,
+    add_licence_arguments,
+    add_question_arguments,
+    positive_integer,
+    share,
+)
 from shimmy_vision.cli.exit_codes import OK, SOME_FAILED
 from shimmy_vision.cli.image_sources import ImageSource, find_sources
 from shimmy_vision.cli.supervise import Interrupts, supervise
 from shimmy_vision.cli.vision import read_request
-from shimmy_vision.domain.answer.analysis_request import MODES
 from shimmy_vision.errors import ShimmyError, UsageError
 
 if TYPE_CHECKING:
@@ -39,49 +44,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--name-column", metavar="NAME", help="of rows' names in .parquet; default: their numbers")
     add("--retry-failed", action="store_true", help="do rows again that failed before")
     add("--parallel", type=positive_integer, default=1, metavar="N", help="rows at once; default 1")
-    _add_question(parser)
-    _add_engine(parser)
+    add_question_arguments(parser)
+    add_engine_arguments(parser)
     _add_cluster(parser)
     add_licence_arguments(parser)
-
-
-def _add_question(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--mode", choices=MODES, help="full (default), ocr, layout or brief")
-    add("--prompt", metavar="TEXT", help="ask your own question; the reply stands under 'answer'")
-    add("--schema", metavar="FILE", type=Path, help="JSON Schema the answer must follow")
-    add("--pages", metavar="RANGES", help="of PDFs, like 1-3,7,10-; default: every page")
-    add("--dpi", metavar="N", type=positive_integer, help="of PDFs; default: what text needs")
-    add("--raw", action="store_true", help="keep the model's own words in meta.raw")
-    add("--all-slices", action="store_true", help="look at every slice, also at blank ones")
-    add(
-        "--timeout", metavar="MS", type=positive_integer, help="stop an image or page after so long"
-    )
-    add("--max-tokens", metavar="N", type=positive_integer, help="bound of each generated answer")
-    add("--seed", metavar="N", type=int, help="sample with this seed instead of taking the best")
-
-
-def _add_engine(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--model", metavar="VERSION|DIR", help="4.6, 4.5, 4.0, 2.6 or a folder with a pair")
-    add("--verify", action="store_true", help="read every byte of the model before loading it")
-    add("--threads", metavar="N", type=positive_integer, default=0, help="default: physical cores")
-    add("--gpu-layers", metavar="N|all", type=gpu_layers, default=-1, help="default: all")
-    add("--max-image-mb", metavar="MB", type=positive_integer, default=50, help="default: 50")
-    add("--max-pdf-mb", metavar="MB", type=positive_integer, default=200, help="default: 200")
-    add("--max-dim", metavar="PX", type=positive_integer, default=30_000, help="default: 30000")
 
 
 def _add_cluster(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--ray", metavar="ADDRESS", help="a Ray cluster, HOST:PORT or auto; local: of this machine")
     add("--actors", type=positive_integer, default=1, metavar="N", help="of the cluster; default 1")
-    add("--actor-cpus", type=float, default=1, metavar="N", help="each reserves; default 1")
-    add("--actor-gpus", type=float, default=0, metavar="N", help="each reserves; default 0")
+    add("--actor-cpus", type=share, default=1, metavar="N", help="each reserves; default 1")
+    add("--actor-gpus", type=share, default=0, metavar="N", help="each reserves; default 0")
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what is not done; one JSON line about it on standard output."""
+    _check_cluster(args)
     order = _order(args)
     # Imported here so that usage errors and --help never wait for numpy and httpx.
     from shimmy_vision.cli.batch_bar import BatchBar
@@ -92,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
             tally = _run_here(order, bar.show) if args.ray is None else _run_far(args, order, bar)
         except (ShimmyError, KeyboardInterrupt):
             bar.close()
-            print(f"shimmy: {_kept(bar.tally)}", file=sys.stderr)
+            _tell(_said(bar.tally))
             raise
     return _verdict(order, tally)
 
@@ -115,18 +94,31 @@ def _run_far(args: argparse.Namespace, order: BatchOrder, bar: BatchBar) -> RowT
     cluster = cluster_order(args.ray, args.actors, args.parallel, args.actor_cpus, args.actor_gpus)
     # Standard output is for the verdict; Ray says on it what happens to its nodes.
     with redirect_stdout(sys.stderr):
-        return run_on_cluster(order, cluster, bar.show)
+        return run_on_cluster(order, cluster, bar.show, _tell)
+
+
+def _check_cluster(args: argparse.Namespace) -> None:
+    if args.ray is not None and (args.license or args.machine_id):
+        raise UsageError(
+            "cluster-licence-here",
+            "--license and --machine-id are of one machine, and nothing of them is sent to others.",
+            hint="Activate a licence on each machine of the cluster, or set SHIMMY_LICENSE_KEY "
+            "where its Ray is started.",
+        )
 
 
 def _order(args: argparse.Namespace) -> BatchOrder:
     request = read_request(args)
     inputs = _inputs(args.inputs)
-    if args.output.suffix not in _FORMS:
+    # What is beside a link is not beside the file: two names of one output would be two batches.
+    output = args.output.resolve() if args.output.is_symlink() else args.output
+    if output.suffix not in _FORMS:
         raise UsageError(
             "batch-output-form",
-            f"The output {args.output} is neither {' nor '.join(_FORMS)}.",
+            f"The output {output} is neither {' nor '.join(_FORMS)}.",
             hint="The name's end says what is written: --output results.jsonl",
         )
+    from shimmy_vision.ports.cache_limits import ONE_RUN
     from shimmy_vision.ports.vision_order import LicenceOrder, VisionOrder
     from shimmy_vision.wiring.batch import BatchOrder, parquet_columns
 
@@ -141,12 +133,13 @@ def _order(args: argparse.Namespace) -> BatchOrder:
         licence=LicenceOrder(args.license, args.machine_id),
         max_document_bytes=args.max_pdf_mb * 1_000_000,
         sequences=args.parallel,
+        caches=ONE_RUN,
     )
     return BatchOrder(
         vision=vision,
         request=request,
         inputs=inputs,
-        output=args.output,
+        output=output,
         columns=parquet_columns(args.column, args.name_column),
         parallel=args.parallel,
         seconds=args.timeout / 1000 if args.timeout else None,
@@ -167,9 +160,13 @@ def _inputs(words: list[str]) -> tuple[tuple[str, Path], ...]:
     return tuple(found)
 
 
-def _kept(tally: RowTally) -> str:
-    done = tally.kept + tally.done + tally.failed
-    return f"{done} rows are in the output; the same command goes on from there"
+def _tell(text: str) -> None:
+    print(f"shimmy: {text}", file=sys.stderr)
+
+
+def _said(tally: RowTally) -> str:
+    done = tally.done + tally.failed
+    return f"{done} rows were done and are kept; the same command goes on from there"
 
 
 def _verdict(order: BatchOrder, tally: RowTally) -> int:

@@ -40,9 +40,10 @@ _TABLE: tuple[tuple[type[ShimmyError], int], ...] = (
 )
 
 # Another document may have the page, another URL be allowed, a file need neither network nor
-# browser.
+# browser, another answer be closed.
 _OF_ONE_SOURCE = frozenset(
     (
+        *("answer-not-closed", "remote-answer-invalid", "remote-request-refused"),
         *("page-out-of-range", "url-refused", "url-offline"),
         *("playwright-missing", "browser-missing", "browser-failed"),
     )

@@ -85,8 +85,10 @@ def run(args: argparse.Namespace) -> int:
     from shimmy_vision.ports.vision_order import VisionOrder
     from shimmy_vision.server.app import create_app
     from shimmy_vision.server.callbacks import Callbacks
+    from shimmy_vision.server.logs import start_logging
     from shimmy_vision.settings import read_settings
     from shimmy_vision.wiring.serving import open_serving
+    from shimmy_vision.wiring.tracing import open_tracer
 
     settings = read_settings()
     options = _options(args, settings)
@@ -104,7 +106,12 @@ def run(args: argparse.Namespace) -> int:
         idle_seconds=args.idle_minutes * 60 or None,
     )
     socket = None if args.no_socket else settings.local_socket
-    with open_serving(settings, order, options.slots) as parts:
+    # What is opened before anything listens may have something to tell, too.
+    start_logging()
+    with (
+        open_serving(settings, order, options.slots) as parts,
+        open_tracer(settings) as tracer,
+    ):
         app = create_app(
             parts.analyst,
             options,
@@ -112,6 +119,7 @@ def run(args: argparse.Namespace) -> int:
             list_models=parts.list_models,
             callbacks=Callbacks(parts.post, settings.callback_secret),
             licences=parts.licences,
+            tracer=tracer,
         )
         places = Places(args.host, args.port, socket)
         longest = options.rules.max_body

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shimmy_vision.cli.arguments import (
+    add_engine_arguments,
     add_licence_arguments,
-    gpu_layers,
-    positive_integer,
+    add_question_arguments,
     viewport,
 )
 from shimmy_vision.cli.image_sources import find_sources
 from shimmy_vision.cli.supervise import Interrupts
 from shimmy_vision.domain.answer.analysis_request import (
-    MODES,
     AnalysisRequest,
     AnswerLimits,
     CustomQuestion,
@@ -50,32 +49,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="image or PDF, 'pattern', folder or - for standard input",
     )
     _add_url_arguments(parser)
-    add("--mode", choices=MODES, help="full (default), ocr, layout or brief")
-    add("--prompt", metavar="TEXT", help="ask your own question; the reply stands under 'answer'")
-    add("--schema", metavar="FILE", type=Path, help="JSON Schema the answer must follow")
-    add("--pages", metavar="RANGES", help="of PDFs, like 1-3,7,10-; default: every page")
-    add("--dpi", metavar="N", type=positive_integer, help="of PDFs; default: what text needs")
     add(
         "--output",
         choices=("json", "pretty", "jsonl"),
         help="default: json for one image or page, jsonl for several and for PDFs",
     )
-    add("--raw", action="store_true", help="keep the model's own words in meta.raw")
-    add("--all-slices", action="store_true", help="look at every slice, also at blank ones")
-    add(
-        "--timeout", metavar="MS", type=positive_integer, help="stop an image or page after so long"
-    )
-    add("--max-tokens", metavar="N", type=positive_integer, help="bound of each generated answer")
-    add("--seed", metavar="N", type=int, help="sample with this seed instead of taking the best")
-    add("--model", metavar="VERSION|DIR", help="4.6, 4.5, 4.0, 2.6 or a folder with a pair")
-    add("--verify", action="store_true", help="read every byte of the model before loading it")
+    add_question_arguments(parser)
     add("--no-server", action="store_true", help="do not use a running shimmy serve")
-    add("--threads", metavar="N", type=positive_integer, default=0, help="default: physical cores")
-    add("--gpu-layers", metavar="N|all", type=gpu_layers, default=-1, help="default: all")
-    add("--max-image-mb", metavar="MB", type=positive_integer, default=50, help="default: 50")
-    add("--max-pdf-mb", metavar="MB", type=positive_integer, default=200, help="default: 200")
+    add_engine_arguments(parser)
     add_licence_arguments(parser)
-    add("--max-dim", metavar="PX", type=positive_integer, default=30_000, help="default: 30000")
 
 
 def _add_url_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
-from shimmy_vision.domain.batch.row_outcome import RowDigest, RowOutcome
+from shimmy_vision.domain.batch.row_outcome import RowDigest, RowOutcome, failed_codes
 
 
 class PendingRow(Protocol):
@@ -33,10 +33,17 @@ class RowSink(Protocol):
         """Keep it. Raises OutputError."""
         ...
 
+    def sync(self) -> None:
+        """Have what was written on the disk, whatever happens to the power. Raises OutputError."""
+        ...
+
 
 @dataclass(slots=True)
 class RowTally:
-    """How many rows came to what; ``kept`` were done before this run."""
+    """How many rows came to what; ``kept`` were done before this run.
+
+    A PDF of which pages failed is among ``failed``, and each of them among ``codes``.
+    """
 
     kept: int = 0
     done: int = 0
@@ -45,11 +52,13 @@ class RowTally:
 
     def count(self, outcome: RowOutcome) -> None:
         """One more."""
-        if outcome.error is None:
+        codes = failed_codes(outcome)
+        if not codes:
             self.done += 1
             return
         self.failed += 1
-        self.codes[outcome.error.code] = self.codes.get(outcome.error.code, 0) + 1
+        for code in codes:
+            self.codes[code] = self.codes.get(code, 0) + 1
 
 
 TallyListener: TypeAlias = Callable[[RowTally], None]

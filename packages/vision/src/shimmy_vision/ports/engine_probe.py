@@ -42,7 +42,6 @@ class EngineOptions:
     """How to run. ``threads`` 0 takes one per physical core; ``gpu_layers`` -1 all, 0 none.
 
     ``context_size`` is what each of the ``sequences``, answers in the making, may hold.
-    ``states_folder`` keeps what the model holds after our own instructions; None keeps nothing.
     """
 
     threads: int
@@ -50,7 +49,6 @@ class EngineOptions:
     context_size: int
     sequences: int = 1
     encoder: EncoderOrder = EncoderOrder()
-    states_folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,20 +61,17 @@ class LanguageModel(Protocol):
         """
         ...
 
-    def recall(self, key: str, cancellation: Cancellation, *, lasting: bool = False) -> bool:
+    def recall(self, key: str, cancellation: Cancellation) -> bool:
         """Continue from what was remembered under ``key``, if it is still there.
-
-        ``lasting`` also looks for what an earlier process remembered so.
 
         False leaves the sequence as it was, or clean. There are no logits until the next call.
         """
         ...
 
-    def remember(self, key: str, cancellation: Cancellation, *, lasting: bool = False) -> None:
+    def remember(self, key: str, cancellation: Cancellation) -> None:
         """Keep the sequence as it is now under ``key``, which must name all that it depends on.
 
-        What is too large is not kept. ``lasting`` keeps it for later processes as well: only for
-        what holds no caller's words.
+        What is too large is not kept.
         """
         ...
 

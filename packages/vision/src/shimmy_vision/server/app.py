@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -22,6 +21,7 @@ from shimmy_vision.domain.model.served_model import ServedModel
 from shimmy_vision.errors import ShimmyError, UsageError
 from shimmy_vision.ports.analyst import Analyst
 from shimmy_vision.ports.cancellation import Cancellation
+from shimmy_vision.ports.tracing import Tracer, Untraced
 from shimmy_vision.server import (
     chat_routes,
     docs_routes,
@@ -42,10 +42,14 @@ from shimmy_vision.server.app_state import (
 from shimmy_vision.server.callbacks import Callbacks
 from shimmy_vision.server.docs_routes import describe_api
 from shimmy_vision.server.guard import Guard
-from shimmy_vision.server.logs import log_event
+from shimmy_vision.server.logs import logger_of
 from shimmy_vision.server.problems import error_response
 
-_LOG = logging.getLogger("shimmy_vision.server")
+_LOG = logger_of("shimmy_vision.server")
+_ALLOWED_HEADERS = (
+    *("Authorization", "Content-Type", "Idempotency-Key", "X-API-Key"),
+    *("X-Request-Id", "Traceparent"),
+)
 _ROUTES = (
     vision_routes,
     job_routes,
@@ -66,13 +70,17 @@ def create_app(
     list_models: Callable[[], Sequence[ServedModel]] = tuple,
     callbacks: Callbacks | None = None,
     licences: OpenLicences | None = None,
+    tracer: Tracer | None = None,
 ) -> FastAPI:
     """``check_ready``, ``list_models`` and ``licences`` as in ``AppState``.
 
     Without ``callbacks`` no job may name one; without ``licences`` nothing is said of them. The app
     does not close the analyst.
     """
-    state = open_state(analyst, options, check_ready, list_models, callbacks, licences)
+    traced = tracer or Untraced()
+    state = open_state(
+        analyst, options, check_ready, list_models, traced, callbacks=callbacks, licences=licences
+    )
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
@@ -98,14 +106,14 @@ def create_app(
     app.add_exception_handler(ShimmyError, _refuse)
     app.add_exception_handler(HTTPException, _translate)
     app.add_exception_handler(ClientDisconnect, _nobody)
-    app.add_middleware(Guard, rules=options.rules, meters=state.meters)
+    app.add_middleware(Guard, rules=options.rules, meters=state.meters, tracer=traced)
     if options.rules.origins:
         app.add_middleware(
             _OtherPages,
             allow_origins=list(options.rules.origins),
             allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-API-Key"],
-            expose_headers=["Retry-After"],
+            allow_headers=_ALLOWED_HEADERS,
+            expose_headers=["Retry-After", "X-Request-Id"],
         )
     return app
 
@@ -133,9 +141,9 @@ async def _prepare(state: AppState) -> None:
     """Load the model before anybody asks; what fails then is told in the log and by ``/ready``."""
     try:
         await run_sync(state.analyst.prepare, Cancellation())
-        log_event(_LOG, "engine-ready")
+        _LOG.info("engine-ready")
     except ShimmyError as error:
-        log_event(_LOG, "engine-not-ready", code=error.code)
+        _LOG.info("engine-not-ready", code=error.code)
 
 
 async def _drain(state: AppState) -> None:

@@ -14,6 +14,7 @@ from shimmy_vision.domain.model.served_model import ServedModel
 from shimmy_vision.errors import ShimmyError
 from shimmy_vision.ports.analyst import Analyst
 from shimmy_vision.ports.licensing import Licensing
+from shimmy_vision.ports.tracing import Tracer
 from shimmy_vision.server.callbacks import Callbacks
 from shimmy_vision.server.ending import Ending
 from shimmy_vision.server.guard import GuardRules
@@ -86,6 +87,7 @@ class AppState:
     jobs: Jobs
     licences: OpenLicences | None
     ending: Ending
+    tracer: Tracer
     refreshing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
 
@@ -94,6 +96,8 @@ def open_state(
     options: ServerOptions,
     check_ready: Callable[[], None],
     list_models: Callable[[], Sequence[ServedModel]],
+    tracer: Tracer,
+    *,
     callbacks: Callbacks | None = None,
     licences: OpenLicences | None = None,
 ) -> AppState:
@@ -101,7 +105,7 @@ def open_state(
     meters = Meters()
     line = WaitingLine(options.slots, options.queue)
     baggage = Baggage(options.max_held_bytes)
-    runs = Runs(analyst, line, meters, options.max_seconds)
+    runs = Runs(analyst, line, meters, options.max_seconds, tracer)
     meters.watch("line_busy", "Analyses under way.", lambda: line.busy)
     meters.watch("line_waiting", "Analyses that wait for a slot.", lambda: line.waiting)
     meters.watch("held_bytes", "Bytes of images and documents in memory.", lambda: baggage.held)
@@ -121,6 +125,7 @@ def open_state(
         jobs,
         licences,
         Ending(line, runs, options.drain_seconds),
+        tracer,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,9 +15,9 @@ from shimmy_vision.domain.serving.callback_signature import HEADER, sign_callbac
 from shimmy_vision.errors import ShimmyError, UsageError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.web_post import WebPost
-from shimmy_vision.server.logs import log_event
+from shimmy_vision.server.logs import logger_of
 
-_LOG = logging.getLogger("shimmy_vision.callbacks")
+_LOG = logger_of("shimmy_vision.callbacks")
 # One that does not answer keeps a thread for so long; more than so many at once keep others waiting
 # for theirs, and no thread of anything else.
 _TRY_SECONDS = 10.0
@@ -74,7 +73,7 @@ class Callbacks:
                 break
             await asyncio.sleep(wait)
         delivery.status = "delivered" if delivery.code is None else "failed"
-        log_event(_LOG, "callback", status=delivery.status, attempts=delivery.attempts)
+        _LOG.info("callback", status=delivery.status, attempts=delivery.attempts)
 
     async def _try(
         self, delivery: Delivery, message: Callable[[], bytes]

@@ -97,7 +97,8 @@ async def complete(request: Request, state: StateOf) -> Response:
     """
     with ExitStack() as held:
         account = held.enter_context(state.baggage.account())
-        body = await read_json(request, account, ChatBody)
+        with state.tracer.span("intake"):
+            body = await read_json(request, account, ChatBody)
         named = await _named(body.model, state)
         limits = state.options.limits
         key = read_page_key(request.headers)

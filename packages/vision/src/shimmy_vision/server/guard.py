@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import logging
 import time
+import uuid
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,14 +17,16 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shimmy_vision.domain.serving.private_words import is_request_id
 from shimmy_vision.errors import BusyError, ShimmyError, UsageError
-from shimmy_vision.server.logs import log_event
+from shimmy_vision.ports.tracing import Span, Tracer, Untraced
+from shimmy_vision.server.logs import log_context, logger_of
 from shimmy_vision.server.meters import Meters
 from shimmy_vision.server.pace import Pace
 from shimmy_vision.server.problems import crash_error, error_response
 from shimmy_vision.server.waiting_line import stopping_error
 
-_LOG = logging.getLogger("shimmy_vision.requests")
+_LOG = logger_of("shimmy_vision.requests")
 # Nobody was there any more to take the answer.
 _GONE = 499
 _LINGER_SECONDS = 2.0
@@ -32,6 +34,9 @@ _LINGER_SECONDS = 2.0
 _OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/openapi.json"})
 _OPEN_PREFIX = "/docs/"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "WS"})
+_BEGINNINGS = frozenset(
+    {"http.response.start", "websocket.accept", "websocket.http.response.start"}
+)
 _HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -66,19 +71,28 @@ class GuardRules:
 class Guard:
     """ASGI middleware, outermost but for CORS; for HTTP and WebSocket."""
 
-    def __init__(self, app: ASGIApp, rules: GuardRules, meters: Meters) -> None:
+    def __init__(
+        self, app: ASGIApp, rules: GuardRules, meters: Meters, tracer: Tracer | None = None
+    ) -> None:
         self._app, self._rules, self._meters = app, rules, meters
+        self._tracer = tracer or Untraced()
         self._sockets = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await self._http(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await self._socket(scope, receive, send)
-        else:
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        # As a proxy before us named it, if that name tells nothing else.
+        identifier = given if is_request_id(given) else uuid.uuid4().hex
+        traced = self._tracer.answer("request", headers.get("traceparent", ""))
+        serve = self._http if scope["type"] == "http" else self._socket
+        with log_context(request_id=identifier), traced as span:
+            span.note({"shimmy.request_id": identifier})
+            await serve(scope, receive, _Named(send, identifier), span)
 
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _http(self, scope: Scope, receive: Receive, send: Send, span: Span) -> None:
         began = time.perf_counter()
         body = _Measured(scope, receive, self._rules)
         answer = _Answer(send, body)
@@ -99,9 +113,9 @@ class Guard:
             _LOG.exception("request-failed")
             await answer.instead(crash_error(), scope, receive)
         finally:
-            self._note(scope, answer.status, time.perf_counter() - began)
+            self._note(scope, answer.status, time.perf_counter() - began, span)
 
-    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _socket(self, scope: Scope, receive: Receive, send: Send, span: Span) -> None:
         began = time.perf_counter()
         told = _SocketAnswer(scope, receive, send)
         try:
@@ -111,7 +125,7 @@ class Guard:
         except ShimmyError as error:
             await told.refuse(error)
         finally:
-            self._note(scope, told.status, time.perf_counter() - began)
+            self._note(scope, told.status, time.perf_counter() - began, span)
 
     @contextmanager
     def _one_socket_more(self) -> Iterator[None]:
@@ -170,21 +184,23 @@ class Guard:
         if not sum(hmac.compare_digest(digest, one) for one in self._rules.api_keys):
             raise UsageError("api-key-wrong", "The API key is not one of this server's.")
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+    def _note(self, scope: Scope, status: int, seconds: float, span: Span) -> None:
         # The route's name, never the path or query: they may hold what only the client knows.
         route = scope.get("route")
         endpoint = getattr(route, "name", None) or "none"
         # Anything else is the client's own word, as long as it likes.
         method = scope.get("method", "WS")
+        method = method if method in _METHODS else "other"
         self._meters.requests.labels(endpoint, status).inc()
         self._meters.request_seconds.labels(endpoint).observe(seconds)
-        log_event(
-            _LOG,
-            "request",
-            endpoint=endpoint,
-            method=method if method in _METHODS else "other",
-            status=status,
-            milliseconds=round(seconds * 1000, 1),
+        span.rename(f"{method} {endpoint}")
+        facts = {"http.request.method": method, "http.route": endpoint}
+        span.note({**facts, "http.response.status_code": status})
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            span.fail(f"http-{status}")
+        milliseconds = round(seconds * 1000, 1)
+        _LOG.info(
+            "request", endpoint=endpoint, method=method, status=status, milliseconds=milliseconds
         )
 
 
@@ -204,6 +220,19 @@ def _name_of(host: str) -> str:
     if host.startswith("["):
         return host.partition("]")[0] + "]"
     return host.partition(":")[0].lower()
+
+
+class _Named:
+    """Every answer, and a WebSocket that is opened, carries the request's id."""
+
+    def __init__(self, send: Send, identifier: str) -> None:
+        self._send, self._identifier = send, identifier
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] in _BEGINNINGS:
+            message.setdefault("headers", [])
+            MutableHeaders(scope=message)["X-Request-Id"] = self._identifier
+        await self._send(message)
 
 
 class _SocketAnswer:

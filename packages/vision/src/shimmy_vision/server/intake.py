@@ -13,6 +13,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from shimmy_vision.errors import UsageError
+from shimmy_vision.ports.tracing import Tracer
 from shimmy_vision.server.bodies import SourceBody, VisionBody
 from shimmy_vision.server.json_bounds import ONE_FILE, JsonBounds, check_fields, read_json_text
 from shimmy_vision.server.orders import Order, OrderLimits, plan_file, plan_order
@@ -47,8 +48,12 @@ async def read_asked(
 ) -> tuple[Order, Asked]:
     """The order, and all fields besides the file. Raises as ``read_order``."""
     key = read_page_key(request.headers)
-    order, asked = await _read_unnamed(request, account, limits, model)
-    named = await aside(account.held, lambda: name_pages(order.job, key, asked.seed))
+    # By its state, whose module brings all of the server to whoever reads bodies only.
+    tracer: Tracer = request.app.state.shimmy.tracer
+    with tracer.span("intake") as span:
+        order, asked = await _read_unnamed(request, account, limits, model)
+        named = await aside(account.held, lambda: name_pages(order.job, key, asked.seed))
+        span.note({"shimmy.bytes": account.held})
     return replace(order, job=named), asked
 
 

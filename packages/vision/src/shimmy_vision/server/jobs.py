@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
@@ -23,11 +22,12 @@ from shimmy_vision.ports.analyst import PageOutcome, Restarted
 from shimmy_vision.ports.progress import PageProgress, Progress
 from shimmy_vision.server.callbacks import Callbacks, Delivery, unsigned_callback
 from shimmy_vision.server.json_text import write_json
+from shimmy_vision.server.logs import logger_of
 from shimmy_vision.server.problems import crash_error, error_json
 from shimmy_vision.server.runs import Run, page_json
 from shimmy_vision.server.told_events import Finished, RunEvent
 
-_LOG = logging.getLogger("shimmy_vision.jobs")
+_LOG = logger_of("shimmy_vision.jobs")
 
 Status: TypeAlias = Literal["waiting", "running", "done", "failed", "cancelled"]
 

@@ -8,7 +8,7 @@ under way than the line allows.
 from __future__ import annotations
 
 import asyncio
-import logging
+import contextvars
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -26,12 +26,15 @@ from shimmy_vision.ports.analyst import (
     UrlJob,
 )
 from shimmy_vision.ports.cancellation import Cancellation, Reason
+from shimmy_vision.ports.tracing import Span, Tracer
+from shimmy_vision.server.logs import logger_of
 from shimmy_vision.server.meters import Meters
 from shimmy_vision.server.problems import crash_error, error_json
+from shimmy_vision.server.stage_spans import StageSpans
 from shimmy_vision.server.told_events import Finished, RunEvent, Told, ToldEvents
 from shimmy_vision.server.waiting_line import Place, WaitingLine, stopping_error
 
-_LOG = logging.getLogger("shimmy_vision.runs")
+_LOG = logger_of("shimmy_vision.runs")
 
 
 class Run:
@@ -96,9 +99,15 @@ class Runs:
     """
 
     def __init__(
-        self, analyst: Analyst, line: WaitingLine, meters: Meters, most_seconds: float
+        self,
+        analyst: Analyst,
+        line: WaitingLine,
+        meters: Meters,
+        most_seconds: float,
+        tracer: Tracer,
     ) -> None:
         self._analyst, self.line, self._meters = analyst, line, meters
+        self._tracer = tracer
         self._most_seconds = most_seconds
         self._threads = ThreadPoolExecutor(line.slots, thread_name_prefix="analyse")
         self._under_way: dict[asyncio.Task[None], Run] = {}
@@ -136,48 +145,64 @@ class Runs:
         self._threads.shutdown(wait=False)
 
     async def _work(self, job: Job, run: Run) -> None:
-        outcome = "ok"
-        with self._meters.time_job(_KINDS[type(job)]):
-            try:
-                async with run.place:
-                    run.started = True
-                    run.tell(Finished(await self._analyse(job, run)))
-            except ShimmyError as error:
-                outcome = error.code
-                run.tell(error)
-            except asyncio.CancelledError:
-                outcome = "stopped-waiting"
-                run.tell(_reason(run))
-            except Exception:  # noqa: BLE001 - whatever it is, the client gets an answer
-                outcome = "internal"
-                _LOG.exception("job-failed")
-                run.tell(crash_error())
-        self._meters.jobs.labels(_KINDS[type(job)], outcome).inc()
+        kind = _KINDS[type(job)]
+        with self._meters.time_job(kind), self._tracer.span("analysis") as span:
+            span.note({"shimmy.kind": kind})
+            outcome = await self._outcome(job, run, span)
+            if outcome != "ok":
+                span.fail(outcome)
+        self._meters.jobs.labels(kind, outcome).inc()
 
-    async def _analyse(self, job: Job, run: Run) -> dict[str, Any] | None:
+    async def _outcome(self, job: Job, run: Run, span: Span) -> str:
+        """Do it and tell of it; ``ok``, or the code of what came instead."""
+        clock = asyncio.get_running_loop().time
+        joined = clock()
+        try:
+            async with run.place:
+                run.started = True
+                span.note({"shimmy.waited_milliseconds": round(1000 * (clock() - joined), 1)})
+                run.tell(Finished(await self._analyse(job, run, StageSpans(span))))
+        except ShimmyError as error:
+            run.tell(error)
+            return error.code
+        except asyncio.CancelledError:
+            run.tell(_reason(run))
+            return "stopped-waiting"
+        except Exception:  # noqa: BLE001 - whatever it is, the client gets an answer
+            _LOG.exception("job-failed")
+            run.tell(crash_error())
+            return "internal"
+        return "ok"
+
+    async def _analyse(self, job: Job, run: Run, stages: StageSpans) -> dict[str, Any] | None:
         if isinstance(job, ImageJob):
             # Of its work alone: how long others keep it waiting is not its fault.
             timer = asyncio.get_running_loop().call_later(self._most_seconds, run.expire)
             try:
-                return await self._on_a_thread(job, run)
+                return await self._on_a_thread(job, run, stages)
             finally:
                 timer.cancel()
         most = self._most_seconds
         seconds = most if job.page_seconds is None else min(job.page_seconds, most)
-        return await self._on_a_thread(replace(job, page_seconds=seconds), run)
+        return await self._on_a_thread(replace(job, page_seconds=seconds), run, stages)
 
-    async def _on_a_thread(self, job: Job, run: Run) -> dict[str, Any] | None:
+    async def _on_a_thread(self, job: Job, run: Run, stages: StageSpans) -> dict[str, Any] | None:
         loop = asyncio.get_running_loop()
 
         def hear(event: JobEvent) -> None:
+            stages.hear(event)
             # After the loop has ended nobody listens.
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(run.tell, event)
 
         def work() -> dict[str, Any] | None:
-            return self._analyst.analyse(job, run.switch, hear)
+            try:
+                return self._analyst.analyse(job, run.switch, hear)
+            finally:
+                stages.close()
 
-        return await loop.run_in_executor(self._threads, work)
+        # What is bound here - the request's id, its trace - is not on another thread by itself.
+        return await loop.run_in_executor(self._threads, contextvars.copy_context().run, work)
 
 
 _KINDS: dict[type[Job], str] = {ImageJob: "image", DocumentJob: "document", UrlJob: "url"}

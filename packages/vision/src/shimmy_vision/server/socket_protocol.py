@@ -134,6 +134,9 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         if self.close_sent and message["type"] == "websocket.send":
             raise ClientDisconnected
         await super().send(message)
+        if message["type"] == "websocket.http.response.body" and self.close_sent:
+            # A refusal that was told is an end: uvicorn would log it as a mistake of the app's.
+            self.handshake_complete = True
 
     async def run_asgi(self) -> None:
         """The end of it may leave something unsent that nobody takes."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,6 +18,7 @@ from shimmy_vision.server.bodies import VisionBody
 from shimmy_vision.server.intake import aside, invalid_fields
 from shimmy_vision.server.json_bounds import read_json_text
 from shimmy_vision.server.json_text import write_json
+from shimmy_vision.server.logs import logger_of
 from shimmy_vision.server.orders import Order, plan_file, plan_order
 from shimmy_vision.server.page_keys import check_page_key, name_pages
 from shimmy_vision.server.problems import crash_error, error_json
@@ -28,7 +28,7 @@ from shimmy_vision.server.streams import named_events
 
 Model = TypeVar("Model", bound=BaseModel)
 
-_LOG = logging.getLogger("shimmy_vision.sockets")
+_LOG = logger_of("shimmy_vision.sockets")
 
 MOST_UNFINISHED = 16
 _GOING_AWAY = 1001

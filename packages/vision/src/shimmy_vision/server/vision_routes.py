@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -29,6 +28,7 @@ from shimmy_vision.server.describing import (
 from shimmy_vision.server.intake import aside, read_json, read_order
 from shimmy_vision.server.json_bounds import JsonBounds
 from shimmy_vision.server.json_text import JsonResponse, write_json
+from shimmy_vision.server.logs import logger_of
 from shimmy_vision.server.orders import Order, plan_order
 from shimmy_vision.server.page_keys import name_pages, read_page_key
 from shimmy_vision.server.problems import crash_error, error_json
@@ -42,7 +42,7 @@ from shimmy_vision.server.streams import (
     with_pings,
 )
 
-_LOG = logging.getLogger("shimmy_vision.server")
+_LOG = logger_of("shimmy_vision.server")
 _MOST_ITEMS = 64
 # A prompt of the longest in each item, escaped letter by letter.
 _BOUNDS = JsonBounds(_MOST_ITEMS, 10_000_000, 200_000)
@@ -120,7 +120,8 @@ async def analyse_batch(request: Request, state: StateOf) -> Response:
     """
     with ExitStack() as held:
         account = held.enter_context(state.baggage.account())
-        body = await read_json(request, account, BatchBody, _BOUNDS)
+        with state.tracer.span("intake"):
+            body = await read_json(request, account, BatchBody, _BOUNDS)
         batch = _Batch(body, state, read_page_key(request.headers))
         if body.stream:
             lines = with_pings(_batch_lines(request, batch, held.pop_all()))

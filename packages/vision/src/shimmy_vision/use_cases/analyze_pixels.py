@@ -237,7 +237,6 @@ def _answer(run: AnalysisRun, engine: Engine, one: AnswerPass, tile: EncodedTile
         seed=limits.seed or 0,
         max_tokens=one.max_tokens,
         skip_forced=limits.skip_forced,
-        own_instructions=one.kind != "custom",
     )
     run.cancellation.check()
     run.listener(Progress("prompt", 0, 0))

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 
-from shimmy_vision.domain.batch.row_outcome import RowDigest, RowOutcome, row_digest
-from shimmy_vision.errors import ShimmyError, UsageError
+from shimmy_vision.domain.batch.row_outcome import RowOutcome, row_digest
+from shimmy_vision.errors import LicenceError, ShimmyError
 from shimmy_vision.ports.batch_rows import PendingRow, RowSink, RowTally, TallyListener
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.use_cases.analyze_row import RowWork, analyze_row
@@ -24,20 +24,21 @@ def analyze_rows(
 ) -> RowTally:
     """Do every row that is not done, ``parallel`` at once, in the order in which they end.
 
-    Holds as many rows as are done at once, and no more. Raises what concerns every row, OutputError
-    and StoppedError, each after what was done by then is written.
+    No two of ``rows`` have one name: see ``count_names``. Holds as many rows as are done at once,
+    and no more. Raises what concerns every row, OutputError and StoppedError, each after what was
+    done by then is written.
     """
     tally = RowTally()
-    left = _left(rows, sink, tally, listener)
     running: set[Future[RowOutcome]] = set()
     switch, failure = Cancellation(), list[ShimmyError]()
+    left = _prepared(_left(rows, sink, tally, listener), work, switch)
     with ExitStack() as ending:
         ending.enter_context(cancellation.when_cancelled(lambda: switch.cancel("interrupted")))
         pool = ending.enter_context(ThreadPoolExecutor(parallel, thread_name_prefix="shimmy-row"))
         # Before the pool waits for its threads, whatever ended this.
         ending.callback(lambda: switch.cancel("interrupted"))
         while True:
-            while switch.reason is None and len(running) < parallel:
+            while not failure and switch.reason is None and len(running) < parallel:
                 row = next(left, None)
                 if row is None:
                     break
@@ -47,7 +48,8 @@ def analyze_rows(
             ended, running = wait(running, return_when=FIRST_COMPLETED)
             for one in ended:
                 _settle(one, sink, tally, failure)
-            if failure:
+            # At a cap those under way have their pages: who stopped them would never use the last.
+            if not all(isinstance(one, LicenceError) for one in failure):
                 switch.cancel("interrupted")
             listener(tally)
     cancellation.check()
@@ -59,21 +61,22 @@ def analyze_rows(
 def _left(
     rows: Iterable[PendingRow], sink: RowSink, tally: RowTally, listener: TallyListener
 ) -> Iterator[PendingRow]:
-    seen = set[RowDigest]()
     for row in rows:
-        digest = row_digest(row.name)
-        if digest in seen:
-            raise UsageError(
-                "batch-name-twice",
-                f"Two rows of the batch are called {row.name}.",
-                hint="Name each row once: by another --name-column, or by none.",
-            )
-        seen.add(digest)
-        if sink.is_done(digest):
+        if sink.is_done(row_digest(row.name)):
             tally.kept += 1
             listener(tally)
         else:
             yield row
+
+
+def _prepared(
+    left: Iterator[PendingRow], work: RowWork, cancellation: Cancellation
+) -> Iterator[PendingRow]:
+    """``left``, with the model loaded before the first one where a row's time is bounded."""
+    for number, row in enumerate(left):
+        if number == 0 and work.seconds is not None:
+            work.analyst.prepare(cancellation)
+        yield row
 
 
 def _settle(

@@ -18,13 +18,13 @@ from shimmy_vision.ports.grammar import AnswerGrammar
 from shimmy_vision.ports.image_encoder import EmbeddingRows, EncodedTile, MarkupTokens
 from shimmy_vision.ports.language_model import LanguageModel
 
+# Fewer tokens are read as quickly as a state is copied.
+_LONG_OPENING = 32
+
 
 @dataclass(frozen=True, slots=True)
 class AnswerOrder:
-    """What to generate and within which bounds; ``model_sha256`` is for what may be recalled.
-
-    ``own_instructions`` says that nothing before the image is a caller's.
-    """
+    """What to generate and within which bounds; ``model_sha256`` is for what may be recalled."""
 
     model_sha256: str
     prompt: Prompt
@@ -34,7 +34,6 @@ class AnswerOrder:
     seed: int
     max_tokens: int
     skip_forced: bool = True
-    own_instructions: bool = False
 
 
 @dataclass(slots=True)
@@ -92,10 +91,10 @@ def generate_answer(
 def _read_prompt(
     model: LanguageModel, order: AnswerOrder, answer: GeneratedAnswer, cancellation: Cancellation
 ) -> list[int]:
-    """Feed everything up to the image's last part; what is left joins the first forced run.
+    """Feed everything up to the image's last rows; what is left joins the first forced run.
 
-    Instructions and image are fed apart from each other, so that the same prompt is computed in
-    the same batches whether or not a part of it is recalled.
+    What stands before the image is fed apart from it, so that the same prompt is computed in the
+    same batches whether or not a part of it is recalled.
     """
     model.reset()
     opening = _tokens(model, order.prompt.before_image, first=True)
@@ -111,9 +110,9 @@ def _read_prompt(
     memory = _Memory(model, order, opening, cancellation)
     answer.state_kept = memory.recall_image()
     if not answer.state_kept:
-        if not memory.recall_instructions():
+        if not memory.recall_opening():
             model.evaluate_tokens(opening, cancellation)
-            memory.remember_instructions()
+            memory.remember_opening()
         _feed_image(model, order.tile, cancellation)
         memory.remember_image()
     return _split_tail(order.tile)[1] + closing
@@ -143,7 +142,10 @@ def _split_tail(
 
 
 class _Memory:
-    """What the model remembers of prompts: of an image where the tile has a digest."""
+    """What the model remembers of prompts, where the tile has a digest: all up to the image's last
+
+    rows, and what stands before the image where that is long, as a caller's rules may be.
+    """
 
     def __init__(
         self,
@@ -153,31 +155,30 @@ class _Memory:
         cancellation: Cancellation,
     ) -> None:
         self._model, self._cancellation = model, cancellation
-        self._instructions = self._image = ""
-        self._lasting = order.own_instructions and bool(order.model_sha256)
-        if order.tile.digest or self._lasting:
-            self._instructions = state_key(order.model_sha256, opening)
+        self._opening = self._image = ""
         if order.tile.digest:
+            if len(opening) >= _LONG_OPENING:
+                self._opening = state_key(order.model_sha256, opening)
             self._image = state_key(order.model_sha256, opening, order.tile.digest)
 
-    def recall_instructions(self) -> bool:
-        return self._recall(self._instructions, lasting=self._lasting)
+    def recall_opening(self) -> bool:
+        return self._recall(self._opening)
 
     def recall_image(self) -> bool:
         return self._recall(self._image)
 
-    def remember_instructions(self) -> None:
-        self._remember(self._instructions, lasting=self._lasting)
+    def remember_opening(self) -> None:
+        self._remember(self._opening)
 
     def remember_image(self) -> None:
         self._remember(self._image)
 
-    def _recall(self, key: str, *, lasting: bool = False) -> bool:
-        return bool(key) and self._model.recall(key, self._cancellation, lasting=lasting)
+    def _recall(self, key: str) -> bool:
+        return bool(key) and self._model.recall(key, self._cancellation)
 
-    def _remember(self, key: str, *, lasting: bool = False) -> None:
+    def _remember(self, key: str) -> None:
         if key:
-            self._model.remember(key, self._cancellation, lasting=lasting)
+            self._model.remember(key, self._cancellation)
 
 
 def _check_room(model: LanguageModel, answer: GeneratedAnswer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from shimmy_vision.adapters.batch.batch_output import (
@@ -18,11 +19,13 @@ from shimmy_vision.adapters.batch.image_rows import (
     ParquetColumns,
     Row,
     RowGroup,
+    group_names,
     group_rows,
     plan_groups,
 )
 from shimmy_vision.domain.answer.analysis_request import DocumentRequest
 from shimmy_vision.domain.batch.batch_identity import digest_request
+from shimmy_vision.domain.batch.row_outcome import count_names, sayable
 from shimmy_vision.ports.batch_rows import RowTally, TallyListener
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.vision_order import VisionOrder
@@ -49,16 +52,20 @@ class BatchOrder:
     seconds: float | None = None
     again: bool = False
 
-    @property
-    def asked(self) -> str:
+    def asked(self, settings: Settings) -> str:
         """The digest of what must be the same for one output."""
-        return digest_request(self.request, more={"model": self.vision.model})
+        model = self.vision.model or settings.model
+        return digest_request(self.request, more={"model": model, "engine": settings.engine})
 
 
 def count_rows(order: BatchOrder) -> int:
-    """How many rows the inputs have. Raises UsageError about Parquet files."""
+    """How many rows the inputs have. Raises UsageError batch-name-twice, and about Parquet files.
+
+    Before anything is analysed: what is wrong with the last row must not be found out at the last.
+    """
     files, groups, _ = batch_parts(order)
-    return len(files) + sum(group.rows for group in groups)
+    named = (name for group in groups for name in group_names(group, order.columns))
+    return count_names(chain((row.name for row in files), named))
 
 
 def run_batch(
@@ -68,7 +75,7 @@ def run_batch(
 
     Raises as ``analyze_rows``; what was done is kept whatever happens.
     """
-    with claimed_output(order.output, order.asked) as identity:
+    with claimed_output(order.output, order.asked(settings)) as identity:
         with (
             opened_lines(order.output, again=order.again) as sink,
             open_analyst(settings, order.vision, order.parallel) as analyst,
@@ -93,7 +100,7 @@ def is_parquet(path: Path) -> bool:
 def batch_parts(order: BatchOrder) -> tuple[list[FileRow], list[RowGroup], FileBounds]:
     """The inputs: image files, groups of rows in Parquet files, and how much is read of a file."""
     bounds = FileBounds(order.vision.max_image_bytes, order.vision.max_document_bytes)
-    files = [FileRow(n, path, bounds) for n, path in order.inputs if not is_parquet(path)]
+    files = [FileRow(sayable(n), path, bounds) for n, path in order.inputs if not is_parquet(path)]
     tables = [path for _, path in order.inputs if is_parquet(path)]
     return files, plan_groups(tables, order.columns), bounds
 

@@ -36,14 +36,16 @@ def cluster_order(
     return ClusterOrder(address, actors, parallel, cpus, gpus)
 
 
-def run_on_cluster(order: BatchOrder, cluster: ClusterOrder, listener: TallyListener) -> RowTally:
-    """Do all rows that are not done, on Ray's cluster.
+def run_on_cluster(
+    order: BatchOrder, cluster: ClusterOrder, listener: TallyListener, tell: Callable[[str], None]
+) -> RowTally:
+    """Do all rows that are not done, on Ray's cluster; ``tell`` is told what the user should know.
 
     Raises as ``analyse_on_cluster``; parts that are written by then are kept, whatever happens.
     """
     forbid_ray_reports()
     tally = RowTally()
-    with claimed_output(order.output, order.asked) as identity:
+    with claimed_output(order.output, order.asked(read_settings())) as identity:
         parts = parts_of(order.output)
         with opened_lines(order.output, again=order.again) as sink:
             files, groups, bounds = batch_parts(order)
@@ -59,7 +61,7 @@ def run_on_cluster(order: BatchOrder, cluster: ClusterOrder, listener: TallyList
             opener = partial(open_row_worker, order, identity)
             try:
                 if units:
-                    analyse_on_cluster(units, opener, bounds, parts, cluster)
+                    analyse_on_cluster(units, opener, bounds, parts, cluster, tell)
             finally:
                 fold_parts(parts, sink, hear)
         finish_output(order.output)
@@ -70,6 +72,9 @@ def run_on_cluster(order: BatchOrder, cluster: ClusterOrder, listener: TallyList
 def open_row_worker(order: BatchOrder, identity: BatchIdentity) -> Iterator[RowWorker]:
     """In an actor: an engine process with the settings of the machine that it is on."""
     with open_analyst(read_settings(), order.vision, order.parallel) as analyst:
+        if order.seconds is not None:
+            # A row's time is for the row, not for loading the model.
+            analyst.prepare(Cancellation())
         work = RowWork(analyst, order.request, identity, order.seconds)
         analyse: Callable[[Row], RowOutcome] = lambda row: analyze_row(  # noqa: E731
             row, work, Cancellation()

@@ -9,10 +9,12 @@ from pathlib import Path
 from shimmy_vision.adapters.engine.child_probe import (
     ChildProbe,
     command_of_this_program,
+    report_int8,
     report_library,
     report_probe_error,
 )
 from shimmy_vision.adapters.engine.encoder_opening import describe_encoder
+from shimmy_vision.adapters.engine.int8_trial import try_int8
 from shimmy_vision.adapters.engine.llama_engine import LlamaEngine, LlamaEngineOpener
 from shimmy_vision.adapters.engine.llama_library import has_gpu_backend, open_native_library
 from shimmy_vision.adapters.files.folder_model_store import FolderModelStore, names_in
@@ -48,7 +50,7 @@ def open_ordered_engine(
         locate=partial(locate_files, settings, order, cancellation),
         probe=engine_probe(settings),
         opener=opener,
-        options=EngineOptions(*shape, encoder_order(settings), settings.cache_directory / "states"),
+        options=EngineOptions(*shape, encoder_order(settings)),
     )
     return open_engine(granted, parts, cancellation)
 
@@ -88,6 +90,14 @@ def try_engine_here(
     """For the trial process: load, and run once."""
     with closing(LlamaEngine(directory, files, options, None, library_places(settings))) as engine:
         exercise_engine(engine, Cancellation())
+
+
+def try_int8_here(
+    settings: Settings, directory: Path, files: EngineFiles, options: EngineOptions
+) -> str:
+    """For the trial process: int8 beside libmtmd, with this projector; the verdict's line."""
+    library = open_native_library(directory, library_places(settings))
+    return report_int8(try_int8(library, files, options).record())
 
 
 def probe_error_line(error: ShimmyError) -> str:

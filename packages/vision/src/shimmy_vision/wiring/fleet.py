@@ -68,7 +68,14 @@ def _connected(settings: Settings) -> VllmModel:
             "SHIMMY_OFFLINE forbids the network, and SHIMMY_VLLM_URL leads there.",
             hint="Unset one of them.",
         )
-    return VllmModel(url, settings.vllm_key or _key_in(settings.vllm_key_file))
+    key = settings.vllm_key or _key_in(settings.vllm_key_file)
+    if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
+        raise UsageError(
+            "remote-key-unreadable",
+            "What SHIMMY_VLLM_KEY, or the file that SHIMMY_VLLM_KEY_FILE names, holds is no key.",
+            hint="It is what vLLM's --api-key says and nothing else: one line, ASCII, no spaces.",
+        )
+    return VllmModel(url, key)
 
 
 def _key_in(path: Path | None) -> str | None:

@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 
+from shimmy_vision.adapters.glibc_heaps import share_heaps
 from shimmy_vision.adapters.web.guarded_web import guarded_web
 from shimmy_vision.adapters.worker.engine_process import EngineProcess
 from shimmy_vision.adapters.worker.worker_command import worker_command
@@ -32,6 +33,7 @@ def open_analyst(settings: Settings, order: VisionOrder, jobs: int) -> Iterator[
 @contextmanager
 def open_serving(settings: Settings, order: VisionOrder, jobs: int) -> Iterator[Serving]:
     """Everything that ``shimmy serve`` works with."""
+    share_heaps()
     given = order.licence
     with open_licensing(settings, given) as licences, open_analyst(settings, order, jobs) as opened:
         # Quick: digests of files that have not changed are kept.

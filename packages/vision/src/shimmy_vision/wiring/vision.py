@@ -14,6 +14,7 @@ from shimmy_vision.adapters.engine.llama_engine import LlamaEngineOpener
 from shimmy_vision.adapters.engine.llguidance_grammar import LlguidanceSchemas
 from shimmy_vision.adapters.files.pdfium_documents import PdfiumDocuments
 from shimmy_vision.adapters.files.pillow_intake import PillowIntake
+from shimmy_vision.adapters.glibc_heaps import share_heaps
 from shimmy_vision.adapters.licence.background_sync import BackgroundSync
 from shimmy_vision.adapters.web.guarded_web import guarded_web
 from shimmy_vision.adapters.worker.engine_serving import serve_jobs
@@ -150,5 +151,6 @@ def open_vision(settings: Settings, order: VisionOrder) -> Iterator[Vision]:
 
 def serve_engine(settings: Settings, order: VisionOrder, into: IO[bytes], out: IO[bytes]) -> None:
     """For the engine process: do what comes in until it ends."""
+    share_heaps()
     with open_vision(settings, order) as runner:
         serve_jobs(runner, into, out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -31,14 +32,20 @@ class PictureShelf:
         self._shelved: dict[str, Shelved] = {}
         self._sampled: dict[str, float] = {}
         self._read = {FIRST_WINDOW: time.monotonic()}
+        self._waiting: Counter[str] = Counter()
 
     def read(self, window: str, patience_seconds: float) -> Shelved | None:
         """What is there; where nothing is yet, wait for it that long, then None."""
         with self._changed:
             self._read[window] = time.monotonic()
+            self._waiting[window] += 1
             self._changed.notify_all()
-            self._changed.wait_for(lambda: window in self._shelved, patience_seconds)
-            return self._shelved.get(window)
+            try:
+                self._changed.wait_for(lambda: window in self._shelved, patience_seconds)
+                return self._shelved.get(window)
+            finally:
+                self._waiting[window] -= 1
+                self._read[window] = time.monotonic()
 
     def keep_filled(self, source: Callable[[str], Picture]) -> None:
         """Sample whatever is due, for ever. Only an OpsError of ``source`` is no end of it."""
@@ -77,7 +84,8 @@ class PictureShelf:
         """Windows that nobody looks at cost calls to Stripe; an old picture would mislead."""
         oldest = now - _FORGOTTEN_AFTER * self._interval
         for window in [one for one, at in self._read.items() if at < oldest]:
-            if window != FIRST_WINDOW:
+            # Who waits has not gone, however long a sample takes.
+            if window != FIRST_WINDOW and not self._waiting[window]:
                 del self._read[window]
                 self._sampled.pop(window, None)
                 self._shelved.pop(window, None)

@@ -7,13 +7,16 @@ opened again: its row is done again, under the same key, and so not counted agai
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from shimmy_vision.adapters.files.durable_rename import replace_durably
 from shimmy_vision.domain.batch.row_outcome import (
     RowDigest,
     RowOutcome,
+    failed_codes,
     outcome_json,
     read_outcome,
     row_digest,
@@ -51,6 +54,13 @@ class BatchLines:
             raise _unwritten(self._path, error) from error
         self._done.add(row_digest(outcome.name))
 
+    def sync(self) -> None:
+        """As the port says."""
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise _unwritten(self._path, error) from error
+
     def close(self) -> None:
         """Safe to call twice."""
         try:
@@ -79,7 +89,7 @@ def read_lines(path: Path) -> Iterator[RowOutcome]:
 
 
 def drop_failed(path: Path) -> None:
-    """Take failed rows away, so that they are done again. Raises OutputError."""
+    """Take rows away of which something failed, so that they are done again. Raises OutputError."""
     if not path.exists():
         return
     beside = path.with_name(f".{path.name}.new")
@@ -87,9 +97,11 @@ def drop_failed(path: Path) -> None:
         _drop_torn_line(path)
         with beside.open("wb") as out, path.open("rb") as file:
             out.writelines(
-                line for line, one in zip(file, read_lines(path), strict=True) if one.error is None
+                line
+                for line, one in zip(file, read_lines(path), strict=True)
+                if not failed_codes(one)
             )
-        beside.replace(path)
+        replace_durably(beside, path)
     except OSError as error:
         raise _unwritten(path, error) from error
     finally:

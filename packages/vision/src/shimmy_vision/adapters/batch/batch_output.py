@@ -105,13 +105,15 @@ def _beside(output: Path, more: str) -> Path:
 
 def _identity(output: Path, record: Path, asked: str) -> BatchIdentity:
     found = read_identity(read_record(record))
-    if found is None:
-        if any(one.exists() and _holds_something(one) for one in {output, lines_of(output)}):
+    places = (output, lines_of(output), parts_of(output))
+    begun = any(one.exists() and _holds_something(one) for one in places)
+    if found is None or (found.asked != asked and not begun):
+        if begun:
             raise UsageError(
                 "batch-output-foreign",
-                f"{output} is there already, and {record.name} beside it does not say of which "
-                "batch.",
-                hint="Choose another --output, or move the file away.",
+                f"{output}, or what begins with its name beside it, is there already, and no "
+                f"{record.name} says of which batch.",
+                hint=f"Choose another --output, or move all of them away: {output.name}*",
             )
         found = BatchIdentity(uuid.uuid4().hex, asked)
         try:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import IO, Any, TypeAlias
 
 from shimmy_vision.adapters.batch.arrow import load_parquet
+from shimmy_vision.domain.batch.row_outcome import sayable
 from shimmy_vision.domain.image.file_kind import PDF, recognise_file
 from shimmy_vision.errors import ImageError, UsageError
 
 _HEAD = 1024  # bytes that tell a file's kind
 # Rows of a Parquet file are held so many at a time, whatever is in them.
 _ROWS_AT_ONCE = 8
+_NAMES_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class FileRow:
     def read(self) -> bytes:
         """As the port says: image-not-found, image-unreadable."""
         try:
-            with self.path.open("rb") as file:
+            with _opened_file(self.path) as file:
                 head = file.read(_HEAD)
                 return head + file.read(max(0, self.bounds.most(head) + 1 - len(head)))
         except FileNotFoundError as error:
@@ -47,6 +49,13 @@ class FileRow:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ImageError("image-unreadable", f"{self.path} cannot be read: {reason}") from error
+
+
+def _opened_file(path: Path) -> IO[bytes]:
+    """A pipe would be waited for without end, and read once only. Raises OSError, ValueError."""
+    if not path.is_file() and path.exists():
+        raise ValueError("it is no file")
+    return path.open("rb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,40 +116,46 @@ def plan_groups(paths: Sequence[Path], columns: ParquetColumns) -> list[RowGroup
 def group_rows(group: RowGroup, columns: ParquetColumns, bounds: FileBounds) -> Iterator[Row]:
     """The group's rows, a few of them held at a time. Raises as ``plan_groups``."""
     wanted = [columns.image, *([columns.name] if columns.name else [])]
-    number = group.first
-    with _opened(Path(group.path)) as file:
-        batches = file.iter_batches(
-            batch_size=_ROWS_AT_ONCE, row_groups=[group.group], columns=wanted
-        )
-        for batch in batches:
-            for row in batch.to_pylist():
-                given = row.get(columns.name) if columns.name else None
-                name = _numbered(group, number) if given is None else str(given)
-                yield _row(name, row[columns.image], Path(group.path).parent, bounds)
-                number += 1
+    folder = Path(group.path).parent
+    for number, row in enumerate(_rows_of(group, wanted, _ROWS_AT_ONCE), group.first):
+        name = _name(group, number, row.get(columns.name) if columns.name else None)
+        yield _row(name, row[columns.image], folder, bounds)
 
 
 def group_names(group: RowGroup, columns: ParquetColumns) -> Iterator[str]:
     """The names of the group's rows, without their images. Raises as ``plan_groups``."""
     if columns.name is None:
-        yield from (_numbered(group, group.first + number) for number in range(group.rows))
+        yield from (_name(group, group.first + number, None) for number in range(group.rows))
         return
-    with _opened(Path(group.path)) as file:
-        number = group.first
-        for batch in file.iter_batches(row_groups=[group.group], columns=[columns.name]):
-            for given in batch.column(0).to_pylist():
-                yield _numbered(group, number) if given is None else str(given)
-                number += 1
+    for number, row in enumerate(_rows_of(group, [columns.name], _NAMES_AT_ONCE), group.first):
+        yield _name(group, number, row[columns.name])
 
 
-def _numbered(group: RowGroup, number: int) -> str:
-    return f"{group.path}#{number}"
+def _rows_of(group: RowGroup, wanted: list[str], at_once: int) -> Iterator[dict[str, Any]]:
+    path = Path(group.path)
+    with _opened(path) as file:
+        batches = file.iter_batches(batch_size=at_once, row_groups=[group.group], columns=wanted)
+        while rows := _next_rows(path, batches):
+            yield from rows
+
+
+def _next_rows(path: Path, batches: Iterator[Any]) -> list[dict[str, Any]]:
+    arrow, _ = load_parquet()
+    try:
+        batch = next(batches, None)
+        return [] if batch is None else list(batch.to_pylist())
+    except (OSError, arrow.ArrowException, UnicodeDecodeError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _name(group: RowGroup, number: int, given: Any) -> str:
+    return f"{sayable(group.path)}#{number}" if given is None else str(given)
 
 
 def _row(name: str, value: Any, folder: Path, bounds: FileBounds) -> Row:
     if isinstance(value, dict):
         value = value.get("bytes") or value.get("path")
-    if value is None:
+    if value is None or value == "":
         return EmptyRow(name, "holds no image")
     if isinstance(value, bytes):
         return HeldRow(name, value)
@@ -173,8 +188,12 @@ def _opened(path: Path) -> Any:
     try:
         return parquet.ParquetFile(path, memory_map=True)
     except (OSError, arrow.ArrowException) as error:
-        raise UsageError(
-            "batch-input-unreadable",
-            f"{path} cannot be read as a Parquet file: {error}",
-            hint="Look whether it is there and whole.",
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> UsageError:
+    return UsageError(
+        "batch-input-unreadable",
+        f"{path} cannot be read as a Parquet file: {' '.join(str(error).split())[:300]}",
+        hint="Look whether it is there and whole.",
+    )

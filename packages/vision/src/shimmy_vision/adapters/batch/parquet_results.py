@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from shimmy_vision.adapters.batch.arrow import load_parquet
 from shimmy_vision.adapters.batch.batch_lines import read_lines
-from shimmy_vision.domain.batch.row_outcome import RowDigest, RowOutcome, row_digest
+from shimmy_vision.adapters.files.durable_rename import replace_durably
+from shimmy_vision.domain.batch.row_outcome import (
+    RowDigest,
+    RowOutcome,
+    failed_codes,
+    row_digest,
+)
 from shimmy_vision.errors import OutputError
 
+DONE, PARTLY, FAILED = "done", "partly", "failed"
 COLUMNS = ("image", "sha256", "status", "result", "code", "message", "hint")
 # A group of rows is held whole while it is written.
 _GROUP_ROWS, _GROUP_BYTES = 1000, 16_000_000
 
 
 def outcome_columns(outcome: RowOutcome) -> dict[str, str | None]:
-    """The outcome as a row; what it does not have is None."""
+    """The outcome as a row; what it does not have is None. ``partly`` done are PDFs of which
+
+    pages failed.
+    """
     error = outcome.error
-    return {
+    told = {
         "image": outcome.name,
         "sha256": outcome.sha256,
-        "status": "done" if error is None else "failed",
-        "result": _text(outcome.result) if error is None else None,
+        "status": FAILED if error is not None else PARTLY if failed_codes(outcome) else DONE,
+        "result": _json(outcome.result) if error is None else None,
         "code": None if error is None else error.code,
         "message": None if error is None else error.message,
         "hint": None if error is None else error.hint,
     }
+    return {name: None if text is None else _text(text) for name, text in told.items()}
 
 
 def results_schema(arrow: Any) -> Any:
@@ -52,7 +63,7 @@ def write_parquet(lines: Path, output: Path) -> None:
 def keep_successes(output: Path) -> None:
     """Take failed rows away, so that they are done again. Raises OutputError."""
     if output.exists():
-        _rewrite(output, (), lambda row: row["status"] == "done")
+        _rewrite(output, (), lambda row: row["status"] == DONE)
 
 
 def done_rows(output: Path) -> set[RowDigest]:
@@ -61,11 +72,22 @@ def done_rows(output: Path) -> set[RowDigest]:
         return set()
     _, parquet = load_parquet()
     with _translated(output), parquet.ParquetFile(output) as file:
+        _check_columns(output, file.schema_arrow.names)
         return {
             row_digest(name)
             for batch in file.iter_batches(columns=["image"])
             for name in batch.column(0).to_pylist()
         }
+
+
+def _check_columns(output: Path, there: Sequence[str]) -> None:
+    """Whoever changed them would lose what he added. Raises OutputError."""
+    if sorted(there) != sorted(COLUMNS):
+        raise OutputError(
+            "batch-output-damaged",
+            f"{output} has other columns than a batch writes: {', '.join(there)}.",
+            hint="Move it away, or choose another --output; write your own columns to a copy.",
+        )
 
 
 def _rewrite(output: Path, rows: Iterable[dict[str, str | None]], keep: Any = None) -> None:
@@ -77,7 +99,7 @@ def _rewrite(output: Path, rows: Iterable[dict[str, str | None]], keep: Any = No
             with parquet.ParquetWriter(beside, schema, compression="zstd") as writer:
                 for group in _groups(_chained(output, rows, keep)):
                     writer.write_table(arrow.Table.from_pylist(group, schema=schema))
-            beside.replace(output)
+            replace_durably(beside, output)
     finally:
         beside.unlink(missing_ok=True)
 
@@ -86,6 +108,7 @@ def _chained(output: Path, rows: Iterable[dict[str, str | None]], keep: Any) -> 
     if output.exists():
         _, parquet = load_parquet()
         with parquet.ParquetFile(output) as file:
+            _check_columns(output, file.schema_arrow.names)
             for batch in file.iter_batches(batch_size=100):
                 yield from (row for row in batch.to_pylist() if keep is None or keep(row))
     yield from rows
@@ -128,7 +151,10 @@ class _translated:  # noqa: N801 - read as a word in `with`
             ) from error
 
 
-def _text(result: Any) -> str:
-    text = json.dumps(result, ensure_ascii=False, separators=(",", ":"))
-    # Arrow takes no lone surrogates, which a model's JSON may name.
+def _json(result: Any) -> str:
+    return json.dumps(result, ensure_ascii=False, separators=(",", ":"))
+
+
+def _text(text: str) -> str:
+    # Arrow takes no lone surrogates, which a model's JSON and a file's name may hold.
     return text.encode("utf-8", "replace").decode()

@@ -11,7 +11,7 @@ import importlib
 import json
 import pickle
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -20,8 +20,12 @@ from typing import Any, TypeAlias
 
 from shimmy_vision.adapters.batch.arrow import load_parquet
 from shimmy_vision.adapters.batch.image_rows import EmptyRow, FileBounds, FileRow, HeldRow, Row
-from shimmy_vision.adapters.batch.parquet_results import outcome_columns, results_schema
-from shimmy_vision.adapters.batch.row_parts import Unit
+from shimmy_vision.adapters.batch.row_parts import (
+    ROWS_A_UNIT,
+    Unit,
+    outcomes_table,
+    write_part,
+)
 from shimmy_vision.domain.batch.row_outcome import RowOutcome
 from shimmy_vision.errors import LibraryError, ShimmyError, UsageError, error_of_kind, kind_of
 
@@ -54,8 +58,11 @@ def analyse_on_cluster(
     bounds: FileBounds,
     parts: Path,
     order: ClusterOrder,
+    tell: Callable[[str], None],
 ) -> None:
     """Do all units; their outcomes are files in ``parts``, a folder that all machines share.
+
+    ``tell`` is told what a user should know of who waits for the cluster to grow.
 
     Raises UsageError cluster-extra-missing and cluster-unreachable, LibraryError cluster-failed,
     and whatever concerns every row.
@@ -64,6 +71,11 @@ def analyse_on_cluster(
     with _connected(ray, order):
         context = data.DataContext.get_current()
         context.enable_progress_bars = False
+        if not any(_has_room(node, order) for node in ray.nodes()):
+            tell(
+                f"No machine of the cluster has {order.cpus:g} CPUs and {order.gpus:g} GPUs for an "
+                "actor: waiting for one that has. See --actor-cpus and --actor-gpus."
+            )
         blobs = [{"unit": pickle.dumps(one)} for one in units]
         try:
             (
@@ -72,17 +84,24 @@ def analyse_on_cluster(
                 .map_batches(read_units, batch_size=1, num_cpus=0)
                 .map_batches(
                     Engine,
-                    fn_constructor_args=(open_worker, bounds, order.parallel),
+                    fn_constructor_args=(open_worker, bounds, parts.absolute(), order.parallel),
                     compute=data.ActorPoolStrategy(size=order.actors),
-                    batch_size=None,
+                    # With GPUs Ray wants a number.
+                    batch_size=ROWS_A_UNIT,
                     batch_format="pyarrow",
                     num_cpus=order.cpus,
                     num_gpus=order.gpus,
                 )
                 .write_parquet(str(parts.absolute()), ray_remote_args={"num_cpus": 0})
             )
-        except ray.exceptions.RayError as error:
+        except (ray.exceptions.RayError, OSError, RuntimeError, ValueError) as error:
             raise _told(error) from error
+
+
+def _has_room(node: Mapping[str, Any], order: ClusterOrder) -> bool:
+    there = node["Resources"]
+    enough = there.get("CPU", 0) >= order.cpus and there.get("GPU", 0) >= order.gpus
+    return bool(node["Alive"]) and enough
 
 
 def read_units(batch: dict[str, Any]) -> Iterator[Any]:
@@ -106,26 +125,36 @@ def read_units(batch: dict[str, Any]) -> Iterator[Any]:
 class Engine:
     """An actor: one engine, for as long as the actor lives."""
 
-    def __init__(self, open_worker: OpenWorker, bounds: FileBounds, parallel: int) -> None:
+    def __init__(
+        self, open_worker: OpenWorker, bounds: FileBounds, parts: Path, parallel: int
+    ) -> None:
         self._ending = ExitStack()
         try:
             self._work = self._ending.enter_context(open_worker())
         except ShimmyError as error:
             raise BatchStopped(_said(error)) from error
-        self._bounds, self._parallel = bounds, parallel
+        self._bounds, self._parts, self._parallel = bounds, parts, parallel
 
     def __call__(self, table: Any) -> Any:
-        """Outcomes in place of rows. Raises BatchStopped."""
-        arrow, _ = load_parquet()
+        """Outcomes in place of rows. Raises BatchStopped, once what was done by then is written."""
         rows = [_read_row(one, self._bounds) for one in table.to_pylist()]
-        try:
-            with ThreadPoolExecutor(self._parallel) as threads:
-                outcomes = list(threads.map(self._work, rows))
-        except ShimmyError as error:
-            raise BatchStopped(_said(error)) from error
-        return arrow.Table.from_pylist(
-            [outcome_columns(one) for one in outcomes], schema=results_schema(arrow)
-        )
+        outcomes, failures = list[RowOutcome](), list[ShimmyError]()
+
+        def work(row: Row) -> None:
+            if failures:
+                return
+            try:
+                outcomes.append(self._work(row))
+            except ShimmyError as error:
+                failures.append(error)
+
+        with ThreadPoolExecutor(self._parallel) as threads:
+            list(threads.map(work, rows))
+        if failures:
+            # Ray takes all of a unit or nothing, and these are counted.
+            write_part(self._parts, outcomes)
+            raise BatchStopped(_said(failures[0])) from failures[0]
+        return outcomes_table(outcomes)
 
     def __del__(self) -> None:
         """Ray lets go of an actor's object before it ends the actor."""

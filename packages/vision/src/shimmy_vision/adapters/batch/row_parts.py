@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,8 +20,9 @@ from shimmy_vision.adapters.batch.image_rows import (
     group_names,
     group_rows,
 )
+from shimmy_vision.adapters.batch.parquet_results import FAILED, outcome_columns, results_schema
 from shimmy_vision.domain.batch.row_outcome import RowDigest, RowFailure, RowOutcome, row_digest
-from shimmy_vision.errors import OutputError, UsageError
+from shimmy_vision.errors import OutputError
 from shimmy_vision.ports.batch_rows import RowSink
 
 # What a machine that dies has to do again, at most.
@@ -76,19 +79,10 @@ def plan_units(
     bounds: FileBounds,
     is_done: Callable[[RowDigest], bool],
 ) -> list[Unit]:
-    """Everything that is not done. Raises UsageError batch-name-twice."""
-    seen = set[RowDigest]()
+    """Everything that is not done. Raises as ``group_names``."""
 
     def is_left(name: str) -> bool:
-        digest = row_digest(name)
-        if digest in seen:
-            raise UsageError(
-                "batch-name-twice",
-                f"Two rows of the batch are called {name}.",
-                hint="Name each row once: by another --name-column, or by none.",
-            )
-        seen.add(digest)
-        return not is_done(digest)
+        return not is_done(row_digest(name))
 
     left = [row for row in files if is_left(row.name)]
     units: list[Unit] = [FileUnit(tuple(some)) for some in _chunks(left)]
@@ -97,6 +91,21 @@ def plan_units(
         numbers = [number for number, name in names if is_left(name)]
         units += [GroupUnit(group, columns, bounds, frozenset(some)) for some in _chunks(numbers)]
     return units
+
+
+def outcomes_table(outcomes: Sequence[RowOutcome]) -> Any:
+    """``outcomes`` as a part holds them."""
+    arrow, _ = load_parquet()
+    rows = [outcome_columns(one) for one in outcomes]
+    return arrow.Table.from_pylist(rows, schema=results_schema(arrow))
+
+
+def write_part(folder: Path, outcomes: Sequence[RowOutcome]) -> None:
+    """A part of its own. Where it cannot be written its rows are done again, and not counted."""
+    _, parquet = load_parquet()
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        parquet.write_table(outcomes_table(outcomes), folder / f"{uuid.uuid4().hex}.parquet")
 
 
 def read_parts(folder: Path) -> Iterator[tuple[Path, list[RowOutcome]]]:
@@ -114,17 +123,22 @@ def read_parts(folder: Path) -> Iterator[tuple[Path, list[RowOutcome]]]:
 
 def fold_parts(folder: Path, sink: RowSink, hear: Callable[[RowOutcome], None]) -> None:
     """Take parts into ``sink``, each row once, and away. Raises OutputError."""
+    taken = []
     for path, outcomes in read_parts(folder):
         for one in outcomes:
             if not sink.is_done(row_digest(one.name)):
                 sink.write(one)
                 hear(one)
+        taken.append(path)
+    # Where the power is cut now, each row is on the disk in one place at least.
+    sink.sync()
+    for path in taken:
         _remove(path)
 
 
 def _outcome(row: dict[str, Any]) -> RowOutcome:
     error = None
-    if row["status"] != "done":
+    if row["status"] == FAILED:
         error = RowFailure(row["code"], row["message"], row["hint"])
     result = None if row["result"] is None else json.loads(row["result"])
     return RowOutcome(row["image"], row["sha256"], result, error)

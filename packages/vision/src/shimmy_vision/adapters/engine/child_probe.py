@@ -10,19 +10,25 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.util
 import json
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from shimmy_vision.adapters.engine.int8_verdicts import (
+    Int8Proof,
+    has_room,
+    int8_proof,
+    machine_identity,
+)
 from shimmy_vision.adapters.files.json_record import read_record, write_record
-from shimmy_vision.errors import LibraryError, ModelError, ShimmyError
+from shimmy_vision.domain.model.int8_verdict import parse_verdict
+from shimmy_vision.errors import LibraryError, ModelError, ShimmyError, StoppedError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.engine_probe import (
     EncoderOrder,
@@ -32,9 +38,13 @@ from shimmy_vision.ports.engine_probe import (
     LibraryReport,
 )
 
-_TIMEOUT_SECONDS = 600
+_MOST_SECONDS = 600.0
+# After what the trial itself allows for, time for what was begun before.
+_INT8_SECONDS = 240.0
 _NOT_OPENVINO = "OpenVINO failed in a trial process."
+_DID_NOT_RUN = "the engine did not run with it"
 _ERROR_LINE = "shimmy-probe-error:"
+_INT8_LINE = "shimmy-int8-trial:"
 _TELLING = ("GGML_ASSERT", "GGML_ABORT", "error", "terminate", "what()", "fail")
 
 
@@ -47,44 +57,98 @@ class _Finished(NamedTuple):
 class ChildProbe:
     """Runs ``command`` with the probe's arguments; remembers what passed in ``record``."""
 
-    def __init__(self, command: Sequence[str], library_directory: Path, record: Path) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        library_directory: Path,
+        record: Path,
+        *,
+        int8_seconds: float = _INT8_SECONDS,
+    ) -> None:
+        """``int8_seconds`` is how long int8 may be on trial."""
         self._command = tuple(command)
         self._library_directory = library_directory
         self._record = record
+        self._int8_seconds = int8_seconds
 
     def probe(
         self, files: EngineFiles, options: EngineOptions, cancellation: Cancellation
     ) -> EngineOptions:
         plain = replace(options, encoder=EncoderOrder("mtmd", reason=_NOT_OPENVINO))
         passed = self._passed()
-        if self._key(files, options) in passed:
-            return options
-        if options.encoder.wish == "auto" and self._key(files, plain) in passed:
+        known = [self._key(files, way) in passed for way in (options, plain)]
+        if options.encoder.wish == "auto" and known == [False, True]:
             return plain
-        try:
-            self._try(files, options, cancellation)
-        except LibraryError:
-            if options.encoder.wish != "auto":
+        proof = int8_proof(files, options, self._library_directory)
+        if proof is None or not self._holds_int8(proof, files, options, cancellation):
+            return self._first_passing(files, _ways(options, plain), cancellation)
+        int8 = replace(options, encoder=replace(options.encoder, precision="int8"))
+        way = self._first_passing(files, [int8, *_ways(options, plain)], cancellation)
+        if way is options:
+            proof.give_up(_DID_NOT_RUN)
+        return way
+
+    def _first_passing(
+        self, files: EngineFiles, ways: Sequence[EngineOptions], cancellation: Cancellation
+    ) -> EngineOptions:
+        """The first of ``ways`` that passed before or passes now. Raises what the last raises."""
+        passed = self._passed()
+        for way in ways:
+            key = self._key(files, way)
+            if key in passed:
+                return way
+            try:
+                self._try(files, way, cancellation)
+            except LibraryError:
+                if way is ways[-1]:
+                    raise
+                continue
+            self._remember(key)
+            return way
+        raise ValueError("there is no way to try")
+
+    def _holds_int8(
+        self,
+        proof: Int8Proof,
+        files: EngineFiles,
+        options: EngineOptions,
+        cancellation: Cancellation,
+    ) -> bool:
+        """Whether int8 was proved with this projector here; found out where that was not tried."""
+        verdict = proof.find()
+        undecided = verdict is None or verdict.outcome == "failed"
+        if undecided and has_room(files) and proof.begin():
+            try:
+                self._try_int8(proof, files, options, cancellation)
+            except StoppedError:
+                proof.withdraw()
                 raise
-            # Perhaps only the faster encoder cannot be used here.
-            self._try(files, plain, cancellation)
-            options = plain
-        self._remember(self._key(files, options))
-        return options
+            verdict = proof.find()
+        return verdict is not None and verdict.outcome == "held"
+
+    def _try_int8(
+        self,
+        proof: Int8Proof,
+        files: EngineFiles,
+        options: EngineOptions,
+        cancellation: Cancellation,
+    ) -> None:
+        """Whatever becomes of the trial is a verdict. Raises StoppedError."""
+        arguments = [*_arguments(files, options), "--int8"]
+        try:
+            finished = self._run(arguments, cancellation, self._int8_seconds)
+        except LibraryError as error:
+            proof.fail(error.message)
+            return
+        found = _read_trial(finished.stdout)
+        if finished.returncode == 0 and found is not None:
+            proof.remember(found)
+            return
+        names = f"{files.main.name} and {files.projector.name}"
+        proof.fail(_translate(finished, self._library_directory, names).message)
 
     def _try(self, files: EngineFiles, options: EngineOptions, cancellation: Cancellation) -> None:
-        finished = self._run(
-            [
-                *("--main", str(files.main), "--projector", str(files.projector)),
-                *("--family", files.family, "--threads", str(options.threads)),
-                *("--gpu-layers", str(options.gpu_layers)),
-                *("--context", str(options.context_size)),
-                *("--sequences", str(options.sequences)),
-                *("--encoder", options.encoder.wish),
-                *("--projector-sha256", files.projector_sha256),
-            ],
-            cancellation,
-        )
+        finished = self._run(_arguments(files, options), cancellation)
         if finished.returncode != 0:
             names = f"{files.main.name} and {files.projector.name}"
             raise _translate(finished, self._library_directory, names)
@@ -97,7 +161,9 @@ class ChildProbe:
         gpus = tuple(Gpu(**gpu) for gpu in fields["gpus"])
         return LibraryReport(**{**fields, "gpus": gpus})
 
-    def _run(self, arguments: list[str], cancellation: Cancellation) -> _Finished:
+    def _run(
+        self, arguments: list[str], cancellation: Cancellation, most_seconds: float = _MOST_SECONDS
+    ) -> _Finished:
         command = [*self._command, "--library", str(self._library_directory), *arguments]
         try:
             child = subprocess.Popen(
@@ -114,12 +180,12 @@ class ChildProbe:
             ) from error
         with child, cancellation.when_cancelled(child.kill):
             try:
-                stdout, stderr = child.communicate(timeout=_TIMEOUT_SECONDS)
+                stdout, stderr = child.communicate(timeout=most_seconds)
             except subprocess.TimeoutExpired as error:
                 child.kill()
                 raise LibraryError(
                     "probe-timeout",
-                    f"The model did not load within {_TIMEOUT_SECONDS} s in a trial process.",
+                    f"The model did not load within {most_seconds:.0f} s in a trial process.",
                     hint="Free memory, or use a smaller model: shimmy models list",
                     retryable=True,
                 ) from error
@@ -133,7 +199,7 @@ class ChildProbe:
             for status in (path.stat(),)
         ]
         # Other devices, and several sequences, take other ways through the library.
-        encoder = [*astuple(replace(options.encoder, folder=None)), _installed_openvino()]
+        encoder = [*astuple(replace(options.encoder, folder=None)), machine_identity()]
         ways = [options.gpu_layers != 0, options.sequences > 1, *encoder]
         return hashlib.sha256(json.dumps([identities, ways]).encode()).hexdigest()
 
@@ -160,16 +226,40 @@ def report_library(report: LibraryReport, encoder: str, usable: bool) -> str:
     return json.dumps(asdict(replace(report, encoder=encoder, encoder_usable=usable)))
 
 
-def _installed_openvino() -> list[str | int]:
-    """Which OpenVINO would be loaded: another one is tried again."""
-    built = sys.modules.get("shimmy_single_file")
-    if built is not None:
-        # It is unpacked to another place each time, and only when it is imported.
-        return [built.PARTS.identify("openvino")]
-    found = importlib.util.find_spec("openvino")
-    if found is None or found.origin is None:
-        return []
-    return [found.origin, Path(found.origin).stat().st_mtime_ns]
+def report_int8(record: Mapping[str, Any]) -> str:
+    """What the child prints when int8 was on trial."""
+    return _INT8_LINE + json.dumps(record)
+
+
+def _read_trial(stdout: str) -> dict[str, Any] | None:
+    """What ``report_int8`` printed; None if that is no verdict."""
+    for line in stdout.splitlines():
+        if line.startswith(_INT8_LINE):
+            with contextlib.suppress(ValueError):
+                found = json.loads(line.removeprefix(_INT8_LINE))
+                return found if parse_verdict(found) is not None else None
+    return None
+
+
+def _ways(options: EngineOptions, plain: EngineOptions) -> list[EngineOptions]:
+    """Perhaps only the faster encoder cannot be used here, and libmtmd may take its place."""
+    return [options, plain] if options.encoder.wish == "auto" else [options]
+
+
+def _arguments(files: EngineFiles, options: EngineOptions) -> list[str]:
+    """The child's, for a whole engine."""
+    precision = options.encoder.precision
+    return [
+        *("--main", str(files.main), "--projector", str(files.projector)),
+        *("--family", files.family, "--threads", str(options.threads)),
+        *("--gpu-layers", str(options.gpu_layers)),
+        *("--context", str(options.context_size)),
+        *("--sequences", str(options.sequences)),
+        *("--encoder", options.encoder.wish),
+        *(("--precision", precision) if precision is not None else ()),
+        *("--main-sha256", files.main_sha256),
+        *("--projector-sha256", files.projector_sha256),
+    ]
 
 
 def _translate(finished: _Finished, library: Path, names: str) -> ShimmyError:

@@ -66,6 +66,13 @@ class CompiledProjectors:
             return self._mapped(path, settings) or made
         return made
 
+    def keep(
+        self, projector_sha256: str, precision: Precision, compiled: CompiledProjector
+    ) -> bool:
+        """Keep what was made elsewhere; False where that cannot be."""
+        path = self._path(projector_sha256, precision)
+        return path is not None and self._keep(path, compiled.model)
+
     def _path(self, projector_sha256: str, precision: Precision) -> Path | None:
         if self._folder is None or not projector_sha256:
             return None

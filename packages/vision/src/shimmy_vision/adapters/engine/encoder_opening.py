@@ -8,6 +8,7 @@ from typing import Protocol
 
 from shimmy_vision.adapters.engine.compiled_projectors import CompiledProjector, CompiledProjectors
 from shimmy_vision.adapters.engine.encoder_trial import measure_machine, read_measured
+from shimmy_vision.adapters.engine.int8_verdicts import tell_verdict
 from shimmy_vision.adapters.engine.llama_model import ComputeOptions, default_threads
 from shimmy_vision.adapters.engine.mtmd_encoder import EncoderParts, MtmdEncoder
 from shimmy_vision.adapters.engine.openvino_encoder import OpenVinoEncoder, read_markup
@@ -164,4 +165,6 @@ def describe_encoder(order: EncoderOrder) -> tuple[str, bool]:
             for precision, seconds in measured.seconds.items()
         )
     )
-    return f"OpenVINO {release}, {choice.precision}, {threads} threads (a layer: {told})", True
+    found = f"OpenVINO {release}, {choice.precision}, {threads} threads (a layer: {told})"
+    verdict = "" if order.folder is None else tell_verdict(order.folder)
+    return f"{found}; {verdict}" if verdict and order.precision is None else found, True

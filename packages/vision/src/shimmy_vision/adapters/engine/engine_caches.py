@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from shimmy_vision.adapters.engine.bounded_lru import BoundedLru
 from shimmy_vision.adapters.engine.engine_counters import EngineCounters
-from shimmy_vision.adapters.engine.kept_prefixes import KeptState
 from shimmy_vision.adapters.engine.kept_results import MemoryResults
 from shimmy_vision.ports.cache_limits import NOTHING_KEPT, CacheLimits
 from shimmy_vision.ports.image_encoder import EmbeddingRows, MarkupTokens
@@ -28,6 +30,14 @@ class KeptTile:
     parts: tuple[MarkupTokens | str, ...]
     planned: int
     skipped: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeptState:
+    """What a sequence of ``positions`` held, as llama.cpp writes it."""
+
+    data: NDArray[np.uint8]
+    positions: int
 
 
 class EngineCaches:

@@ -11,6 +11,7 @@ from typing import Protocol
 from shimmy_vision.adapters.engine.engine_counters import EngineCounters
 from shimmy_vision.adapters.engine.fair_pool import FairPool
 from shimmy_vision.domain.licence.access import Granted
+from shimmy_vision.errors import ModelError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.engine import AnyEngine, EngineDescription
 
@@ -33,7 +34,8 @@ class LazyEngine:
     """``opener`` runs at the first use, and again after the engine was closed.
 
     While somebody uses the engine it stays. It is closed ``idle_seconds`` after the last use (None:
-    never), and by ``close``, which leaves that to the last user where there is one.
+    never), after a use that ends with ModelError, and by ``close``, which leaves that to the last
+    user where there is one.
     """
 
     def __init__(
@@ -59,6 +61,11 @@ class LazyEngine:
         engine = self._enter(granted, cancellation)
         try:
             yield engine
+        except ModelError:
+            # It is no longer what it was opened as: the next use opens it anew.
+            with self._lock:
+                self._leaving = True
+            raise
         finally:
             self._leave()
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import assert_never
 
@@ -13,17 +14,18 @@ from shimmy_vision.adapters.engine.encoder_opening import open_encoder
 from shimmy_vision.adapters.engine.engine_caches import EngineCaches
 from shimmy_vision.adapters.engine.fair_pool import FairPool
 from shimmy_vision.adapters.engine.kept_encodings import KeptEncodings
-from shimmy_vision.adapters.engine.kept_prefixes import KeptPrefixes
 from shimmy_vision.adapters.engine.llama_context import LlamaContext
-from shimmy_vision.adapters.engine.llama_library import file_sizes, open_native_library
+from shimmy_vision.adapters.engine.llama_library import open_native_library
 from shimmy_vision.adapters.engine.llama_model import ComputeOptions, LlamaWeights, default_threads
 from shimmy_vision.adapters.engine.llama_sequence import LlamaSequence, SequenceParts
 from shimmy_vision.adapters.engine.llguidance_grammar import LlguidanceCompiler
 from shimmy_vision.adapters.engine.mtmd_encoder import EncoderParts
+from shimmy_vision.adapters.engine.openvino_library import open_openvino
 from shimmy_vision.adapters.engine.shared_decoding import SharedDecoding
 from shimmy_vision.adapters.engine.unused_memory import forget_file_pages, trim_heap
 from shimmy_vision.domain.image.slice_grid import EncoderGrid
 from shimmy_vision.domain.model.model_family import ModelFamily
+from shimmy_vision.errors import LibraryError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.engine import EngineDescription
 from shimmy_vision.ports.engine_probe import EngineFiles, EngineOptions
@@ -51,16 +53,14 @@ class LlamaEngine:
         )
         gpus = library.gpus() if options.gpu_layers != 0 else ()
         caches = caches or EngineCaches()
-        self._weights = LlamaWeights(library, files.main, gpu_layers=options.gpu_layers)
+        with _openvino_imported(needed=options.encoder.wish != "mtmd" and not gpus):
+            self._weights = LlamaWeights(library, files.main, gpu_layers=options.gpu_layers)
+        # Its thread reads the vocabulary while context and encoder open and encode.
+        self._grammars = LlguidanceCompiler(self._weights)
         self._context = LlamaContext(self._weights, compute)
         self._turns = ComputeTurns()
         decoding = SharedDecoding(self._context, self._turns, caches.counters)
-        shape = options.gpu_layers, options.context_size, options.sequences
-        made_by = library.report(), *file_sizes(library_directory)
-        prefixes = KeptPrefixes(options.states_folder, (*made_by, *shape))
-        self._sequences = SequenceParts(
-            self._context, decoding, self._turns, caches.states, prefixes
-        )
+        self._sequences = SequenceParts(self._context, decoding, self._turns, caches.states)
         self._free = FairPool(self._context.sequences)
         parts = EncoderParts(library, self._weights, self._turns, caches.counters)
         opened = open_encoder(parts, files, compute, options.encoder, encoder_grid(files.family))
@@ -68,7 +68,6 @@ class LlamaEngine:
         # Another encoder's rows of the same slice are not quite the same.
         models = files.main_sha256, f"{files.projector_sha256} {opened.name}"
         self._keeping = KeptEncodings(self._encoder, models, caches)
-        self._grammars = LlguidanceCompiler(self._weights)
         self._description = EngineDescription(
             family=files.family,
             synthetic=files.synthetic,
@@ -126,9 +125,30 @@ class LlamaEngine:
     def close(self) -> None:
         # The thread that computes first, then children before the weights they point into.
         self._turns.close()
+        self._grammars.close()
         self._encoder.close()
         self._context.close()
         self._weights.close()
+
+
+@contextmanager
+def _openvino_imported(*, needed: bool) -> Iterator[None]:
+    """By the block's end: llama.cpp's loading and Python's importing keep a core each busy."""
+    if not needed:
+        yield
+        return
+
+    def load() -> None:
+        # Who opens the encoder meets the error again, and tells of it.
+        with suppress(LibraryError):
+            open_openvino()
+
+    thread = threading.Thread(target=load, name="import-openvino")
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def _rest(engine: LlamaEngine | None) -> bool:

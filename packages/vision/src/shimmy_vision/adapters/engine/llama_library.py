@@ -221,15 +221,6 @@ def _open_folder(directory: Path) -> LlamaLibrary:
         ) from error
 
 
-def file_sizes(directory: Path) -> tuple[tuple[str, int], ...]:
-    """What tells one library from another of the same ``BUILD``, and stays where it is copied."""
-    try:
-        sizes = [(path.name, path.stat().st_size) for path in directory.iterdir() if path.is_file()]
-    except OSError:
-        return ()
-    return tuple(sorted(sizes))
-
-
 def has_gpu_backend(directory: Path) -> bool:
     """Whether the folder of libraries holds one that drives GPUs; none of them is loaded."""
     if not directory.is_dir():

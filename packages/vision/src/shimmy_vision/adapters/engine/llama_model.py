@@ -74,13 +74,19 @@ class TokenPieces:
 class LlamaWeights:
     """The memory-mapped language model and its vocabulary."""
 
-    def __init__(self, library: NativeLibrary, path: Path, *, gpu_layers: int) -> None:
-        """Raises ModelError model-load-failed with llama.cpp's own reason."""
+    def __init__(
+        self, library: NativeLibrary, path: Path, *, gpu_layers: int, packed: bool = True
+    ) -> None:
+        """``packed`` False leaves matrices as the file has them, for who never computes with them.
+
+        Raises ModelError model-load-failed with llama.cpp's own reason.
+        """
         self.library = library
         c = library.c
         params = c.llama_model_default_params()
         params.n_gpu_layers = gpu_layers
         params.load_mode = LLAMA_LOAD_MODE_MMAP
+        params.use_extra_bufts = packed
         library.log.clear()
         self.pointer = c.llama_model_load_from_file(str(path).encode(), params)
         if not self.pointer:

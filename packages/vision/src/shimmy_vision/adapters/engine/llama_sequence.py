@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shimmy_vision.adapters.engine.bounded_lru import BoundedLru
 from shimmy_vision.adapters.engine.compute_turns import ComputeTurns
-from shimmy_vision.adapters.engine.kept_prefixes import KeptPrefixes, KeptState
+from shimmy_vision.adapters.engine.engine_caches import KeptState
 from shimmy_vision.adapters.engine.llama_context import LlamaContext
 from shimmy_vision.adapters.engine.shared_decoding import DecodeOrder, SharedDecoding
 from shimmy_vision.errors import LibraryError
@@ -25,7 +25,6 @@ class SequenceParts:
     decoding: SharedDecoding
     turns: ComputeTurns
     states: BoundedLru[KeptState]
-    prefixes: KeptPrefixes = field(default_factory=lambda: KeptPrefixes(None))
 
 
 class LlamaSequence:
@@ -86,10 +85,8 @@ class LlamaSequence:
             raise LibraryError("logits-missing", "llama.cpp kept no scores for the last token.")
         return self._scores
 
-    def recall(self, key: str, cancellation: Cancellation, *, lasting: bool = False) -> bool:
+    def recall(self, key: str, cancellation: Cancellation) -> bool:
         kept = self._parts.states.find(key)
-        if kept is None and lasting:
-            kept = self._recall_lasting(key)
         if kept is None:
             return False
         self._forget()
@@ -98,35 +95,20 @@ class LlamaSequence:
         )
         if restored:
             self._fresh, self._position = False, kept.positions
-        elif lasting:
-            self._parts.prefixes.drop(key)
         return restored
 
-    def _recall_lasting(self, key: str) -> KeptState | None:
-        kept = self._parts.prefixes.find(key)
-        if kept is not None:
-            self._parts.states.keep(key, kept, kept.data.nbytes)
-        return kept
-
-    def remember(self, key: str, cancellation: Cancellation, *, lasting: bool = False) -> None:
+    def remember(self, key: str, cancellation: Cancellation) -> None:
         states, context = self._parts.states, self._parts.context
-        lasting = lasting and self._parts.prefixes.keeps
-        wanted = states.takes(0) and not states.holds(key)
-        if self._position == 0 or not (wanted or lasting):
+        if self._position == 0 or not states.takes(0) or states.holds(key):
             return
 
         def snapshot() -> NDArray[np.uint8] | None:
-            if not lasting and not states.takes(context.state_bytes(self._number)):
-                return None
-            return context.snapshot(self._number)
+            wanted = states.takes(context.state_bytes(self._number))
+            return context.snapshot(self._number) if wanted else None
 
         data = self._parts.turns.errand(snapshot, cancellation)
-        if data is None:
-            return
-        state = KeptState(data, self._position)
-        states.keep(key, state, data.nbytes)
-        if lasting:
-            self._parts.prefixes.keep(key, state)
+        if data is not None:
+            states.keep(key, KeptState(data, self._position), data.nbytes)
 
     def _evaluate(
         self, content: NDArray[np.int32] | NDArray[np.float32], cancellation: Cancellation

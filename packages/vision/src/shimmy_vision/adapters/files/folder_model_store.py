@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
+from shimmy_vision.adapters.files.durable_rename import sync_folder
 from shimmy_vision.adapters.files.hashed_model_files import hash_file
 from shimmy_vision.adapters.files.json_record import read_record, write_record
 from shimmy_vision.domain.model.download import PartState
@@ -112,7 +113,7 @@ class FolderPart:
         self._handle.close()  # Windows does not rename a file that is open
         self._path.replace(self._target)
         _state_path(self._target).unlink(missing_ok=True)
-        _sync_folder(self._target.parent)
+        sync_folder(self._target.parent)
         return self._target
 
     @property
@@ -169,16 +170,6 @@ def _size(path: Path) -> int | None:
         return path.stat().st_size
     except OSError:
         return None
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return  # Windows renames durably and cannot open folders
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def names_in(folder: Path) -> Sequence[str]:

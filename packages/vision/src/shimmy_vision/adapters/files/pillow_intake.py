@@ -6,10 +6,12 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
 
 from shimmy_vision.domain.image.file_end import ends_early
@@ -26,6 +28,7 @@ _MANAGED = ("RGB", "CMYK", "L")  # what colour profiles are applied to as they a
 _PLAIN = ("RGB", "L", "P", "1", "RGBA", "LA", "PA")
 _COUNTED_BY_READING = ("GIF", "TIFF")  # the others tell in their header
 _FRAME_READS = 200_000
+_BAND_VALUES = 1 << 18
 _DEEP = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
 
 
@@ -53,7 +56,7 @@ class PillowIntake:
             stop.check()
             image, turned = _upright(file)
             stop.check()
-            pixels, conversions = _plain_pixels(image)
+            pixels, conversions = _plain_pixels(image, stop.check)
         stop.check()
         height, width, _ = pixels.shape
         info = ImageInfo(kind.name, width, height, (*notes, *turned, *conversions))
@@ -193,9 +196,11 @@ def _upright(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     return turned, (f"turned upright (EXIF orientation {orientation})",)
 
 
-def _plain_pixels(image: Image.Image) -> tuple[RgbPixels, tuple[str, ...]]:
+def _plain_pixels(
+    image: Image.Image, check: Callable[[], None]
+) -> tuple[RgbPixels, tuple[str, ...]]:
     if image.mode in _DEEP:
-        return _from_deep(image), (f"reduced from {image.mode} to 8 bits",)
+        return _from_deep(image, check), (f"reduced from {image.mode} to 8 bits",)
     if image.mode == "RGBa":
         image = image.convert("RGBA")  # colours as they were before alpha dimmed them
     if not image.has_transparency_data:
@@ -227,19 +232,35 @@ def _to_srgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     return colours.convert("RGB"), notes
 
 
-def _from_deep(image: Image.Image) -> RgbPixels:
+def _from_deep(image: Image.Image, check: Callable[[], None]) -> RgbPixels:
     """16-bit, 32-bit and float grey to 8 bits: by the type's range where it is known."""
-    values = np.nan_to_num(np.asarray(image).astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    if image.mode.startswith("I;16"):
-        top = 65535.0
-        if _is_inverted(image):  # Pillow inverts 8-bit files of this kind, 16-bit ones not
-            values = top - values
-    else:
-        peak = float(values.max(initial=0.0))
-        top = next((limit for limit in (1.0, 255.0, 65535.0) if peak <= limit), peak)
-        top = 255.0 if image.mode == "I" and top == 1.0 else top
-    grey = np.clip(values / top * 255.0 + 0.5, 0, 255).astype(np.uint8)
-    return np.ascontiguousarray(np.repeat(grey[..., np.newaxis], 3, axis=2))
+    values = np.asarray(image)
+    height, width = values.shape
+    # In bands: as numbers to reckon with, all of it would take eight times its memory.
+    step = max(1, _BAND_VALUES // max(1, width))
+    bands = [slice(start, start + step) for start in range(0, height, step)]
+    top = 65535.0
+    if not image.mode.startswith("I;16"):
+        top = _known_top(image.mode, max(float(_finite(values[band]).max()) for band in bands))
+    # Pillow inverts 8-bit files of this kind, 16-bit ones not.
+    inverted = image.mode.startswith("I;16") and _is_inverted(image)
+    rgb = np.empty((height, width, 3), dtype=np.uint8)
+    for band in bands:
+        check()
+        reckoned = _finite(values[band])
+        reckoned = top - reckoned if inverted else reckoned
+        grey = np.clip(reckoned / top * 255.0 + 0.5, 0, 255).astype(np.uint8)
+        rgb[band] = grey[..., np.newaxis]
+    return rgb
+
+
+def _finite(values: NDArray[Any]) -> NDArray[np.float64]:
+    return np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _known_top(mode: str, peak: float) -> float:
+    top = next((limit for limit in (1.0, 255.0, 65535.0) if peak <= limit), peak)
+    return 255.0 if mode == "I" and top == 1.0 else top
 
 
 def _is_inverted(image: Image.Image) -> bool:

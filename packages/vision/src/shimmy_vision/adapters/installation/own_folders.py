@@ -21,7 +21,7 @@ _STATE = (
     *("licence.sqlite", "licence.sqlite?*", "licence.lock", "licence.opening"),
     *("probed.json", "digests.json", "library-seen.json"),
 )
-_CACHE = ("native", "encoders", "single-file", "states")
+_CACHE = ("native", "encoders", "single-file")
 _MODELS = ("minicpm-v-?*",)
 
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import base64
 import io
+import json
+import math
 import ssl
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from typing import Any, TypeVar
@@ -24,7 +27,7 @@ from shimmy_vision.domain.answer.analysis_request import ChatTurn
 from shimmy_vision.domain.answer.chat_pieces import DONE, ChatPieces, ChatStreamError
 from shimmy_vision.domain.image.pixels import RgbPixels
 from shimmy_vision.domain.model.remote_identity import NotServed, ServedElsewhere, decide_served
-from shimmy_vision.errors import LibraryError, ModelError, ShimmyError
+from shimmy_vision.errors import LibraryError, ModelError
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.ports.remote_model import RemoteAnswer, RemoteQuestion
 
@@ -36,6 +39,10 @@ _SILENCE_SECONDS = 120.0
 _TRIES, _FIRST_PAUSE, _LONGEST_PAUSE = 4, 0.5, 8.0
 _LONGEST_EVENT = 1 << 20
 _MOST_BYTES = 1 << 24
+_LONGEST_LIST = 1 << 20
+# So long what was told of the model is believed. Another one takes longer to load, and no try that
+# failed is followed by one that was not asked for again.
+_KNOWN_SECONDS = 30.0
 
 
 class VllmModel:
@@ -48,6 +55,7 @@ class VllmModel:
         *,
         silence: float = _SILENCE_SECONDS,
         first_pause: float = _FIRST_PAUSE,
+        known_for: float = _KNOWN_SECONDS,
     ) -> None:
         self._url, self._pause = url.rstrip("/").removesuffix("/v1"), first_pause
         self._headers = {"User-Agent": f"shimmy-vision/{__version__}"}
@@ -60,38 +68,69 @@ class VllmModel:
             httpx.create_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         )
         self._served: ServedElsewhere | None = None
+        self._known_for, self._known_until = known_for, -math.inf
 
     def identify(self, cancellation: Cancellation) -> ServedElsewhere:
-        """What is served. Raises ModelError remote-model-refused, LibraryError."""
+        """What is served. Raises ModelError remote-model-refused and remote-model-changed,
 
-        def look() -> Any:
-            with self._line(cancellation) as (client, tracing):
-                reply = client.get(f"{self._url}/v1/models", extensions=tracing)
-            _check_status(reply)
-            try:
-                return reply.json()
-            except (ValueError, RecursionError) as error:
-                raise _not_understood("it answers with no JSON") from error
+        LibraryError.
+        """
+        return _persist(lambda: self._look(cancellation), cancellation, self._pause)
 
-        found = decide_served(_persist(look, cancellation, self._pause))
-        match found:
+    def _look(self, cancellation: Cancellation) -> ServedElsewhere:
+        match found := decide_served(self._list(cancellation)):
             case NotServed(reason=reason):
                 raise ModelError(
                     "remote-model-refused",
                     f"The server at SHIMMY_VLLM_URL is not used: {reason}.",
                     hint="Serve one with vLLM: vllm serve openbmb/MiniCPM-V-4_5",
                 )
+            case ServedElsewhere() if self._served and found.root != self._served.root:
+                raise ModelError(
+                    "remote-model-changed",
+                    "The server at SHIMMY_VLLM_URL has another model loaded than at the beginning.",
+                    hint="Ask again to go on with that one; its results say meta.model.",
+                    retryable=True,
+                )
             case ServedElsewhere():
                 self._served = found
+                self._known_until = time.monotonic() + self._known_for
                 return found
+
+    def _list(self, cancellation: Cancellation) -> Any:
+        with (
+            self._line(cancellation) as (client, tracing),
+            client.stream("GET", f"{self._url}/v1/models", extensions=tracing) as reply,
+        ):
+            _check_status(reply)
+            told = bytearray()
+            for chunk in reply.iter_bytes():
+                told += chunk
+                if len(told) > _LONGEST_LIST:
+                    raise _not_understood("its list of models does not end")
+        try:
+            return json.loads(bytes(told))
+        except (ValueError, RecursionError) as error:
+            raise _not_understood("it answers with no JSON") from error
 
     def ask(
         self, question: RemoteQuestion, cancellation: Cancellation, hear: Callable[[int], None]
     ) -> RemoteAnswer:
         """As the port says. A try that told something is not repeated where it breaks off."""
-        served = self._served or self.identify(cancellation)
-        order = _order(served, question)
-        return _persist(lambda: self._stream(order, cancellation, hear), cancellation, self._pause)
+        order = _order(question)
+
+        def once() -> RemoteAnswer:
+            served = self._served
+            if served is None or time.monotonic() > self._known_until:
+                served = self._look(cancellation)
+            try:
+                return self._stream({"model": served.name, **order}, cancellation, hear)
+            except LibraryError:
+                # Whoever was started anew may have another model.
+                self._known_until = -math.inf
+                raise
+
+        return _persist(once, cancellation, self._pause)
 
     def close(self) -> None:
         """As the port says; each exchange has a connection of its own, and ends with it."""
@@ -145,6 +184,8 @@ class VllmModel:
                 yield client, {"trace": line.trace}
         except httpx.ConnectError as error:
             cancellation.check()
+            if _is_distrust(error):
+                raise _distrusted() from error
             raise _unreachable("no connection is made") from error
         except httpx.TimeoutException as error:
             cancellation.check()
@@ -157,10 +198,10 @@ class VllmModel:
             raise _broken_off(f"what came is no answer ({error})") from error
 
 
-def _order(served: ServedElsewhere, question: RemoteQuestion) -> dict[str, Any]:
+def _order(question: RemoteQuestion) -> dict[str, Any]:
+    """All but the model's name."""
     schema = {"name": "answer", "schema": question.schema, "strict": True}
     return {
-        "model": served.name,
         "messages": [_message(turn, question.pixels) for turn in question.turns],
         "max_tokens": question.max_tokens,
         "temperature": question.temperature,
@@ -211,7 +252,7 @@ def _persist(once: Callable[[], T], cancellation: Cancellation, pause: float) ->
     for number in range(_TRIES):
         try:
             return once()
-        except ShimmyError as error:
+        except LibraryError as error:
             cancellation.check()
             if not error.retryable or number == _TRIES - 1:
                 raise
@@ -246,6 +287,13 @@ def _check_status(reply: httpx.Response) -> None:
             retryable=True,
             retry_after=_wish(reply.headers),
         )
+    if status in (400, 413, 422):
+        raise LibraryError(
+            "remote-request-refused",
+            f"The server at SHIMMY_VLLM_URL refuses the request (HTTP {status}).",
+            hint="Look at vLLM's log: its --max-model-len may be too small for this image and "
+            "question, or it may be older than 0.6.3.",
+        )
     raise _not_understood(f"it refuses the request (HTTP {status})")
 
 
@@ -262,6 +310,20 @@ def _unreachable(reason: str) -> LibraryError:
         f"The server at SHIMMY_VLLM_URL is not heard: {reason}.",
         hint="Look whether vLLM runs there: its /health answers once it is ready.",
         retryable=True,
+    )
+
+
+def _is_distrust(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def _distrusted() -> LibraryError:
+    return LibraryError(
+        "remote-not-trusted",
+        "The server at SHIMMY_VLLM_URL has no certificate that is trusted here.",
+        hint="Set SSL_CERT_FILE to a file with the certificate of whoever signed the server's.",
     )
 
 

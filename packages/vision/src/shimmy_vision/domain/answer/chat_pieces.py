@@ -10,6 +10,7 @@ from typing import Any
 from shimmy_vision.domain.answer.answer_reading import Span
 
 DONE = "[DONE]"
+_MODEST = 1 << 40
 
 
 class ChatStreamError(ValueError):
@@ -64,9 +65,9 @@ class ChatPieces:
         """One for what came at once: several tokens share it, with their mean."""
         content = logprobs.get("content") if isinstance(logprobs, dict) else None
         logs = [
-            one["logprob"]
-            for one in content or ()
-            if isinstance(one, dict) and isinstance(one.get("logprob"), int | float)
+            float(one["logprob"])
+            for one in (content if isinstance(content, list) else ())
+            if isinstance(one, dict) and _is_modest(one.get("logprob"))
         ]
         self.tokens += max(1, len(logs))
         if logs:
@@ -93,5 +94,10 @@ def squeeze_json(data: bytes, spans: list[Span]) -> tuple[bytes, list[Span]]:
     return bytes(kept), [one for one in placed if one.start < one.end]
 
 
+def _is_modest(value: Any) -> bool:
+    """A number, and one that can be reckoned with: JSON knows larger ones, and this reader NaN."""
+    return isinstance(value, int | float) and abs(value) < _MODEST
+
+
 def _whole(value: Any, otherwise: int) -> int:
-    return value if isinstance(value, int) and value >= 0 else otherwise
+    return value if isinstance(value, int) and 0 <= value < _MODEST else otherwise

@@ -1,8 +1,9 @@
 """What the model is told, and how each MiniCPM-V version wants its turns marked.
 
-Our own instructions stand before the image, so that their state can be kept and reused
-for every image; a caller's conversation stands as it came. Thinking is switched off: 4.5 can
-spend its whole budget on it.
+The image stands before our own instructions, as MiniCPM-V's authors write their examples, and what
+the model holds after it can be kept: another question about the same image then reads the question
+alone. A caller's conversation stands as it came. Thinking is switched off: 4.5 can spend its whole
+budget on it.
 """
 
 from __future__ import annotations
@@ -59,8 +60,8 @@ _END = "<|im_end|>\n"
 
 
 def instruct(instructions: str) -> tuple[ChatTurn, ...]:
-    """A conversation of one turn: ``instructions``, then the image."""
-    return (ChatTurn("user", instructions, ""),)
+    """A conversation of one turn: the image, then ``instructions``."""
+    return (ChatTurn("user", "", instructions),)
 
 
 def compose_prompt(family: ModelFamily, turns: Sequence[ChatTurn]) -> Prompt:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from shimmy_vision.errors import ImageError, ShimmyError
+from shimmy_vision.errors import ImageError, ShimmyError, UsageError
 
 RowDigest: TypeAlias = bytes
 """16 bytes that stand for a row's name where many names are held at once."""
@@ -17,6 +17,8 @@ _OF_ONE_ROW = frozenset(
     (
         *("deadline-exceeded", "page-out-of-range", "context-full"),
         *("engine-crashed", "engine-failed", "image-slicing-failed"),
+        *("answer-not-closed", "grammar-broken"),
+        *("remote-answer-invalid", "remote-request-refused"),
     )
 )
 
@@ -47,6 +49,41 @@ class RowOutcome:
 def row_digest(name: str) -> RowDigest:
     """What the row is known by among those that are done."""
     return hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=16).digest()
+
+
+def sayable(text: str) -> str:
+    """``text`` without what no UTF-8 says, like the bytes of a file's name that are no text: such
+
+    code points are written as escapes.
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def count_names(names: Iterable[str]) -> int:
+    """How many rows there are. Raises UsageError batch-name-twice."""
+    seen = set[RowDigest]()
+    for name in names:
+        digest = row_digest(name)
+        if digest in seen:
+            raise UsageError(
+                "batch-name-twice",
+                # A table's, which may hold anything.
+                f"Two rows of the batch are called {name[:100]!r}.",
+                hint="Name each row once: by another --name-column, or by none.",
+            )
+        seen.add(digest)
+    return len(seen)
+
+
+def failed_codes(outcome: RowOutcome) -> list[str]:
+    """What failed in the row: all of it, or pages of a PDF, each with its error's code."""
+    if outcome.error is not None:
+        return [outcome.error.code]
+    pages = (outcome.result or {}).get("pages")
+    if not isinstance(pages, list):
+        return []
+    told = [one["error"] for one in pages if isinstance(one, dict) and "error" in one]
+    return [str(one.get("code")) for one in told if isinstance(one, dict)]
 
 
 def row_error(error: ShimmyError) -> RowFailure:

@@ -15,8 +15,14 @@ PRECISIONS: tuple[Precision, ...] = ("f32", "bf16", "f16", "int8")
 HELD: Mapping[Precision, float] = {"f32": 0.9999, "bf16": 0.999, "f16": 0.999}
 """The least cosine between a row and libmtmd's own, as tests and benchmarks hold it.
 
-int8 is left out: it holds 0.999 on random weights, which says little of genuine ones.
+int8 is left out: how coarse it is depends on the weights, so each projector has to prove itself.
 """
+
+INT8_HELD = 0.999
+"""What int8 has to hold with a projector, on each row of each picture it is tried on."""
+
+# Less than this of the next best's time, or the measurement's own noise decides.
+_CLEARLY = 0.9
 
 _MACHINES = frozenset({"x86_64", "amd64", "aarch64", "arm64"})
 # Below this a slice takes milliseconds whatever computes it.
@@ -64,6 +70,12 @@ def decide_encoder(
     # What was not measured comes last, the narrowest first: it moves the fewest bytes.
     costs = [(seconds.get(one, _WIDTHS[one] * 1e3), one) for one in able if one in HELD]
     return EncoderChoice(min(costs)[1])
+
+
+def int8_is_quicker(seconds: Mapping[Precision, float]) -> bool:
+    """Whether a layer was measured to take clearly less time in int8 than in what is used else."""
+    others = [taken for precision, taken in seconds.items() if precision in HELD]
+    return bool(others) and seconds.get("int8", min(others)) <= _CLEARLY * min(others)
 
 
 _WIDTHS: Mapping[Precision, int] = {"int8": 1, "bf16": 2, "f16": 2, "f32": 4}

@@ -49,18 +49,22 @@ def decide_served(listed: Any) -> ServedElsewhere | NotServed:
     models = listed.get("data") if isinstance(listed, dict) else None
     if not isinstance(models, list):
         return NotServed("it does not list its models as OpenAI's API does")
-    seen: list[str] = []
+    seen, unnamed = list[str](), False
     for one in models:
         if not isinstance(one, dict) or not isinstance(one.get("id"), str):
             continue
-        root = one.get("root") or one["id"]
+        root = one.get("root")
         if not isinstance(root, str):
+            # A name alone is whatever somebody called it.
+            unnamed = True
             continue
         family = family_served(root)
         # An adapter changes the weights: it is another model.
         if family is not None and one.get("parent") is None:
             return ServedElsewhere(one["id"], root, family)
-        seen.append(root.rstrip("/").rpartition("/")[2][:80])
+        seen.append(_printable(root.rstrip("/").rpartition("/")[2]))
+    if unnamed and not seen:
+        return NotServed("it does not tell as root, as vLLM does, what it has loaded")
     return NotServed(f"it serves {_listed(seen)}, which is no MiniCPM-V that this product runs")
 
 
@@ -96,6 +100,10 @@ def refuse_address(url: str, is_here: Callable[[str], bool]) -> str:
     if parts.scheme == "http" and not is_here(host):
         return "images would travel unencrypted: it must be https, or this machine"
     return ""
+
+
+def _printable(name: str) -> str:
+    return "".join(one if one.isprintable() else "?" for one in name[:80])
 
 
 def _listed(names: Sequence[str]) -> str:
