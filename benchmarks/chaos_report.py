@@ -36,6 +36,16 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
+class Late:
+    """Of ``customers``, how many were right only after ``patience`` seconds; the last of them."""
+
+    patience: float
+    customers: int
+    count: int
+    last: float
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """Everything that is judged.
 
@@ -52,11 +62,16 @@ class Evidence:
     lost: tuple[int, int]
     hit: int | None
     ended: Mapping[str, int]
+    late: Late
 
 
 def judge(found: Evidence) -> list[Check]:
     """Every promise, whether it held."""
     checks = [*_of_customers(found), *_of_work(found), *_of_months(found)]
+    late = found.late
+    name = f"all customers are right within {late.patience:g} s"
+    told = f"{late.count} later, the last after {late.last:g} s"
+    checks.append(_check(name, late.customers, late.count, told))
     lost, missing = found.lost
     checks.append(_check("what no webhook told of was found", lost, missing, f"{missing} not"))
     if found.hit is not None:

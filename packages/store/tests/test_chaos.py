@@ -43,11 +43,19 @@ def test_after_chaos_everybody_has_what_they_paid_for(tmp_path: Path) -> None:
     # A busy machine makes everything later, and nothing wrong: it has more patience here.
     small = ("--customers", "20", "--minutes", "0.12", "--machines", "0", "--patience", "200")
     done = run(*small, "--seed", SEED, "--report", str(report))
-    assert done.returncode == 0, done.stdout + done.stderr
     seen = json.loads(report.read_text(encoding="utf-8"))
-    # Fourteen promises; the machines' is none where none came.
-    assert all(one["holds"] and one["of"] > 0 for one in seen["checks"])
-    assert len(seen["checks"]) == 14
+    assert not [one for one in seen["checks"] if one["of"] and not one["holds"]], done.stdout
+    # In a few seconds on a busy machine nobody may have been refunded, or renewed, or use pages.
+    empty = {one["name"] for one in seen["checks"] if not one["of"]}
+    assert empty <= {
+        "none who should not",
+        "who was renewed has the new month",
+        "pages begin anew with the month",
+        "what no webhook told of was found",
+    }, done.stdout
+    assert done.returncode == (1 if empty else 0), done.stderr
+    # The machines' check is none where none came.
+    assert len(seen["checks"]) == 15
     assert seen["done"]["buy"] > 0 and seen["verdicts"]["must"] > 0
     lasting = {"kill-store", "kill-sweeper", "disk-full", "clock-forward", "month-passes"}
     assert lasting | {"webhooks-lost"} <= set(seen["injected"])

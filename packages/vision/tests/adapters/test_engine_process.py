@@ -285,10 +285,10 @@ def test_pages_have_deadlines_of_their_own_and_the_job_has_its_own(
     synthetic_46: SyntheticPair, tmp_path: Path, licence_variables: dict[str, str]
 ) -> None:
     events: list[JobEvent] = []
-    request = DocumentRequest(LONG, parse_pages("1-2"), 40)
+    request = DocumentRequest(LONG, parse_pages("1-2"), 400)
     with engine(synthetic_46, tmp_path, licence_variables) as opened:
         opened.prepare(Cancellation())
-        job = DocumentJob(THREE, request, page_seconds=0.001)
+        job = DocumentJob(THREE, request, page_seconds=0.1)
         assert opened.analyse(job, Cancellation(), events.append) is None
         outcomes = [one for one in events if isinstance(one, PageOutcome)]
         assert [type(one.error) for one in outcomes] == [DeadlineError, DeadlineError]

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ SHIMMY = str(Path(sys.executable).with_name("shimmy"))
 CONTRACTS = Path(__file__).resolve().parents[4] / "contracts"
 Run = Callable[..., subprocess.CompletedProcess[str]]
 QUICK = ("--mode", "ocr", "--max-tokens", "3", "--dpi", "40")
+LONG = ("--mode", "ocr", "--max-tokens", "6000", "--dpi", "40")
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +44,11 @@ def environment(
 
 @pytest.fixture
 def shimmy(environment: dict[str, str], tmp_path: Path) -> Run:
-    def run(*arguments: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: str, stdin: bytes | None = None, options: Sequence[str] = QUICK
+    ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [SHIMMY, "vision", *arguments, *QUICK],
+            [SHIMMY, "vision", *arguments, *options],
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
@@ -151,11 +154,13 @@ def test_a_page_missing_in_one_document_leaves_the_others(
 
 
 def test_a_time_limit_is_for_each_page(shimmy: Run, report: Path) -> None:
-    done = shimmy("report.pdf", "--timeout", "1", "--pages", "1-2")
+    # Long enough to open the file, and too short for a page of so many words.
+    endless = ("--timeout", "250", "--pages")
+    done = shimmy("report.pdf", *endless, "1-2", options=LONG)
     assert done.returncode == 1
     assert _pages(done) == [1, 2]
     assert "report.pdf, page 2" in done.stderr
-    assert shimmy("report.pdf", "--timeout", "1", "--pages", "1").returncode == 5
+    assert shimmy("report.pdf", *endless, "1", options=LONG).returncode == 5
 
 
 def test_too_large_a_file_is_refused(shimmy: Run, tmp_path: Path) -> None:
