@@ -49,11 +49,14 @@ class KeygenCustomers:
             return tuple(flat(one) for page in pages for one in page)
 
     def suspend(self, licence: str) -> None:
-        with keygen_shapes():
-            found = self._wire.ask("GET", f"licenses/{licence}")
-            # Keygen refuses to do it twice.
-            if not found["attributes"]["suspended"]:
-                self._wire.ask("POST", f"licenses/{licence}/actions/suspend")
+        if self._is_suspended(licence):
+            return
+        try:
+            self._wire.ask("POST", f"licenses/{licence}/actions/suspend")
+        except LicensingError:
+            # Keygen refuses to do it twice, and the store may have done it in between.
+            if not self._is_suspended(licence):
+                raise
 
     def remove_machine(self, machine: str) -> None:
         self._unless_gone("DELETE", f"machines/{machine}")
@@ -62,6 +65,11 @@ class KeygenCustomers:
         attributes = {"name": None, "metadata": dict(metadata)}
         data = {"type": "licenses", "attributes": attributes}
         self._wire.ask("PATCH", f"licenses/{licence}", data)
+
+    def _is_suspended(self, licence: str) -> bool:
+        with keygen_shapes():
+            found = self._wire.ask("GET", f"licenses/{licence}")
+            return bool(found["attributes"]["suspended"])
 
     def _unless_gone(self, method: str, path: str) -> Any:
         try:
