@@ -60,8 +60,7 @@ def main() -> int:
     minutes = ("--minutes", str(args.minutes))
     options = {"store": (*minutes, "--ledger", args.ledger), "vision": minutes}
     names = (args.only,) if args.only else SOAKS
-    running = [_begin(name, options[name], args.out) for name in names]
-    interrupted = _wait(running)
+    running, interrupted = _run({name: options[name] for name in names}, args.out)
     reports = {one.name: _read(one) for one in running}
     print(table(reports))
     for one in running:
@@ -91,7 +90,6 @@ def _begin(name: str, options: Sequence[str], folder: Path) -> Running:
     )
     told: list[str] = []
     reader = threading.Thread(target=_listen, args=(name, process, told), daemon=True)
-    reader.start()
     return Running(name, process, out, told, reader)
 
 
@@ -103,10 +101,14 @@ def _listen(name: str, process: subprocess.Popen[str], told: list[str]) -> None:
             print(f"{name}: {line}", end="", file=sys.stderr, flush=True)
 
 
-def _wait(running: Sequence[Running]) -> bool:
-    """Until all have ended, however; whether Ctrl-C did it."""
+def _run(options: Mapping[str, Sequence[str]], folder: Path) -> tuple[list[Running], bool]:
+    """From their beginning until all have ended, however; whether Ctrl-C did it."""
+    running: list[Running] = []
     interrupted = False
     try:
+        for name, words in options.items():
+            running.append(_begin(name, words, folder))
+            running[-1].reader.start()
         _watch(running)
     except KeyboardInterrupt:
         interrupted = True
@@ -124,8 +126,9 @@ def _wait(running: Sequence[Running]) -> bool:
         except subprocess.TimeoutExpired:
             os.killpg(one.process.pid, signal.SIGKILL)
             one.process.wait()
-        one.reader.join(5)
-    return interrupted
+        if one.reader.is_alive():
+            one.reader.join(5)
+    return running, interrupted
 
 
 def _watch(running: Sequence[Running]) -> None:

@@ -49,10 +49,10 @@ def test_room_for_answers_takes_no_memory_before_they_are_written(
 ) -> None:
     pair: SyntheticPair = request.getfixturevalue(f"synthetic_{family.replace('.', '')}")
     before = _own_bytes()
-    engine = open_engine(pair, family, context=40_960, sequences=4)
+    engine = open_engine(pair, family, context=131_072, sequences=4)
     try:
         reserved = engine._context._reserved.size
-        assert reserved > 40_000_000, "llama.cpp's memory for sequences was not recognised"
+        assert reserved > 120_000_000, "llama.cpp's memory for sequences was not recognised"
         assert _own_bytes() - before < reserved / 2
     finally:
         engine.close()
