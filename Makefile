@@ -53,7 +53,7 @@ bench: dev ## measure (30 minutes): tokens, gate, server, store, peers with full
 	$(BIN)/python benchmarks/store_latency.py
 	$(BIN)/python benchmarks/worker_cpu.py --write
 	$(BIN)/python benchmarks/slices.py
-	@# Beside peers, on a full-shape pair: 20 to 25 minutes on two quiet cores (estimated).
+	@# Beside peers, on a full-shape pair: 17 minutes on two quiet cores.
 	$(BIN)/python benchmarks/peers.py
 	$(BIN)/python benchmarks/peer_table.py --write
 	$(BIN)/python benchmarks/plot_results.py
