@@ -66,16 +66,24 @@ class Served:
             connection.close()
 
 
+def filling(
+    keep_filled: Callable[[Callable[[str], Picture]], None], source: Callable[[str], Picture]
+) -> threading.Thread:
+    """Samples on a thread, until ``source`` raises Stop."""
+
+    def fill() -> None:
+        with pytest.raises(Stop):
+            keep_filled(source)
+
+    thread = threading.Thread(target=fill)
+    thread.start()
+    return thread
+
+
 @contextmanager
 def served(source: Source, interval: float = 0.05) -> Iterator[Served]:
     with serve_pages(interval, 0) as pages:
-
-        def fill() -> None:
-            with pytest.raises(Stop):
-                pages.keep_filled(source)
-
-        thread = threading.Thread(target=fill)
-        thread.start()
+        thread = filling(pages.keep_filled, source)
         try:
             yield Served(pages.url, source)
         finally:
@@ -209,13 +217,7 @@ def test_who_waits_for_a_window_gets_it_however_long_the_samples_take() -> None:
         return source(window)
 
     shelf = PictureShelf(0.0001)
-
-    def fill() -> None:
-        with pytest.raises(Stop):
-            shelf.keep_filled(sample)
-
-    thread = threading.Thread(target=fill)
-    thread.start()
+    thread = filling(shelf.keep_filled, sample)
     try:
         for window in ("7d", "30d", "1h"):
             shelved = shelf.read(window, 20)

@@ -14,7 +14,7 @@ from shimmy_vision.adapters.engine.mtmd_encoder import EncoderParts, MtmdEncoder
 from shimmy_vision.adapters.engine.openvino_encoder import OpenVinoEncoder, read_markup
 from shimmy_vision.adapters.engine.openvino_graph import build_graph
 from shimmy_vision.adapters.engine.openvino_library import OpenVino, first_line, open_openvino
-from shimmy_vision.adapters.engine.projector_tensors import ProjectorTensors
+from shimmy_vision.adapters.engine.projector_tensors import ProjectorTensors, known_shape
 from shimmy_vision.adapters.engine.slice_encoder import SliceEncoder
 from shimmy_vision.domain.image.slice_grid import EncoderGrid
 from shimmy_vision.domain.model.encoder_choice import (
@@ -24,11 +24,7 @@ from shimmy_vision.domain.model.encoder_choice import (
     decide_encoder,
     worth_keeping,
 )
-from shimmy_vision.domain.model.projector_shape import (
-    ProjectorShape,
-    UnknownProjector,
-    read_projector_shape,
-)
+from shimmy_vision.domain.model.projector_shape import ProjectorShape
 from shimmy_vision.errors import LibraryError, ModelError
 from shimmy_vision.ports.engine_probe import EncoderOrder, EngineFiles
 
@@ -113,7 +109,7 @@ def _open_openvino(
     """Raises ValueError with the reason why OpenVINO does not encode with this projector."""
     try:
         tensors = ProjectorTensors(files.projector)
-        shape = _known_shape(tensors, parts.weights.embedding_width)
+        shape = _fitting_shape(tensors, parts.weights.embedding_width)
         large = worth_keeping(files.projector.stat().st_size)
         folder = order.folder if large else None
         projectors = CompiledProjectors(openvino, folder, compute.threads)
@@ -137,14 +133,11 @@ def _open_openvino(
     return OpenedEncoder(encoder, f"OpenVINO {release}, {precision}")
 
 
-def _known_shape(tensors: ProjectorTensors, width: int) -> ProjectorShape:
-    match read_projector_shape(tensors.header):
-        case UnknownProjector(reason=reason):
-            raise ValueError(f"of this projector {reason}")
-        case ProjectorShape(embedding=embedding) if embedding != width:
-            raise ValueError(f"its rows are {embedding} wide, the language model {width}")
-        case shape:
-            return shape
+def _fitting_shape(tensors: ProjectorTensors, width: int) -> ProjectorShape:
+    shape = known_shape(tensors)
+    if shape.embedding != width:
+        raise ValueError(f"its rows are {shape.embedding} wide, the language model {width}")
+    return shape
 
 
 def describe_encoder(order: EncoderOrder) -> tuple[str, bool]:

@@ -26,18 +26,14 @@ from shimmy_vision.adapters.engine.mtmd_encoder import EncoderParts, MtmdEncoder
 from shimmy_vision.adapters.engine.openvino_encoder import OpenVinoEncoder, read_markup
 from shimmy_vision.adapters.engine.openvino_graph import GRAPH_VERSION, build_graph
 from shimmy_vision.adapters.engine.openvino_library import OpenVino, first_line, open_openvino
-from shimmy_vision.adapters.engine.projector_tensors import ProjectorTensors
+from shimmy_vision.adapters.engine.projector_tensors import ProjectorTensors, known_shape
 from shimmy_vision.adapters.engine.slice_encoder import SliceEncoder
 from shimmy_vision.adapters.engine.slice_pixels import cut_tile
 from shimmy_vision.domain.image.pixels import RgbPixels
 from shimmy_vision.domain.image.slice_grid import EncoderGrid, plan_slices
 from shimmy_vision.domain.model.encoder_choice import int8_is_quicker
 from shimmy_vision.domain.model.int8_verdict import Int8Verdict, decide_verdict, verdict_record
-from shimmy_vision.domain.model.projector_shape import (
-    ProjectorShape,
-    UnknownProjector,
-    read_projector_shape,
-)
+from shimmy_vision.domain.model.projector_shape import ProjectorShape
 from shimmy_vision.domain.model.trial_pictures import PICTURES_DIGEST, trial_pictures
 from shimmy_vision.errors import ShimmyError
 from shimmy_vision.ports.cancellation import Cancellation
@@ -109,7 +105,7 @@ def _judge(
     """Fills ``cosines``. Raises what loading the files and encoding raise; ValueError as well."""
     openvino = open_openvino()
     tensors = ProjectorTensors(files.projector)
-    shape = _known_shape(tensors)
+    shape = known_shape(tensors)
     # Made here and not yet kept: what falls leaves nothing behind.
     compiled = CompiledProjectors(openvino, None, options.threads).open(
         files.projector_sha256, "int8", lambda: build_graph(openvino, tensors, shape, "int8")
@@ -121,14 +117,6 @@ def _judge(
         kept = CompiledProjectors(openvino, options.encoder.folder, options.threads)
         kept.keep(files.projector_sha256, "int8", compiled)
     return verdict
-
-
-def _known_shape(tensors: ProjectorTensors) -> ProjectorShape:
-    match read_projector_shape(tensors.header):
-        case UnknownProjector(reason=reason):
-            raise ValueError(f"of this projector {reason}")
-        case shape:
-            return shape
 
 
 @contextmanager

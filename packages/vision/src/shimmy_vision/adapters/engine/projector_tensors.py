@@ -9,6 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shimmy_vision.domain.model.gguf import GgufHeader, GgufTensor, parse_gguf
+from shimmy_vision.domain.model.projector_shape import (
+    ProjectorShape,
+    UnknownProjector,
+    read_projector_shape,
+)
 
 _F32, _F16, _BF16 = 0, 1, 30
 
@@ -56,3 +61,12 @@ def forget_pages(mapped: mmap.mmap) -> None:
     """Pages of a mapped file leave this process; they come again when they are touched."""
     if hasattr(mapped, "madvise"):
         mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def known_shape(tensors: ProjectorTensors) -> ProjectorShape:
+    """Of one whose graph can be built here. Raises ValueError with the reason for others."""
+    match read_projector_shape(tensors.header):
+        case UnknownProjector(reason=reason):
+            raise ValueError(f"of this projector {reason}")
+        case shape:
+            return shape
