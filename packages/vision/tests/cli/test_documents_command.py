@@ -22,7 +22,6 @@ SHIMMY = str(Path(sys.executable).with_name("shimmy"))
 CONTRACTS = Path(__file__).resolve().parents[4] / "contracts"
 Run = Callable[..., subprocess.CompletedProcess[str]]
 QUICK = ("--mode", "ocr", "--max-tokens", "3", "--dpi", "40")
-LONG = ("--mode", "ocr", "--max-tokens", "6000", "--dpi", "40")
 
 
 @pytest.fixture(scope="module")
@@ -154,13 +153,19 @@ def test_a_page_missing_in_one_document_leaves_the_others(
 
 
 def test_a_time_limit_is_for_each_page(shimmy: Run, report: Path) -> None:
-    # Long enough to open the file, and too short for a page of so many words.
-    endless = ("--timeout", "250", "--pages")
-    done = shimmy("report.pdf", *endless, "1-2", options=LONG)
+    # Seconds of writing, whatever is on the page; and time enough to open the file.
+    endless = {"type": "array", "items": {"type": "integer"}, "minItems": 2000}
+    asked = {"type": "object", "properties": {"n": endless}, "required": ["n"]}
+    report.with_name("endless.json").write_text(json.dumps(asked))
+    options = ("--schema", "endless.json", "--max-tokens", "6000", "--dpi", "40")
+    limited = (*options, "--timeout", "1500")
+    done = shimmy("report.pdf", "--pages", "1-2", options=limited)
     assert done.returncode == 1
     assert _pages(done) == [1, 2]
+    assert [line["error"]["code"] for line in _lines(done.stdout)] == ["deadline-exceeded"] * 2
+    assert "report.pdf, page 1" in done.stderr
     assert "report.pdf, page 2" in done.stderr
-    assert shimmy("report.pdf", *endless, "1", options=LONG).returncode == 5
+    assert shimmy("report.pdf", "--pages", "1", options=limited).returncode == 5
 
 
 def test_too_large_a_file_is_refused(shimmy: Run, tmp_path: Path) -> None:
