@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from ledger_places import MINUTE, NOW, Place, event, in_memory
@@ -18,6 +19,8 @@ from stand_ins import Works
 from shimmy_store.adapters import process_names
 from shimmy_store.adapters.process_names import can_tell, is_gone, name_process
 from shimmy_store.adapters.sql_ledger import SqlLedger
+from shimmy_store.errors import LedgerError
+from shimmy_store.ports.ledger import Lease
 from shimmy_store.use_cases.fulfil_customer import LEASE
 from shimmy_store.use_cases.sweep_events import sweep_events
 
@@ -36,12 +39,13 @@ def test_a_lease_of_a_killed_worker_is_over_soon(place: Place) -> None:
         killed = await ledger.lease_customer("cus_1", "the killed", NOW, NOW + LEASE)
         lives = await ledger.lease_customer("cus_2", "who lives", NOW, NOW + LEASE)
         assert killed is not None and lives is not None
-        assert sorted(await ledger.leases_in_the_way(NOW)) == sorted((killed.token, lives.token))
+        in_the_way = [("cus_1", killed.token), ("cus_2", lives.token)]
+        assert sorted(await ledger.leases_in_the_way(NOW)) == in_the_way
         await ledger.shorten_lease(killed.token, NOW + 15 * SECOND)
         # Again, by whoever comes next: it moves no further.
         await ledger.shorten_lease(killed.token, NOW + 20 * SECOND)
         later = NOW + 15 * SECOND
-        assert await ledger.leases_in_the_way(later) == [lives.token]
+        assert await ledger.leases_in_the_way(later) == [("cus_2", lives.token)]
         (found,) = await ledger.due_work(later, 9)
         assert found.event.customer == "cus_1"
         assert await ledger.lease_customer("cus_1", "next", later, later + LEASE) is not None
@@ -79,6 +83,72 @@ def test_a_sweep_takes_over_from_who_is_gone(gone: bool) -> None:
         assert set(asked) == {"the killed"}
         now[0] = NOW + 3 * MINUTE
         assert (await sweep_events(fulfilment, lambda: 0.5)).settled == int(not gone)
+
+    in_memory().tell(story)
+
+
+class TornLedger(SqlLedger):
+    """The connection breaks as a customer is taken or given back; what was asked for is done."""
+
+    breaks: Literal["take", "give", ""] = ""
+
+    async def lease_customer(
+        self, customer: str, owner: str, now: datetime, until: datetime
+    ) -> Lease | None:
+        lease = await super().lease_customer(customer, owner, now, until)
+        if self.breaks == "take":
+            raise _gone()
+        return lease
+
+    async def release_customer(self, lease: Lease, now: datetime) -> None:
+        if self.breaks == "give":
+            raise _gone()
+        await super().release_customer(lease, now)
+
+
+def _gone() -> LedgerError:
+    return LedgerError("ledger-unreachable", "The ledger is gone.", retryable=True)
+
+
+@pytest.mark.parametrize("breaks", ["take", "give"])
+def test_a_lease_that_could_not_be_given_back_is_over_soon(breaks: Literal["take", "give"]) -> None:
+    async def story(ledger: SqlLedger) -> None:
+        torn = TornLedger(ledger._database)
+        works = Works(torn, NOW)
+        works.till.bought = {"cus_1": bought("cus_1", lifetime())}
+        works.till.failing = {"cus_1": _gone()}
+        await torn.add_event(event("e1", "cus_1"), "pending")
+        now = [NOW]
+        fulfilment = replace(works.fulfilment(lambda: now[0]), is_gone=lambda _: False)
+        torn.breaks = breaks
+        swept = await sweep_events(fulfilment, lambda: 0.5)
+        assert (swept.settled, swept.waiting) == (0, 1)
+        assert not fulfilment.in_hand
+        # The event waits for its next turn, and then for the lease that nobody uses.
+        torn.breaks, works.till.failing = "", {}
+        now[0] = NOW + 30 * SECOND
+        assert (await sweep_events(fulfilment, lambda: 0.5)).settled == 0, "not at once"
+        now[0] += 20 * SECOND
+        assert (await sweep_events(fulfilment, lambda: 0.5)).settled == 1
+
+    in_memory().tell(story)
+
+
+def test_a_lease_in_use_is_not_taken_by_the_next_round() -> None:
+    async def story(ledger: SqlLedger) -> None:
+        works = Works(ledger, NOW)
+        await ledger.add_event(event("e1", "cus_1"), "pending")
+        fulfilment = replace(works.fulfilment(), is_gone=lambda _: False)
+        with fulfilment.hold("cus_1"):
+            lease = await ledger.lease_customer("cus_1", fulfilment.owner, NOW, NOW + LEASE)
+            assert lease is not None
+            with fulfilment.hold("cus_1"):
+                assert await ledger.lease_customer("cus_1", "another", NOW, NOW + LEASE) is None
+            await sweep_events(fulfilment, lambda: 0.5)
+            later = NOW + LEASE - SECOND
+            assert await ledger.leases_in_the_way(later) == [("cus_1", lease.token)]
+        await sweep_events(fulfilment, lambda: 0.5)
+        assert await ledger.leases_in_the_way(NOW + 20 * SECOND) == []
 
     in_memory().tell(story)
 

@@ -149,15 +149,15 @@ class SqlLedger:
         events = tuple(str(identifier) for (identifier,) in known)
         return Lease(record_of(taken[0]), token, until, events) if taken else None
 
-    async def leases_in_the_way(self, now: datetime) -> Sequence[str]:
+    async def leases_in_the_way(self, now: datetime) -> Sequence[tuple[str, str]]:
         rows = await self._one(
-            "SELECT DISTINCT lease_token FROM events JOIN customers"
+            "SELECT DISTINCT customers.customer, lease_token FROM events JOIN customers"
             " ON customers.customer = events.customer"
             " WHERE state = 'pending' AND again <= ? AND lease_until > ?",
             stamp(now),
             stamp(now),
         )
-        return [str(token) for (token,) in rows]
+        return [(str(customer), str(token)) for customer, token in rows]
 
     async def shorten_lease(self, token: str, until: datetime) -> None:
         # Found by its events, which are few: no index has the token of a lease.

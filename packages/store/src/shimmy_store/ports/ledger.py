@@ -183,8 +183,11 @@ class Ledger(Protocol):
         """
         ...
 
-    async def leases_in_the_way(self, now: datetime) -> Sequence[str]:
-        """Tokens of leases that hold up events that are due: the owner, a space, a number."""
+    async def leases_in_the_way(self, now: datetime) -> Sequence[tuple[str, str]]:
+        """Customers with events that are due and somebody's lease, and that lease's token.
+
+        A token is the owner, a space, a number.
+        """
         ...
 
     async def shorten_lease(self, token: str, until: datetime) -> None:

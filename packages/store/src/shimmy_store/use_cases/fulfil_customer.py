@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
@@ -46,6 +47,7 @@ class Fulfilment:
     """What fulfilment works with; ``owner`` is this worker's name.
 
     ``is_gone``: whether the worker of that name is certainly over; None where nobody can know.
+    ``in_hand``: customers this worker may hold the lease of, and how many of its tasks may.
     """
 
     payments: Payments
@@ -55,6 +57,22 @@ class Fulfilment:
     now: Callable[[], datetime]
     is_gone: Callable[[str], bool] | None = None
     tracer: Tracer = field(default_factory=Untraced)
+    in_hand: Counter[str] = field(default_factory=Counter)
+
+    @contextmanager
+    def hold(self, customer: str) -> Iterator[None]:
+        """From before a lease is asked for until it was given back, or could not be.
+
+        A lease of ours on anybody else is one that nobody uses: the ledger was gone when it was to
+        be given back, or after it was taken and before that was told.
+        """
+        self.in_hand[customer] += 1
+        try:
+            yield
+        finally:
+            self.in_hand[customer] -= 1
+            if not self.in_hand[customer]:
+                del self.in_hand[customer]
 
 
 async def fulfil_customer(customer: str, fulfilment: Fulfilment) -> Fulfilled:
@@ -64,7 +82,7 @@ async def fulfil_customer(customer: str, fulfilment: Fulfilment) -> Fulfilled:
     same, and every step is one that may be taken twice. A customer who was merged into another one
     is settled with that one. Raises StoreError, also where it takes too long.
     """
-    with fulfilment.tracer.span("fulfil") as span:
+    with fulfilment.tracer.span("fulfil") as span, fulfilment.hold(customer):
         lease = await _lease(customer, fulfilment)
         outcome: Fulfilled = "busy"
         if lease is not None:

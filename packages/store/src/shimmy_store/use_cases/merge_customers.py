@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -37,9 +38,15 @@ async def merge_customers(
     refused = _refusal(link, fulfilment)
     if link is None or refused is not None:
         return refused or "unknown"
-    leases: list[Lease] = []
+    with ExitStack() as hands:
+        return await _take_both(link, fulfilment, hands)
+
+
+async def _take_both(link: Link, fulfilment: Fulfilment, hands: ExitStack) -> Merged | Unmerged:
+    ledger, leases = fulfilment.ledger, list[Lease]()
     try:
         for customer in sorted({await _root(one, fulfilment) for one in link.customers}):
+            hands.enter_context(fulfilment.hold(customer))
             now = fulfilment.now()
             lease = await ledger.lease_customer(customer, fulfilment.owner, now, now + LEASE)
             if lease is None:

@@ -52,12 +52,19 @@ async def sweep_events(
 
 
 async def _inherit(fulfilment: Fulfilment) -> None:
-    """Nobody waits minutes for a worker that was killed, only for what it had just asked for."""
+    """Nobody waits minutes for a lease that nobody uses, only for what was just asked for under it.
+
+    Of a worker that was killed, or of this one when the ledger was gone as it was given back.
+    """
     if fulfilment.is_gone is None:
         return
     now = fulfilment.now()
-    for token in await fulfilment.ledger.leases_in_the_way(now):
-        if fulfilment.is_gone(token.rpartition(" ")[0]):
+    for customer, token in await fulfilment.ledger.leases_in_the_way(now):
+        owner = token.rpartition(" ")[0]
+        ours = owner == fulfilment.owner
+        # Asked after the ledger was: who took it meanwhile did so with another token.
+        unused = customer not in fulfilment.in_hand if ours else fulfilment.is_gone(owner)
+        if unused:
             await fulfilment.ledger.shorten_lease(token, now + _LAST_WORDS)
 
 
