@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from shimmy_sandbox.stripe_api.books import Books
-from shimmy_sandbox.stripe_api.call import Call, paged
+from shimmy_sandbox.stripe_api.call import Call, paged, paged_by_store
 from shimmy_sandbox.stripe_api.identity import API_VERSION, random_text
 from shimmy_sandbox.stripe_api.parameters import merged_metadata
 from shimmy_sandbox.stripe_api.shapes.sessions import webhook_endpoint
-from shimmy_sandbox.stripe_api.store import Document
+from shimmy_sandbox.stripe_api.store import Condition, Document
 from shimmy_sandbox.stripe_api.wire import invalid, unsimulated
 
+_PENDING = (
+    "SELECT count(DISTINCT endpoint) FROM deliveries WHERE event = {}"
+    " AND state IN ('waiting', 'sending')"
+)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _MOST_ENDPOINTS = 16
 OVERLAP_SECONDS = 24 * 3600
@@ -118,22 +123,24 @@ def signature_header(endpoint: Document, payload: bytes, now: int, timestamp: in
 
 def list_events(call: Call) -> Document:
     """Events, newest first, of a type, of several, or all."""
-    created = call.params.get("created")
-    since = created.get("gte") if isinstance(created, dict) else None
-    found = call.books.store.find("event", since=since)
     wanted = call.params.get("types") or ([call.params["type"]] if "type" in call.params else None)
-    if wanted is not None:
-        found = [one for one in found if any(_is_of(one["type"], kind) for kind in wanted)]
+    tests = [] if wanted is None else [_of_types(wanted)]
     if "delivery_success" in call.params:
-        asked = call.params["delivery_success"]
-        found = [one for one in found if (_pending(call.books, one["id"]) == 0) == asked]
-    page = paged(call, found)
+        sign = "=" if call.params["delivery_success"] else ">"
+        tests.append(Condition(f"({_PENDING.format('objects.id')}) {sign} 0"))
+    page = paged_by_store(call, "event", tests)
     page["data"] = [_with_pending(call.books, one) for one in page["data"]]
     return page
 
 
-def _is_of(kind: str, wanted: str) -> bool:
-    return kind.startswith(wanted[:-1]) if wanted.endswith("*") else kind == wanted
+def _of_types(wanted: Sequence[str]) -> Condition:
+    """``charge.*`` stands for all that begin so."""
+    kind = "json_extract(body, '$.type')"
+    each = [
+        f"substr({kind}, 1, {len(one) - 1}) = ?" if one.endswith("*") else f"{kind} = ?"
+        for one in wanted
+    ]
+    return Condition(f"({' OR '.join(each)})", tuple(one.removesuffix("*") for one in wanted))
 
 
 def show_event(call: Call) -> Document:
@@ -143,11 +150,7 @@ def show_event(call: Call) -> Document:
 
 def _pending(books: Books, event: str) -> int:
     """To how many endpoints an event has still to be delivered."""
-    sql = (
-        "SELECT count(DISTINCT endpoint) FROM deliveries WHERE event = ? "
-        "AND state IN ('waiting', 'sending')"
-    )
-    return int(books.store.rows(sql, event)[0][0])
+    return int(books.store.rows(_PENDING.format("?"), event)[0][0])
 
 
 def _with_pending(books: Books, event: Document) -> Document:
