@@ -51,6 +51,8 @@ REPORT = ROOT / "artifacts/chaos.json"
 _AT_ONCE = 40
 _MACHINES_AT_ONCE, _LEAST_MACHINES = 2, 3
 _LOOK_SECONDS = 1.0
+# Where no terminal shows the line that changes.
+_SAY_SECONDS = 30.0
 # Times the patience: what is not right then counts as wrong.
 _LATEST = 6
 
@@ -104,9 +106,10 @@ def run(args: argparse.Namespace, plan: Plan) -> dict[str, Any]:
         machines = stack.enter_context(ThreadPoolExecutor(_MACHINES_AT_ONCE))
         try:
             trouble.begin()
-            _live(street, sdk, plan, Telling(tally, ended, trouble, machines))
+            telling = Telling(tally, ended, trouble, machines)
+            _live(street, sdk, plan, telling)
             trouble.end()
-            seen, righted = _settle(street, sdk, trouble.over, args.patience)
+            seen, righted = _settle(street, sdk, telling, args.patience)
         except BaseException:
             machines.shutdown(wait=False, cancel_futures=True)
             trouble.end(at_once=True)
@@ -123,6 +126,7 @@ class Telling:
     ) -> None:
         self.tally, self.ended, self.trouble = tally, ended, trouble
         self.machines = machines
+        self._said = time.monotonic()
 
     def use(self, customer: Customer) -> None:
         """A customer's machine, whose processes may take long on a busy machine of ours."""
@@ -132,14 +136,24 @@ class Telling:
             self.ended[str(error)[:200]] += 1
 
     def say(self, left: int) -> None:
-        """Only to people."""
+        """How far customers are."""
+        faults, failed = self.trouble.done.total(), self.tally.failed.total()
+        bought = self.tally.done["buy"]
+        self._tell(
+            f"{bought} bought, {left} on their way, {faults} faults, {failed} requests failed"
+        )
+
+    def say_wrong(self, wrong: int, after: float) -> None:
+        """How far the store is once no more faults come."""
+        self._tell(f"{after:.0f} s after the last fault {wrong} are not right yet")
+
+    def _tell(self, told: str) -> None:
+        """People see one line that changes; a file gets another one now and then."""
         if sys.stderr.isatty():
-            faults, failed = self.trouble.done.total(), self.tally.failed.total()
-            bought = self.tally.done["buy"]
-            told = (
-                f"{bought} bought, {left} on their way, {faults} faults, {failed} requests failed"
-            )
-            print(f"\r{told}   ", end="", file=sys.stderr, flush=True)
+            print(f"\r{told:<78}", end="", file=sys.stderr, flush=True)
+        elif time.monotonic() - self._said >= _SAY_SECONDS:
+            self._said = time.monotonic()
+            print(told, file=sys.stderr, flush=True)
 
 
 def _live(street: ChaosStreet, sdk: stripe.StripeClient, plan: Plan, telling: Telling) -> None:
@@ -174,14 +188,15 @@ def _live(street: ChaosStreet, sdk: stripe.StripeClient, plan: Plan, telling: Te
 
 
 def _settle(
-    street: ChaosStreet, sdk: stripe.StripeClient, began: float, patience: float
+    street: ChaosStreet, sdk: stripe.StripeClient, telling: Telling, patience: float
 ) -> tuple[Seen, dict[str, float]]:
     """The last look, and when each customer was right for good, in seconds after the faults."""
     righted: dict[str, float] = {}
     while True:
         seen = look(street, sdk)
-        after = time.monotonic() - began
+        after = time.monotonic() - telling.trouble.over
         wrong = wrong_customers(seen)
+        telling.say_wrong(len(wrong), after)
         righted = {
             one: righted.get(one, round(after, 1)) for one in seen.heads() if one not in wrong
         }
