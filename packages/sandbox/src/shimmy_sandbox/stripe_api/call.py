@@ -56,7 +56,7 @@ def paged(call: Call, documents: Sequence[Document]) -> Document:
 
 
 def paged_by_store(call: Call, kind: str, tests: Sequence[Condition]) -> Document:
-    """As ``paged``, of what there may be thousands: read a page at a time."""
+    """As ``paged``, of documents of which there may be thousands: read a page at a time."""
     limit = limit_of(call)
     after, before = call.params.get("starting_after"), call.params.get("ending_before")
     if after is not None and before is not None:
@@ -64,7 +64,7 @@ def paged_by_store(call: Call, kind: str, tests: Sequence[Condition]) -> Documen
     chosen = [*tests, *_made_within(call.params.get("created"))]
     for identifier, param, sign in ((after, "starting_after", "<"), (before, "ending_before", ">")):
         if identifier is not None:
-            place = call.books.store.sequence(identifier)
+            place = call.books.store.sequence(kind, identifier)
             if place is None:
                 raise no_such("object", identifier, param, 400)
             chosen.append(Condition(f"seq {sign} ?", (place,)))

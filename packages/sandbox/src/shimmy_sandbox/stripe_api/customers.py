@@ -6,11 +6,11 @@ from typing import Any
 
 from shimmy_sandbox.stripe_api import lifecycle, payments
 from shimmy_sandbox.stripe_api.books import Books
-from shimmy_sandbox.stripe_api.call import Call, paged
+from shimmy_sandbox.stripe_api.call import Call, paged, paged_by_store
 from shimmy_sandbox.stripe_api.cards import TOKENS, Decline, TestCard, test_card
 from shimmy_sandbox.stripe_api.parameters import merged_metadata
 from shimmy_sandbox.stripe_api.shapes import catalogue
-from shimmy_sandbox.stripe_api.store import Document
+from shimmy_sandbox.stripe_api.store import Condition, Document, matching
 from shimmy_sandbox.stripe_api.wire import card_refusal, invalid
 
 _FIELDS = [
@@ -97,8 +97,8 @@ def _owned(books: Books, method: str, customer: str) -> None:
 
 def list_customers(call: Call) -> Document:
     """Customers, newest first; ``email`` is compared letter by letter."""
-    found = call.books.store.find("customer", **call.given("email", "test_clock"))
-    return paged(call, [one for one in found if not one.get("deleted")])
+    there = Condition("json_extract(body, '$.deleted') IS NULL")
+    return paged_by_store(call, "customer", [there, *matching(**call.given("email", "test_clock"))])
 
 
 def show_customer(call: Call) -> Document:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from shimmy_sandbox.stripe_api.books import Books
-from shimmy_sandbox.stripe_api.call import Call, paged
+from shimmy_sandbox.stripe_api.call import Call, paged_by_store
 from shimmy_sandbox.stripe_api.shapes.payments import dispute
-from shimmy_sandbox.stripe_api.store import Document
+from shimmy_sandbox.stripe_api.store import Document, matching
 from shimmy_sandbox.stripe_api.wire import invalid
 
 Ending: TypeAlias = Literal["won", "lost", "warning_closed"]
@@ -61,7 +61,7 @@ def close(books: Books, made: Document, ending: Ending) -> Document:
 
 def list_disputes(call: Call) -> Document:
     """Disputes, newest first."""
-    return paged(call, call.books.store.find("dispute", **call.given("charge", "payment_intent")))
+    return paged_by_store(call, "dispute", matching(**call.given("charge", "payment_intent")))
 
 
 def show_dispute(call: Call) -> Document:

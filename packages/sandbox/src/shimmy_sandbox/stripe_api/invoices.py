@@ -6,9 +6,9 @@ from typing import Any
 
 from shimmy_sandbox.stripe_api import invoicing, item_lines, lifecycle, plan_changes
 from shimmy_sandbox.stripe_api.books import Books
-from shimmy_sandbox.stripe_api.call import Call, paged
+from shimmy_sandbox.stripe_api.call import Call, paged, paged_by_store
 from shimmy_sandbox.stripe_api.identity import new_id
-from shimmy_sandbox.stripe_api.store import Document
+from shimmy_sandbox.stripe_api.store import Document, matching
 from shimmy_sandbox.stripe_api.wire import card_refusal, invalid, missing
 
 
@@ -18,7 +18,7 @@ def list_invoices(call: Call) -> Document:
     if "subscription" in call.params:
         path = "parent__subscription_details__subscription"
         fields[path] = call.params["subscription"]
-    return paged(call, call.books.store.find("invoice", **fields))
+    return paged_by_store(call, "invoice", matching(**fields))
 
 
 def show_invoice(call: Call) -> Document:
@@ -110,7 +110,7 @@ def list_invoice_payments(call: Call) -> Document:
         if kind != "payment_intent":
             return paged(call, [])
         fields["payment__payment_intent"] = payment.get("payment_intent")
-    return paged(call, call.books.store.find("invoice_payment", **fields))
+    return paged_by_store(call, "invoice_payment", matching(**fields))
 
 
 def show_invoice_payment(call: Call) -> Document:
@@ -120,7 +120,7 @@ def show_invoice_payment(call: Call) -> Document:
 
 def list_payment_intents(call: Call) -> Document:
     """Payment intents, newest first."""
-    return paged(call, call.books.store.find("payment_intent", **call.given("customer")))
+    return paged_by_store(call, "payment_intent", matching(**call.given("customer")))
 
 
 def show_payment_intent(call: Call) -> Document:
@@ -130,7 +130,7 @@ def show_payment_intent(call: Call) -> Document:
 
 def list_charges(call: Call) -> Document:
     """Charges, newest first."""
-    return paged(call, call.books.store.find("charge", **call.given("customer", "payment_intent")))
+    return paged_by_store(call, "charge", matching(**call.given("customer", "payment_intent")))
 
 
 def show_charge(call: Call) -> Document:

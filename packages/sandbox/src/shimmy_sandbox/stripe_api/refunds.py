@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from shimmy_sandbox.stripe_api.books import Books
-from shimmy_sandbox.stripe_api.call import Call, paged
+from shimmy_sandbox.stripe_api.call import Call, paged_by_store
 from shimmy_sandbox.stripe_api.parameters import merged_metadata
 from shimmy_sandbox.stripe_api.shapes.payments import refund
-from shimmy_sandbox.stripe_api.store import Document
+from shimmy_sandbox.stripe_api.store import Document, matching
 from shimmy_sandbox.stripe_api.wire import invalid, missing
 
 LATER_SECONDS = 60
@@ -82,7 +82,7 @@ def refund_due(books: Books, made: Document) -> None:
 
 def list_refunds(call: Call) -> Document:
     """Refunds, newest first."""
-    return paged(call, call.books.store.find("refund", **call.given("charge", "payment_intent")))
+    return paged_by_store(call, "refund", matching(**call.given("charge", "payment_intent")))
 
 
 def show_refund(call: Call) -> Document:

@@ -56,6 +56,14 @@ class Condition:
     few: bool = False
 
 
+def matching(**fields: Any) -> list[Condition]:
+    """That ``fields`` have these values; a double underscore stands for the dot of a path."""
+    return [
+        Condition(f"json_extract(body, '$.{name.replace('__', '.')}') = ?", (value,), few=True)
+        for name, value in fields.items()
+    ]
+
+
 class Store(StateFile):
     """One connection under one lock: requests, pages and deliveries take turns.
 
@@ -98,15 +106,8 @@ class Store(StateFile):
         )
 
     def find(self, kind: str, **fields: Any) -> list[Document]:
-        """Documents of ``kind`` whose ``fields`` have these values, newest first.
-
-        A double underscore in a field's name stands for the dot of a path.
-        """
-        tests = [
-            Condition(f"json_extract(body, '$.{name.replace('__', '.')}') = ?", (value,), few=True)
-            for name, value in fields.items()
-        ]
-        return self._select(kind, tests, "DESC")
+        """Documents of ``kind`` whose ``fields`` have these values (``matching``), newest first."""
+        return self._select(kind, matching(**fields), "DESC")
 
     def find_some(
         self, kind: str, tests: Sequence[Condition], most: int, *, oldest: bool = False
@@ -126,9 +127,9 @@ class Store(StateFile):
         sql = f"SELECT body FROM objects WHERE kind = ?{wanted} ORDER BY {order}"  # noqa: S608 - our names
         return [json.loads(row["body"]) for row in self.rows(sql, kind, *values)]
 
-    def sequence(self, identifier: str) -> int | None:
-        """The place of a document in the order of creation."""
-        found = self.rows("SELECT seq FROM objects WHERE id = ?", identifier)
+    def sequence(self, kind: str, identifier: str) -> int | None:
+        """The place of a document of ``kind`` in the order of creation."""
+        found = self.rows("SELECT seq FROM objects WHERE id = ? AND kind = ?", identifier, kind)
         return found[0]["seq"] if found else None
 
     def next_due(self, until: int, clock: str | None) -> Document | None:

@@ -7,10 +7,10 @@ from typing import Any
 
 from shimmy_sandbox.stripe_api import lifecycle, plan_changes
 from shimmy_sandbox.stripe_api.books import Books
-from shimmy_sandbox.stripe_api.call import Call, paged
+from shimmy_sandbox.stripe_api.call import Call, paged_by_store
 from shimmy_sandbox.stripe_api.cards import Decline
 from shimmy_sandbox.stripe_api.parameters import merged_metadata
-from shimmy_sandbox.stripe_api.store import Document
+from shimmy_sandbox.stripe_api.store import Condition, Document, matching
 from shimmy_sandbox.stripe_api.wire import RefusalError, card_refusal, invalid, unsimulated
 
 _BEHAVIOURS = ("allow_incomplete", "error_if_incomplete")
@@ -19,23 +19,19 @@ _BEHAVIOURS = ("allow_incomplete", "error_if_incomplete")
 def list_subscriptions(call: Call) -> Document:
     """Subscriptions, newest first; without ``status`` the cancelled ones are left out."""
     given = call.params
-    found = call.books.store.find(
-        "subscription", **call.given("customer", "collection_method", "test_clock")
-    )
+    tests = matching(**call.given("customer", "collection_method", "test_clock"))
     wanted = given.get("status")
     if wanted is None:
-        found = [one for one in found if one["status"] != "canceled"]
+        tests.append(Condition("json_extract(body, '$.status') <> 'canceled'"))
     elif wanted == "ended":
-        found = [one for one in found if one["ended_at"] is not None]
+        tests.append(Condition("json_extract(body, '$.ended_at') IS NOT NULL"))
     elif wanted != "all":
-        found = [one for one in found if one["status"] == wanted]
+        tests += matching(status=wanted)
     if "price" in given:
-        found = [one for one in found if given["price"] in _prices(one)]
-    return paged(call, found)
-
-
-def _prices(subscription: Document) -> list[str]:
-    return [item["price"]["id"] for item in subscription["items"]["data"]]
+        priced = "SELECT 1 FROM json_each(body, '$.items.data')"
+        price = "json_extract(value, '$.price.id') = ?"
+        tests.append(Condition(f"EXISTS ({priced} WHERE {price})", (given["price"],)))
+    return paged_by_store(call, "subscription", tests)
 
 
 def show_subscription(call: Call) -> Document:
