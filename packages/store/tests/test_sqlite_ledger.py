@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -58,6 +59,19 @@ def test_a_full_disk_keeps_nothing_of_a_batch(tmp_path: Path) -> None:
         await database.close()
 
     asyncio.run(story())
+
+
+def test_who_begins_a_ledger_waits_for_whoever_is_just_beginning_it(tmp_path: Path) -> None:
+    """As workers do that start together."""
+    path = tmp_path / "ledger.sqlite"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    soon = threading.Timer(0.3, other.execute, ("COMMIT",))
+    soon.start()
+    database = SqliteDatabase(path)
+    asyncio.run(database.close())
+    soon.join()
+    other.close()
 
 
 def test_a_ledger_is_there_again_when_it_is_opened_again(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sqlite3
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from shimmy_store.errors import LedgerError
 from shimmy_store.ports.database import FORGETS, Dialect, Row, Statement
 
 _BUSY_SECONDS = 10
+_AGAIN_SECONDS = 0.01
 # Pyodide has one and no way to more.
 _HAS_THREADS = sys.platform != "emscripten"
 
@@ -75,12 +77,25 @@ def _connect(path: Path | str) -> sqlite3.Connection:
         connection = sqlite3.connect(
             path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
-        connection.execute("PRAGMA journal_mode=WAL")
+        _write_ahead(connection)
         # An event is acknowledged to Stripe once it is here: it must survive a power cut.
         connection.execute("PRAGMA synchronous=FULL")
         # Who is erased is gone from the file, too: old bytes stay in it otherwise.
         connection.execute("PRAGMA secure_delete=ON")
         return connection
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Where two begin a file at once SQLite refuses one of them at once, whatever its patience."""
+    end = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+        time.sleep(_AGAIN_SECONDS)
 
 
 @contextmanager
