@@ -195,8 +195,11 @@ class Stage:
 @contextmanager
 def open_stage() -> Iterator[Stage]:
     """Provisioned, released once, selling. Nothing of it is left afterwards."""
-    with tempfile.TemporaryDirectory(prefix="runbook-", ignore_cleanup_errors=True) as name:
-        folder, store = Path(name), f"http://127.0.0.1:{_free_port()}"
+    with (
+        tempfile.TemporaryDirectory(prefix="runbook-", ignore_cleanup_errors=True) as name,
+        socket.socket() as kept,
+    ):
+        folder, store = Path(name), f"http://127.0.0.1:{_keep_port(kept)}"
         environment = {k: v for k, v in os.environ.items() if not k.startswith("SHIMMY_")}
         environment |= {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -268,7 +271,8 @@ def _finish_env(folder: Path, given: Mapping[str, str]) -> None:
         env.write(f"export SHIMMY_STORE_LEDGER=sqlite:///{folder / 'ledger.sqlite'}\n")
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _keep_port(kept: socket.socket) -> int:
+    """One that nobody else is given; the store may listen there, and may do so again."""
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    kept.bind(("127.0.0.1", 0))
+    return int(kept.getsockname()[1])

@@ -5,9 +5,10 @@ work=$(mktemp -d)
 programs=()
 trap 'for one in "${programs[@]}"; do kill "$one" 2>/dev/null || true; done; wait; rm -rf "$work"' EXIT
 
-# await FILE WORD: until the word stands in the file, or say what went wrong.
+# await FILE WORD: until the word stands in the file, or say what went wrong. A busy machine may take
+# ten times as long as an idle one.
 await() {
-  for _ in $(seq 300); do
+  for _ in $(seq 1200); do
     ! grep -q "$2" "$work/$1" 2>/dev/null || return 0
     sleep 0.1
   done
@@ -15,8 +16,24 @@ await() {
   exit 1
 }
 
+# One of those that the system gives to nobody by itself, where it tells them: it is still free when
+# its server has started.
 free_port() {
-  python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+  python -c '
+import secrets, socket
+try:
+    first = int(open("/proc/sys/net/ipv4/ip_local_port_range").read().split()[0])
+except OSError:
+    first = 0
+while True:
+    port = 10000 + secrets.randbelow(first - 10000) if first > 20000 else 0
+    with socket.socket() as one:
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        print(one.getsockname()[1])
+        break'
 }
 
 # open_street PORTS STORE_PORT SITE_PORT: `fixed` or `auto` ports for the town.

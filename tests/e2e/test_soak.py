@@ -34,8 +34,8 @@ end_with_ctrl_c()
 folder = Path(__file__).parent
 tell(1, 60, "under way")
 print("a warning", file=sys.stderr)
-(folder / Path(__file__).stem).touch()
 try:
+    (folder / Path(__file__).stem).touch()
     while (folder / "endless").exists():
         time.sleep(0.02)
 except KeyboardInterrupt:

@@ -109,7 +109,7 @@ def test_a_worker_is_deployed_whatever_call_is_refused_first(dock: Dock) -> None
     broken = dock.deploy("worker", "1.1", "--worker", str(dock.bundle("two")))
     assert broken.code == 1 and "[release-not-returned]" in broken.err
     dock.heal()
-    back = dock.released.town.run(dock.capsys, "release", "resume", "--patience", "20")
+    back = dock.released.town.run(dock.capsys, "release", "resume", "--patience", "60")
     assert back.code == 1 and "[release-returned]" in back.err
     assert Path(dock.calls("deploy")[-1][-3]).parent == folder
     assert len(dock.calls("put")) == puts, "what is there is left"

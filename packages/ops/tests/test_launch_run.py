@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -387,8 +388,10 @@ def gone(pid: int) -> bool:
             os.kill(pid, 0)
         except ProcessLookupError:
             return True
-        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-            return True
+        # It may have ended since that.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
         time.sleep(0.05)
     return False
 
@@ -445,6 +448,11 @@ STOPPABLE = (
 STOPPABLE_ARGV = ["{python}", "-c", STOPPABLE]
 
 
+def hears_ctrl_c() -> None:
+    """Whoever starts the tests in the background has Ctrl-C ignored in all they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_ends_its_command_and_records_nothing(
     stage: Stage, sent: signal.Signals
@@ -453,24 +461,26 @@ def test_a_stopped_run_ends_its_command_and_records_nothing(
     running = subprocess.Popen(
         [str(Path(sys.executable).parent / "shimmy-ops"), *stage.argv("run")],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
-        start_new_session=True,
+        start_new_session=True, preexec_fn=hears_ctrl_c,
     )  # fmt: skip
+    assert running.stdout is not None
+    heard: list[str] = []
     try:
-        pid = stage.folder / "pid"
-        for _ in range(1200):
-            if pid.exists() and pid.read_text():
+        # Its last words before it sleeps; by then its number is written down, too.
+        for line in running.stdout:
+            heard.append(line)
+            if line == "working\n":
                 break
-            time.sleep(0.05)
         os.killpg(running.pid, sent)
-        out, err = running.communicate(timeout=60)
+        _, err = running.communicate(timeout=60)
     finally:
         running.kill()
         running.wait()
     assert running.returncode == 130, err
-    assert "working" in out
+    assert heard[-1:] == ["working\n"]
     assert "shimmy-ops: stopped" in err
     assert [one["task"] for one in entries(stage)] == ["a"]
-    assert gone(int(pid.read_text()))
+    assert gone(int((stage.folder / "pid").read_text()))
     assert stage.run("verify") == 0
     stage.write(task("a"), task("b"))
     assert stage.run("run") == 0
@@ -482,6 +492,7 @@ def test_at_a_terminal_a_command_may_ask_and_hears_ctrl_c(stage: Stage) -> None:
     argv = [str(Path(sys.executable).parent / "shimmy-ops"), *stage.argv("run")]
     pid, terminal = pty.fork()
     if pid == 0:
+        hears_ctrl_c()
         os.execv(argv[0], argv)  # noqa: S606
     try:
         heard = hear(terminal, b"\nSure? ")
@@ -501,7 +512,7 @@ def hear(terminal: int, awaited: bytes) -> bytes:
     """What is said until ``awaited`` was."""
     heard = b""
     while awaited not in heard:
-        assert select.select([terminal], [], [], 20)[0], heard
+        assert select.select([terminal], [], [], 60)[0], heard
         heard += os.read(terminal, 4096)
     return heard
 

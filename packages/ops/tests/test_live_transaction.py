@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bought_customers import until_delivered
 from operated_town import OperatedTown
 from store_server import eventually
 from transaction_town import (
@@ -105,6 +106,9 @@ def _operator(town: OperatedTown, folder: Path) -> Operator:
 def _assert_undone(town: OperatedTown, receipt: Receipt, *, licences: int = 1) -> None:
     """One charge and one refund ever, nothing that runs, no access, no machine, no alarm."""
     customer, sdk = receipt.text("paid", "customer"), town.town.sdk
+    if receipt.way != "whole":
+        # Whoever abandons waits for no webhook: those of the end are still under way.
+        _until_quiet(town, customer)
     (charge,) = sdk.v1.charges.list({"customer": customer}).data
     (refund,) = sdk.v1.refunds.list({"charge": charge.id}).data
     assert (charge.amount, refund.amount, refund.status) == (1200, 1200, "succeeded")
@@ -139,8 +143,8 @@ def test_it_is_bought_used_paid_back_and_nothing_is_left(operator: Operator) -> 
         one["attributes"]["key"] for one in _licences(operator.town, ended.text("paid", "customer"))
     ]
     assert any(key in one["text"] for one in mails)
-    assert ended.seconds_to_licence is not None and ended.seconds_to_licence < 5
-    assert ended.seconds_to_mail is not None and ended.seconds_to_mail < 5
+    assert ended.seconds_to_licence is not None and ended.seconds_to_licence < 10
+    assert ended.seconds_to_mail is not None and ended.seconds_to_mail < 10
     assert check_receipt(ended, datetime.now(UTC), KEPT).whole
     assert operator.receipts.listed() == [ended]
     assert not operator.machine.folder
@@ -304,15 +308,21 @@ def test_a_webhook_that_never_comes_fails_clearly_and_abandoning_undoes_it(
     customer = ended.text("paid", "customer")
     # What arrives late makes no licence that anybody could use.
     eventually(lambda: _licences(operator.town, customer))
-    eventually(lambda: _idle(operator.town, customer))
     _assert_undone(operator.town, ended)
+
+
+def _until_quiet(town: OperatedTown, customer: str) -> None:
+    """Until everything was delivered, and the store has nothing left to do."""
+    until_delivered(town)
+    eventually(lambda: _idle(town, customer))
 
 
 def _idle(town: OperatedTown, customer: str) -> bool:
     with town.desk() as desk:
-        (heard,) = desk.find_customers(customer=customer)
-    waits = [one for one in heard["messages"] if one["state"] != "sent"]
-    return not waits and all(one["state"] != "pending" for one in heard["events"])
+        found = desk.find_customers(customer=customer)
+    waits = [one for heard in found for one in heard["messages"] if one["state"] != "sent"]
+    pending = [one for heard in found for one in heard["events"] if one["state"] == "pending"]
+    return not waits and not pending
 
 
 def test_a_licence_of_another_plan_is_found_out(operator: Operator) -> None:
@@ -320,7 +330,10 @@ def test_a_licence_of_another_plan_is_found_out(operator: Operator) -> None:
 
     def plant(record: StepRecord) -> None:
         if (record.id, record.outcome) == ("webhook-delivered", "held"):
-            (licence,) = _licences(town, operator.kept.text("paid", "customer"))
+            customer = operator.kept.text("paid", "customer")
+            # An event that comes later would put the licence right again.
+            _until_quiet(town, customer)
+            (licence,) = _licences(town, customer)
             policy = {"type": "policies", "id": town.store.settings.policies["professional"]}
             place = f"licenses/{licence['id']}/policy"
             headers = {"Content-Type": "application/vnd.api+json"}
@@ -386,7 +399,7 @@ def test_a_suspension_that_no_webhook_brings_is_asked_for_and_said(operator: Ope
         operator.resume(
             told=hold,
             receipts=operator.cut(begins("nothing-left")),
-            patience=replace(SHORT, step=1),
+            patience=replace(SHORT, step=2),
         )
     ended = operator.resume()
     assert ended.fact("suspended", "needed_look") is True
@@ -489,8 +502,11 @@ def test_months_that_were_billed_meanwhile_go_back_too(operator: Operator, cut: 
 def test_while_a_refund_is_under_way_nothing_is_billed(operator: Operator) -> None:
     """A new account's balance does not cover it at once: then Stripe takes its time."""
     operator.payer.card = "4000000000007726"
+    # All before the refund takes as long as it takes.
+    with pytest.raises(Cut):
+        operator.run(receipts=operator.cut(lambda one: one.step("refunded") is not None))
     with pytest.raises(TransactionError, match="under way") as late:
-        operator.run(patience=SHORT)
+        operator.resume(patience=SHORT)
     assert late.value.retryable
     kept, stripe = operator.kept, operator.town.town.sdk.v1
     assert stripe.subscriptions.retrieve(kept.text("paid", "subscription")).status == "canceled"

@@ -272,8 +272,10 @@ def test_ctrl_c_ends_it_at_once_and_without_a_traceback() -> None:
     )
     environment = {**os.environ, "PYTHONPATH": str(SUPPORT)}
     with subprocess.Popen(
-        [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, env=environment
-    ) as running:
+        [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, env=environment,
+        # Whoever starts the tests in the background has Ctrl-C ignored in all they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as running:  # fmt: skip
         assert running.stderr is not None
         first = running.stderr.readline()
         assert first.startswith("http://127.0.0.1:")

@@ -54,8 +54,10 @@ def _serve(operated: OperatedTown) -> None:
     config = str(operated.town.config)
     command = ["monitor", "--serve", "--port", "0", *_ARGUMENTS, config]
     with subprocess.Popen(
-        [sys.executable, "-c", program, *command], stderr=subprocess.PIPE, text=True
-    ) as running:
+        [sys.executable, "-c", program, *command], stderr=subprocess.PIPE, text=True,
+        # Whoever starts the tests in the background has Ctrl-C ignored in all they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as running:  # fmt: skip
         assert running.stderr is not None
         url = running.stderr.readline().split()[0]
         with httpx.Client(base_url=url, trust_env=False, timeout=30) as client:

@@ -24,7 +24,7 @@ def test_a_broken_release_comes_back_by_itself_and_a_good_one_by_hand(
 ) -> None:
     town = released.town
 
-    def record(version: str, env: Path, words: str, patience: int = 20) -> int:
+    def record(version: str, env: Path, words: str, patience: int = 60) -> int:
         given = ("--env", str(env), "--site", str(released.site(words)))
         asked = ("--version", version, "--activate", "--patience", str(patience))
         return town.run(capsys, "release", "record", *asked, *given).code
@@ -50,7 +50,7 @@ def test_a_broken_release_comes_back_by_itself_and_a_good_one_by_hand(
     assert record("1.2", other, "the second") == 0
     assert "the second" in released.served()
     assert "Another" in (released.folder / "current.env").read_text()
-    back = town.run(capsys, "rollback", "--patience", "20")
+    back = town.run(capsys, "rollback", "--patience", "60")
     assert back.code == 0, back.err
     assert "release 1 (1.0) is in place and answers" in back.err
     assert released.healthy() and "the first" in released.served()

@@ -17,7 +17,7 @@ from store_server import Store
 # Stripe's client calls httpx in a way that httpx no longer likes; that is not our business.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 
-HEAD_SECONDS = 1.0
+HEAD_SECONDS = 1.5
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
 JSON = b"Content-Type: application/json\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
@@ -31,7 +31,7 @@ def line(store: Store) -> Iterator[Line]:
 
 @pytest.fixture(scope="module")
 def impatient(store: Store) -> Iterator[Line]:
-    """As ``line``, with a second for a head instead of fifteen."""
+    """As ``line``, with a second and a half for a head instead of fifteen."""
     with real_line(store, HEAD_SECONDS) as opened:
         yield opened
 
@@ -189,8 +189,9 @@ def test_a_head_that_does_not_come_ends_the_line(impatient: Line) -> None:
     """Uvicorn alone never ends it, but for the five seconds after an answer."""
     with ExitStack() as stack:
         began = time.monotonic()
-        held = {name: stack.enter_context(impatient.connected()) for name in HEADS}
+        held = {}
         for name, (begun, _) in HEADS.items():
+            held[name] = stack.enter_context(impatient.connected())
             held[name].sendall(begun)
         for name, (_, answer) in HEADS.items():
             read = b""
@@ -218,9 +219,11 @@ def test_a_sign_of_a_head_now_and_then_buys_no_time(impatient: Line) -> None:
 
 def test_a_hundred_silent_lines_are_all_given_up(impatient: Line) -> None:
     with ExitStack() as stack:
-        held = [stack.enter_context(impatient.connected()) for _ in range(100)]
-        for one in held:
-            one.sendall(b"GET / HTTP/1.1\r\nX: ")
+        held = []
+        for _ in range(100):
+            held.append(stack.enter_context(impatient.connected()))
+            # At once: its time begins with the connection.
+            held[-1].sendall(b"GET / HTTP/1.1\r\nX: ")
         assert impatient.say(get(b"Connection: close\r\n")).statuses == (200,)
         for one in held:
             assert one.recv(65536).startswith(b"HTTP/1.1 408 ")

@@ -37,13 +37,19 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def small_chaos(report: Path, minutes: str) -> tuple[subprocess.CompletedProcess[str], Any]:
+    # A busy machine makes everything later, and nothing wrong: it has more patience here.
+    small = ("--customers", "20", "--machines", "0", "--patience", "200", "--minutes", minutes)
+    done = run(*small, "--seed", SEED, "--report", str(report))
+    return done, json.loads(report.read_text(encoding="utf-8"))
+
+
 @pytest.mark.slow
 def test_after_chaos_everybody_has_what_they_paid_for(tmp_path: Path) -> None:
-    report = tmp_path / "chaos.json"
-    # A busy machine makes everything later, and nothing wrong: it has more patience here.
-    small = ("--customers", "20", "--minutes", "0.12", "--machines", "0", "--patience", "200")
-    done = run(*small, "--seed", SEED, "--report", str(report))
-    seen = json.loads(report.read_text(encoding="utf-8"))
+    done, seen = small_chaos(tmp_path / "chaos.json", "0.12")
+    if not seen["done"].get("buy"):
+        # Nobody got through a purchase in seven seconds: there are eighteen for it.
+        done, seen = small_chaos(tmp_path / "longer.json", "0.3")
     assert not [one for one in seen["checks"] if one["of"] and not one["holds"]], done.stdout
     # In a few seconds on a busy machine nobody may have been refunded, or renewed, or use pages.
     empty = {one["name"] for one in seen["checks"] if not one["of"]}

@@ -8,7 +8,6 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
-from store_hosts import free_port
+from kept_ports import free_port
 from store_server import eventually
 
 CONFIGURATION = Path(__file__).resolve().parents[3] / "deploy" / "nginx.conf"
@@ -40,8 +39,8 @@ class Host(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def _names(addresses: list[str]) -> Iterator[int]:
-    """A resolver to which every name has these addresses, for a second."""
+def _names(addresses: list[str], told: list[int]) -> Iterator[int]:
+    """A resolver to which every name has these addresses, for a second; ``told``: how many."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as resolver:
         resolver.bind(("127.0.0.1", 0))
 
@@ -56,6 +55,7 @@ def _names(addresses: list[str]) -> Iterator[int]:
                 ]
                 head = asked[:2] + b"\x81\x80\0\1" + len(each).to_bytes(2, "big") + bytes(4)
                 resolver.sendto(head + question + b"".join(each), who)
+                told.append(len(each))
 
         thread = threading.Thread(target=answer, daemon=True)
         thread.start()
@@ -109,9 +109,9 @@ def _proxy(folder: Path, names: int, store: int) -> Iterator[str]:
 def test_a_store_that_was_replaced_is_found_without_telling_the_proxy(tmp_path: Path) -> None:
     trust = ssl.create_default_context()
     trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
-    addresses, port = ["127.0.0.1"], free_port()
+    addresses, told, port = ["127.0.0.1"], list[int](), free_port()
     with (
-        _names(addresses) as names,
+        _names(addresses, told) as names,
         _proxy(tmp_path, names, port) as url,
         httpx.Client(base_url=url, verify=trust, trust_env=False) as client,
     ):
@@ -138,5 +138,12 @@ def test_a_store_that_was_replaced_is_found_without_telling_the_proxy(tmp_path: 
             assert moved
             # Of two, one that is just gone is passed by.
             addresses[:] = ["127.0.0.2", "127.0.0.3"]
-            time.sleep(1.2)
-            assert {client.get("/").status_code for _ in range(6)} == {200}
+            seen = set[int]()
+
+            def asked_anew() -> bool:
+                seen.add(client.get("/").status_code)
+                return told[-1] == 2
+
+            eventually(asked_anew)
+            seen |= {client.get("/").status_code for _ in range(6)}
+            assert seen == {200}

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from kept_ports import free_port
 from pyodide_host import ROOT, Pyodide
-from store_hosts import free_port
 from store_server import eventually
 
 from shimmy_store.adapters.js_fetch_transport import MOST_BYTES

@@ -41,9 +41,9 @@ def heard(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture
         yield caplog
 
 
-def lines(heard: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+def lines(heard: pytest.LogCaptureFixture, logger: str = "shimmy_store") -> list[dict[str, Any]]:
     """What the store wrote, as it stands in its log."""
-    ours = [one for one in heard.records if one.name.startswith("shimmy_store")]
+    ours = [one for one in heard.records if one.name.startswith(logger)]
     return [json.loads(JsonFormatter().format(one)) for one in ours]
 
 
@@ -97,7 +97,9 @@ def test_a_request_has_one_id_in_its_answer_and_in_every_line(
     assert all(len(one) == 32 for given, one in found.items() if given != "abc-123_X")
     told = lines(heard)
     assert [one["request_id"] for one in named(told, "crash")] == list(found.values())
-    assert [one["request_id"] for one in named(told, "request")] == list(found.values())
+    # The other store's line about an earlier request may come as late as this.
+    failed = [one for one in named(told, "request") if one["status"] == 500]
+    assert [one["request_id"] for one in failed] == list(found.values())
     assert len(set(found.values())) == len(found)
 
 
@@ -105,7 +107,7 @@ def test_a_delivered_webhook_and_its_settling_in_another_worker_tell_the_events_
     store: Store, heard: pytest.LogCaptureFixture
 ) -> None:
     store.buy("developer", "ids@example.com")
-    eventually(lambda: store.town.ask("take_stock").oldest_event is None)
+    store.settle()
     kept = {one["event_id"]: one for one in named(lines(heard), "event-kept")}
     assert {"checkout.session.completed", "invoice.paid"} <= {one["type"] for one in kept.values()}
     due = {name for name, one in kept.items() if one["state"] == "pending"}
@@ -193,7 +195,9 @@ def test_our_own_events_are_told_without_their_customers(heard: pytest.LogCaptur
     in_memory().tell(story)
     told = lines(heard)
     assert "cus_" not in json.dumps(told)
-    assert [(one["event"], one.get("event_id")) for one in told][-2:] == [
+    # What Stripe tells the other store has ids of the simulator's.
+    ours = [one for one in told if one.get("event_id") in (None, "evt_1234567")]
+    assert [(one["event"], one.get("event_id")) for one in ours][-2:] == [
         ("event-postponed", None),
         ("event-settled", "evt_1234567"),
     ]
@@ -216,7 +220,7 @@ def test_a_requests_id_goes_along_to_threads_and_tasks_and_ends_with_it(
         logger.info("in-a-task")
 
     asyncio.run(work())
-    assert [(one["event"], one.get("request_id")) for one in lines(heard)] == [
+    assert [(one["event"], one.get("request_id")) for one in lines(heard, logger.name)] == [
         ("on-a-thread", "first"),
         ("in-a-task", "first"),
         ("after", "outer"),
@@ -229,7 +233,7 @@ def test_lines_of_others_pass_the_same_rules(heard: pytest.LogCaptureFixture) ->
     with log_context(request_id="first"):
         logger.warning("POST https://%s/v1 for %s", "api.example", "a@b.example")
         logger.warning("odd", extra={"fields": {"body": b"secret", "count": 2, "request_id": "é"}})
-        first, second = lines(heard)
+        first, second = lines(heard, logger.name)
     assert first["event"] == "POST [hidden] for [hidden]"
     assert first["request_id"] == "first"
     assert (second["body"], second["count"], second["request_id"]) == ("bytes", 2, "[hidden]")

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from operating import BEARER, OPERATOR_TOKEN, operator, problem
-from store_server import Store, eventually, open_store
+from store_server import Store, open_store
 from visiting import Door, at_door
 
 from shimmy_store.adapters.ledger_schema import migrate_ledger
@@ -34,13 +34,8 @@ def store(ledger_place: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     folder = tmp_path_factory.mktemp("store")
     with open_store(folder, operator_tokens=(OPERATOR_TOKEN,)) as opened:
         opened.buy("startup", "ada@example.com")
-        eventually(lambda: settled(opened))
+        opened.settle()
         yield opened
-
-
-def settled(store: Store) -> bool:
-    stock = store.town.ask("take_stock")
-    return stock.oldest_event is None and not stock.messages_waiting
 
 
 @pytest.fixture(scope="module")

@@ -35,13 +35,8 @@ def store(ledger_place: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     tokens = (OPERATOR_TOKEN, OLD_TOKEN)
     with open_store(tmp_path_factory.mktemp("store"), operator_tokens=tokens) as opened:
         opened.buy("startup", ADA)
-        eventually(lambda: settled(opened))
+        opened.settle()
         yield opened
-
-
-def settled(store: Store) -> bool:
-    stock = store.town.ask("take_stock")
-    return stock.oldest_event is None and not stock.messages_waiting
 
 
 @pytest.fixture
@@ -202,13 +197,13 @@ def test_erasing_ends_the_licence_and_late_webhooks_bring_nothing_back(store: St
     email = "eve@example.com"
     shown = store.buy("developer", email)
     key = key_on(shown.text)
-    eventually(lambda: settled(store))
+    store.settle()
     with operator(store) as desk:
         customer = customer_of(desk, email)["customer"]
         read = desk.post("/erase", json={"customer": customer}).json()
         assert set(read) == {"customer", "erased", "rows"}
         assert (read["rows"]["customers"], read["rows"]["outbox"]) == (1, 1)
-        eventually(lambda: settled(store))
+        store.settle()
         assert licence_at_keygen(store, key)["attributes"]["suspended"]
         billed = desk.get("/alarms").json()["alarms"]
         assert [one["code"] for one in billed] == ["erased-still-billed"]
@@ -216,7 +211,7 @@ def test_erasing_ends_the_licence_and_late_webhooks_bring_nothing_back(store: St
         # Stripe has the customer and goes on: a month passes, and the address changes.
         store.town.sdk.v1.customers.update(customer, {"name": "Eve Again"})
         store.town.pass_time(days=32)
-        eventually(lambda: settled(store))
+        store.settle()
         eventually(lambda: desk.post("/look", json={"customer": customer}).json())
         (left,) = desk.post("/customers", json={"customer": customer}).json()["customers"]
         assert (left["email"], left["plan"], left["messages"]) == ("", None, [])
@@ -235,12 +230,12 @@ def test_erasing_ends_the_licence_and_late_webhooks_bring_nothing_back(store: St
 def test_who_is_deleted_at_stripe_too_is_settled_for_good(store: Store) -> None:
     email = "del@example.com"
     key = key_on(store.buy("developer", email).text)
-    eventually(lambda: settled(store))
+    store.settle()
     with operator(store) as desk:
         customer = customer_of(desk, email)["customer"]
         assert desk.post("/erase", json={"customer": customer}).status_code == 200
         store.town.sdk.v1.customers.delete(customer)
-        eventually(lambda: settled(store))
+        store.settle()
         read = desk.post("/look", json={"customer": customer}).json()
         assert read["outcome"] == "settled"
         assert email not in desk.post("/export", json={"customer": customer}).text

@@ -20,6 +20,10 @@ from shimmy_store.ports.database import Dialect, Row, Statement
 from shimmy_store.ports.ledger import CustomerRecord
 
 PROGRAMS = 8
+WAITING = (
+    b"SELECT COUNT(*) FROM pg_stat_activity"
+    b" WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
 COUNT_TRY = b"UPDATE tries SET count = count + 1"
 LOOK_AND_COUNT_TRY = [Statement("SELECT COUNT(*) FROM tries"), Statement(COUNT_TRY.decode())]
 
@@ -152,6 +156,12 @@ def test_a_deadlock_is_tried_again(url: str) -> None:
     def meanwhile() -> None:
         thread.start()
         assert locked.wait(60)
+        # Ours looks once whether there is a deadlock, a moment after it began to wait.
+        with psycopg.connect(url, autocommit=True) as connection:
+            end = time.monotonic() + 60
+            while connection.execute(WAITING).fetchone() != (1,):
+                assert time.monotonic() < end
+                time.sleep(0.01)
 
     thread = threading.Thread(target=other)
 

@@ -360,6 +360,7 @@ def test_what_is_looked_up_too_slowly_is_given_up_before_somebody_else_takes_the
         store.keys = quick
         assert await store.send() == Posted(0, 0)
         store.time += MINUTE
+        monkeypatch.undo()
         assert await store.send() == Posted(1, 0)
 
     in_store(work)

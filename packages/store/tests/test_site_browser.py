@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Response, sync_playwright
 from site_places import build, served
 from web_places import need_chromium
 
@@ -92,9 +92,10 @@ def test_a_page_is_clean(
 
 def test_the_first_visit_is_small(browser: Browser, sites: dict[str, str]) -> None:
     context, page, _ = _open(browser)
-    sizes: dict[str, int] = {}
-    page.on("response", lambda answer: sizes.update({answer.url: len(answer.body())}))
+    answers: list[Response] = []
+    page.on("response", lambda answer: answers.append(answer))
     page.goto(sites["test"], wait_until="networkidle")
+    sizes = {one.url: len(one.body()) for one in answers}
     assert len(sizes) >= 4
     assert sum(sizes.values()) < 100_000
     context.close()
@@ -106,12 +107,13 @@ def test_everything_can_be_read_and_reached_without_javascript(
     context, page, _ = _open(browser, java_script_enabled=False)
     page.goto(sites["test"])
     page.get_by_role("link", name="See the plans").click()
-    assert page.url.endswith("/pricing.html")
+    page.wait_for_url("**/pricing.html")
     assert page.get_by_role("link", name="Buy Lifetime").is_visible()
     page.get_by_role("link", name="Docs").click()
     page.get_by_role("navigation", name="Documentation").get_by_role(
         "link", name="HTTP API"
     ).click()
+    page.wait_for_url("**/docs/api.html")
     assert page.get_by_role("heading", level=1).inner_text() == "HTTP API"
     context.close()
 
@@ -127,7 +129,7 @@ def test_the_keyboard_skips_to_the_content_and_shows_where_it_is(
     box = skip.bounding_box()
     assert box is not None and box["width"] > 50 and box["y"] >= 0
     page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.id") == "content"
+    page.wait_for_function("document.activeElement.id === 'content'")
     page.keyboard.press("Tab")
     assert page.locator(":focus").inner_text() == "See the plans"
     seen = set()
@@ -152,5 +154,5 @@ def test_an_unknown_path_leads_back_from_any_depth(browser: Browser, sites: dict
     context, page, _ = _open(browser)
     page.goto(sites["test"] + "a/b/c/d")
     page.get_by_role("link", name="Front page").click()
-    assert page.url == sites["test"] + "index.html"
+    page.wait_for_url(sites["test"] + "index.html")
     context.close()

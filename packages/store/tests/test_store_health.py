@@ -35,13 +35,8 @@ OUTAGE = Fault("status", path="/v1/", times=-1, status=503)
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     with open_store(tmp_path_factory.mktemp("store")) as opened:
         opened.buy("developer", "healthy@example.com")
-        eventually(lambda: settled(opened))
+        opened.settle()
         yield opened
-
-
-def settled(store: Store) -> bool:
-    stock = store.town.ask("take_stock")
-    return stock.oldest_event is None and not stock.messages_waiting
 
 
 @pytest.fixture(autouse=True)
@@ -229,10 +224,16 @@ def test_prometheus_reads_the_figures(store: Store) -> None:
     with program(store) as client:
         client.get("/nowhere")
         eventually(lambda: b"shimmy_store_mails_total" in client.get("/metrics").content)
+        before = figures_of(client.get("/metrics").text)
+        client.get("/cancel")
         answer = client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=")
     figures = figures_of(answer.text)
-    assert figures["shimmy_store_requests_total"]["success", "200"] == 1
+    assert figures["shimmy_store_requests_total"]["success", "200"] >= 1
+    counts = [
+        one["shimmy_store_requests_total"].get(("cancel", "200"), 0) for one in (before, figures)
+    ]
+    assert counts[1] - counts[0] == 1
     assert figures["shimmy_store_requests_total"]["none", "404"] >= 1
     assert figures["shimmy_store_mails_total"]["sent",] >= 1
     assert figures["shimmy_store_webhooks_total"]["new",] >= 1

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from store_server import SECRET, Store, Visitor, eventually, key_on, open_store
+from store_server import SECRET, Store, Visitor, key_on, open_store
 from visiting import Door, activate, ask_for_link, at_door, offer_of_merge, program
 
 from shimmy_sandbox.simulation.faults import Fault
@@ -81,7 +81,7 @@ def everything_once(store: Store) -> set[str]:
     browser.submit("/create-portal-session")
     browser.open(offer)
     browser.submit("/merge")
-    eventually(lambda: store.town.ask("take_stock").oldest_event is None)
+    store.settle()
     go_wrong(store, browser, key)
     browser.open("/view-license")
     browser.submit("/sign-out")
@@ -125,7 +125,7 @@ def crash(store: Store, key: str) -> None:
         room._shop = replace(room._shop, office=Broken(), fulfilment=Broken())
         room.start()
         async with door.visitor("127.0.0.1") as visitor:
-            for _ in range(200):
+            for _ in range(3000):
                 if (await visitor.get("/metrics")).text.count("_rounds_failed_total{") >= 2:
                     return
                 await asyncio.sleep(0.02)

@@ -35,6 +35,12 @@ def _mail(store: Store, to: str, words: str) -> str:
     return eventually(look, 60)
 
 
+def _idle(store: Store, host: PyodideHost) -> None:
+    """Stripe has told all that it has to tell, and what that left to do is done."""
+    eventually(store.all_came)
+    host.idle()
+
+
 @pytest.fixture(scope="module")
 def worker(
     pyodide: Pyodide, tmp_path_factory: pytest.TempPathFactory
@@ -67,7 +73,7 @@ def test_what_no_webhook_told_is_found_by_the_clock(worker: tuple[Store, Pyodide
     store, host = worker
     page = store.buy("developer", "missed@example.com")
     key = key_on(page.text)
-    host.idle()
+    _idle(store, host)
     # Nothing is delivered any more: only the slower clock looks at customers by itself.
     endpoint = store.town.sdk.v1.webhook_endpoints.list().data[0]
     store.town.sdk.v1.webhook_endpoints.update(endpoint.id, {"disabled": True})
@@ -114,7 +120,7 @@ def test_the_operator_sees_figures_and_takes_a_whole_dump(
 ) -> None:
     store, host = worker
     store.buy("developer", "counted@example.com")
-    host.idle()
+    _idle(store, host)
     with operator(store) as client:
         figures = client.get("/figures?hours=1").json()
         dump = client.get("/dump").text.splitlines()
@@ -151,7 +157,7 @@ def test_the_log_names_no_key_and_no_address(
 ) -> None:
     store, host = worker
     page = store.buy("developer", "quiet@example.com")
-    host.idle()
+    _idle(store, host)
     log = (tmp_path_factory.getbasetemp() / "worker0" / "worker.log").read_text()
     assert '"event": "request"' in log
     for said in (key_on(page.text), "quiet@example.com", store.settings.stripe_key, "cus_"):

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import uvicorn
+from kept_ports import free_port
 from prometheus_client import CollectorRegistry, Counter, values
 from prometheus_client.multiprocess import MultiProcessCollector
-from store_hosts import Host, free_port
+from store_hosts import Host
 from store_server import eventually
 from uvicorn.supervisors import multiprocess
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from span_receiver import SpanReceiver, receiving_spans
-from store_server import Store, eventually, key_on, open_store
+from store_server import Store, key_on, open_store
 from visiting import Door, at_door
 
 from shimmy_store.errors import LicensingError
@@ -47,7 +47,7 @@ def test_a_purchase_is_traced_and_nothing_of_its_customer_is_told(
     store: Store, receiver: SpanReceiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     key = key_on(store.buy("developer", EMAIL).text)
-    eventually(lambda: store.town.ask("take_stock").oldest_event is None)
+    store.settle()
     (customer,) = store.town.ask("customers_of", EMAIL)
 
     async def act(door: Door) -> None:

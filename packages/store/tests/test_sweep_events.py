@@ -64,7 +64,7 @@ class Floor:
         return await sweep_events(self.works.fulfilment(), lambda: 1.0)
 
     async def eventually(self, look: Callable[[], Awaitable[bool]]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not await look():
                 await asyncio.sleep(0.005)
 
@@ -163,7 +163,7 @@ def test_who_cannot_be_settled_now_waits_for_another_round() -> None:
         assert await floor.ledger.merge_customers(leases[0], leases[1], [], "l1", NOW)
         held = await leased(floor.ledger, "cus_1", "another")
         await floor.hear("cus_2", "cus_3")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert await floor.sweep() == Swept(1, 1)
         await floor.ledger.release_customer(held, NOW)
         while (await floor.sweep()).settled:

@@ -89,6 +89,21 @@ def late_webhooks(street: Street, **order: Any) -> Iterator[None]:
         street.steer("STRIPE", "deliveries", dict.fromkeys(order, 0))
 
 
+@contextmanager
+def still_clock(street: Street) -> Iterator[None]:
+    """The town's time passes as it is steered alone, however long anybody looks at a page."""
+
+    def now() -> str:
+        return str(street.steer("STRIPE", "clock", {"advance_seconds": 0})["now"])
+
+    street.steer("STRIPE", "clock", {"frozen": now()})
+    try:
+        yield
+    finally:
+        # From there: it never goes back.
+        street.steer("STRIPE", "clock", {"now": now()})
+
+
 def deliveries_to(street: Street, email: str, kind: str = "checkout.session.completed") -> Any:
     """What was delivered, or is to be, of the customer's events of a kind."""
     customer = customer_of(street, email)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+from kept_ports import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 BIN = Path(sys.executable).parent
@@ -152,9 +152,7 @@ def open_site(folder: Path, store: str) -> Iterator[str]:
 @contextmanager
 def open_street(folder: Path) -> Iterator[Street]:
     """Both, until the block ends."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     env = {name: value for name, value in os.environ.items() if not name.startswith("SHIMMY_")}
     with ExitStack() as stack:
         plans, store = str(ROOT / "contracts/plans.json"), f"http://127.0.0.1:{port}"

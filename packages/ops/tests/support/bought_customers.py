@@ -33,7 +33,8 @@ def buyer(operated: OperatedTown, plan: str, email: str, machine: str = "") -> B
 
 
 def settle(operated: OperatedTown, customer: str) -> None:
-    """Until the store has nothing left to do for this customer."""
+    """Until the store has heard everything and has nothing left to do for this customer."""
+    until_delivered(operated)
 
     def settled() -> bool:
         with operated.desk() as desk:
@@ -43,6 +44,13 @@ def settle(operated: OperatedTown, customer: str) -> None:
         return "pending" not in events and "waiting" not in mails
 
     eventually(settled)
+
+
+def until_delivered(operated: OperatedTown) -> None:
+    """Until Stripe has told everything that is to be told now."""
+    steer = operated.store.town.control
+    # Shorter than the client's own patience.
+    eventually(lambda: steer("deliveries/idle", {"timeout_seconds": 2})["idle"])
 
 
 def hear(operated: OperatedTown, customer: str, kind: str) -> None:

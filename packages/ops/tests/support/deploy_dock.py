@@ -86,14 +86,14 @@ class Dock:
     def begin(self) -> None:
         """The store runs, by a release of nothing but its configuration."""
         given = ("--version", "0.9", "--env", str(self.released.env), "--activate")
-        done = self.released.town.run(self.capsys, "release", "record", *given, "--patience", "20")
+        done = self.released.town.run(self.capsys, "release", "record", *given, "--patience", "60")
         assert done.code == 0, done.err
 
     def deploy(self, to: str, version: str, *given: str, env: Path | None = None) -> Ran:
         asked = ["--to", to, "--version", version, "--skip-preflight-check", SKIPPED]
         if to != "static":
             asked += ["--env", str(env or self.released.env)]
-        return self.released.town.run(self.capsys, "deploy", *asked, "--patience", "20", *given)
+        return self.released.town.run(self.capsys, "deploy", *asked, "--patience", "60", *given)
 
     def bundle(self, words: str = "one") -> Path:
         folder = self.folder / f"bundle {words}"

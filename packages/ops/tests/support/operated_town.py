@@ -83,7 +83,7 @@ def open_operated_town(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
         gate.app = create_app(settings, open_shop)
         stack.callback(gate.stop)
         browser = stack.enter_context(
-            httpx.Client(base_url=town.stripe.url, trust_env=False, verify=NO_TLS)
+            httpx.Client(base_url=town.stripe.url, trust_env=False, verify=NO_TLS, timeout=30)
         )
         simulated = Town(town.stripe, town.keygen, ledger, town.sdk, browser)
         yield OperatedTown(town, Store(served.url, simulated, mailbox, settings, stack), mailbox)

@@ -136,7 +136,7 @@ def open_provisioning_town(
     with ExitStack() as stack:
         payments = stack.enter_context(serve_stripe(":memory:"))
         keygen = stack.enter_context(serve_keygen(":memory:"))
-        http = stripe.HTTPXClient(timeout=10, allow_sync_methods=True)
+        http = stripe.HTTPXClient(timeout=30, allow_sync_methods=True)
         stack.callback(http.close)
         sdk = stripe.StripeClient(
             payments.api_key, base_addresses={"api": payments.url}, http_client=http
@@ -147,6 +147,7 @@ def open_provisioning_town(
                 headers={"Authorization": f"Bearer {keygen.admin_token}"},
                 trust_env=False,
                 verify=NO_TLS,
+                timeout=30,
             )
         )
         town = ProvisioningTown(payments, keygen, folder, sdk, admin)

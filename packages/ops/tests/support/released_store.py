@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from kept_ports import free_port
 from provisioning_town import ProvisioningTown, open_provisioning_town
 
 from shimmy_ops.adapters.releases.loopback_site import serve_link
@@ -89,7 +89,7 @@ def open_released_store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     with ExitStack() as stack:
         town = stack.enter_context(open_provisioning_town(folder, monkeypatch))
         mailbox = stack.enter_context(serve_mailbox())
-        port = _free_port()
+        port = free_port()
         url, site = f"http://127.0.0.1:{port}", stack.enter_context(serve_link(folder / "current"))
         town.write_config(
             store_url=url, site_url=site, site_current="current", config_current="current.env"
@@ -127,9 +127,3 @@ def _stop(file: Path) -> None:
         return
     with suppress(ProcessLookupError):
         os.kill(int(file.read_text()), signal.SIGKILL)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shlex
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from store_server import eventually
 
 from shimmy_sandbox.cli.buy import pay_page
 
-PATIENCE = ("--patience", "20")
+PATIENCE = ("--patience", "60")
 
 
 @dataclass
@@ -33,14 +33,16 @@ class Shopper:
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
-        with httpx.Client(trust_env=False, verify=NO_TLS, timeout=30) as browser:
-            while not self.stopping.wait(0.3):
-                # A store that begins anew answers nobody for a moment; whoever paid is owed.
-                with suppress(httpx.HTTPError):
-                    self._buy(browser, f"buyer{len(self.paid)}@shimmy.example")
+        for number in itertools.cycle(range(2, 250)):
+            if self.stopping.wait(0.3):
+                return
+            # From elsewhere each time: the store counts how often one visitor begins to buy.
+            own = httpx.HTTPTransport(local_address=f"127.0.0.{number}", verify=NO_TLS)
+            # A store that begins anew answers nobody for a moment; whoever paid is owed.
+            with suppress(httpx.HTTPError), httpx.Client(transport=own, timeout=30) as browser:
+                self._buy(browser, f"buyer{len(self.paid)}@shimmy.example")
 
     def _buy(self, browser: httpx.Client, email: str) -> None:
-        browser.cookies.clear()
         opened = browser.get(f"{self.url}/buy", params={"plan": "startup"})
         if opened.is_redirect:
             paid = browser.get(opened.headers["location"])
@@ -86,7 +88,9 @@ class Rotating:
         thread.start()
         try:
             yield shopper
-            time.sleep(0.7)
+            # And once more, with what is in place now.
+            before = len(shopper.paid)
+            eventually(lambda: len(shopper.paid) > before)
         finally:
             shopper.stopping.set()
             thread.join()

@@ -170,7 +170,7 @@ def journey(
         "payer": InProcessPayer(f"{identity}@shimmy.example"),
         "machine": StandInMachine(place, f"shimmy-ops-{identity}"),
     }
-    choices = Choices(wait_minutes=0.5, wait_seconds=20)
+    choices = Choices(wait_minutes=1, wait_seconds=60)
     heard = told or (lambda _: None)
     # Somebody else each time: the store counts how often one visitor begins to buy.
     own = httpx.HTTPTransport(local_address=f"127.0.0.{next(_VISITORS)}", verify=NO_TLS)

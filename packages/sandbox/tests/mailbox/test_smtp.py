@@ -185,7 +185,8 @@ def test_slow(post: Post, stage: str) -> None:
 
 
 def test_who_waits_too_long_leaves_nothing_behind(post: Post) -> None:
-    post.control("smtp", stage="data", kind="slow", seconds=WAIT)
+    # So long that a sender is gone before it is over, also one that waits for a core itself.
+    post.control("smtp", stage="data", kind="slow", seconds=5 * WAIT)
     with smtplib.SMTP("127.0.0.1", post.server.smtp_port, timeout=20) as client:
         client.ehlo()
         client.mail("shop@example.com")
@@ -194,7 +195,7 @@ def test_who_waits_too_long_leaves_nothing_behind(post: Post) -> None:
         client.sock.settimeout(WAIT / 3)
         with pytest.raises(smtplib.SMTPServerDisconnected, match="timed out"):
             client.data(letter().as_bytes())
-    time.sleep(WAIT)
+    time.sleep(6 * WAIT)
     assert post.kept() == []
 
 
@@ -273,7 +274,8 @@ def test_it_listens_on_loopback_and_stops_under_a_waiting_sender() -> None:
     idle.close()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", server.smtp_port), timeout=20)
-    assert set(threading.enumerate()) == before
+    # Of those before, which are other tests', some may have ended meanwhile.
+    assert set(threading.enumerate()) <= before
 
 
 def test_a_port_in_use() -> None:

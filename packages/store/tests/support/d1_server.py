@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import shutil
-import socket
 import ssl
 import subprocess
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from kept_ports import free_port
 
 from shimmy_store.adapters.d1_database import D1Database, D1Failure
 from shimmy_store.ports.database import Database, Statement
@@ -159,9 +159,7 @@ def write_config(folder: Path) -> Path:
 def running_d1(npm: Path, folder: Path) -> Iterator[D1Server]:
     """One for all tests of a process."""
     config = write_config(folder)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [str(npm / WRANGLER), "dev", "--local", f"--config={config}", "--ip=127.0.0.1"]
     command += [f"--port={port}", "--inspector-port=0", f"--persist-to={folder / 'state'}"]
     command += ["--show-interactive-dev-session=false"]

@@ -32,7 +32,7 @@ async def ask(client, method, where, **more):
 async def leave(client):
     """Somebody who goes away in the middle."""
     asking = asyncio.ensure_future(client.get("/silent?left"))
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.8)
     asking.cancel()
     try:
         await asking
@@ -58,8 +58,8 @@ async def run():
             "cut": await ask(client, "GET", "/cut"),
             "gone": await ask(client, "GET", gone),
             "odd": await ask(client, "GET", "/echo", headers={"X-Odd": "a\\x01b"}),
-            "silent": await ask(client, "GET", "/silent?late", timeout=0.3),
-            "drips": await ask(client, "GET", "/drips", timeout=0.3),
+            "silent": await ask(client, "GET", "/silent?late", timeout=0.8),
+            "drips": await ask(client, "GET", "/drips", timeout=0.8),
             "left": await leave(client),
         }
         # And it still works for the next one.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -14,6 +13,7 @@ from typing import Any
 
 import httpx
 from d1_server import BridgedD1
+from kept_ports import free_port
 from operating import OPERATOR_TOKEN
 from store_server import SECRET, Store, portal_of_town
 from town import HANDLED, NO_TLS, Town, open_town
@@ -68,7 +68,7 @@ def run_tests(pyodide: Pyodide, tests: list[str]) -> subprocess.CompletedProcess
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=500,
     )
 
 
@@ -174,7 +174,7 @@ def open_worker(
         mailbox = stack.enter_context(serve_mailbox())
         town.sdk.v1.billing_portal.configurations.create(portal_of_town(town))
         # Stripe has to know where it will be before it is told the endpoint's secret.
-        port = _free_port()
+        port = free_port()
         url = f"http://127.0.0.1:{port}"
         endpoint = town.sdk.v1.webhook_endpoints.create(
             {"url": f"{url}/stripe-webhook", "enabled_events": sorted(HANDLED)}
@@ -202,12 +202,6 @@ def _follow(clock: SimulatedClock, host: PyodideHost) -> None:
 
     # One clock of one test: it is gone with its town.
     clock.advance = advance_both  # type: ignore[method-assign]
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def _variables(town: Town, url: str, webhook_secret: str) -> dict[str, str]:

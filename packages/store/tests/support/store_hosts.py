@@ -9,13 +9,15 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-from store_server import Store
+from kept_ports import free_port
+from store_server import Store, eventually
 from town import HANDLED, NO_TLS, open_town
 
 from shimmy_sandbox.mailbox.server import serve_mailbox
@@ -26,13 +28,6 @@ _START_SECONDS = 60
 _SECRET = "-".join(["of-this-test-and-long-enough"] * 2)
 
 
-def free_port() -> int:
-    """One that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Balancer:
     """The next connection goes to the next host; to another one where nobody listens."""
 
@@ -41,6 +36,7 @@ class Balancer:
         self.port = int(self._listener.getsockname()[1])
         self.ports: list[int] = []
         self._taken = 0
+        self._unanswered = Counter[int]()
         self._lock = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -48,6 +44,11 @@ class Balancer:
         """No more connections; those that are there end with their hosts."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+
+    def unanswered(self, port: int) -> int:
+        """Connections that were led there and have not heard anything from there yet."""
+        with self._lock:
+            return self._unanswered[port]
 
     def _accept(self) -> None:
         while True:
@@ -58,28 +59,39 @@ class Balancer:
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
-        host = self._connect()
+        port, host = self._connect()
         if host is None:
             client.close()
             return
-        back = threading.Thread(target=_pass_on, args=(host, client), daemon=True)
+        back = threading.Thread(target=self._answer, args=(port, host, client), daemon=True)
         back.start()
         _pass_on(client, host)
         back.join()
         client.close()
         host.close()
 
-    def _connect(self) -> socket.socket | None:
+    def _answer(self, port: int, host: socket.socket, client: socket.socket) -> None:
+        with suppress(OSError):
+            host.recv(1, socket.MSG_PEEK)
+        self._was_answered(port)
+        _pass_on(host, client)
+
+    def _was_answered(self, port: int) -> None:
+        with self._lock:
+            self._unanswered[port] -= 1
+
+    def _connect(self) -> tuple[int, socket.socket | None]:
         for _ in range(4):
             with self._lock:
                 self._taken += 1
                 ports = list(self.ports)
+                port = ports[self._taken % len(ports)] if ports else 0
+                self._unanswered[port] += 1
             if ports:
                 with suppress(OSError):
-                    return socket.create_connection(
-                        ("127.0.0.1", ports[self._taken % len(ports)]), timeout=30
-                    )
-        return None
+                    return port, socket.create_connection(("127.0.0.1", port), timeout=30)
+            self._was_answered(port)
+        return 0, None
 
 
 def _pass_on(source: socket.socket, target: socket.socket) -> None:
@@ -158,7 +170,7 @@ class Host:
         """SIGTERM; what it exits with."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def end(self) -> None:
         """At once, whatever happens."""
@@ -183,7 +195,7 @@ class Fleet:
         """As an orchestrator does: no new connections, SIGTERM, and another in its place."""
         self.balancer.ports = [one.port for one in self.hosts if one is not host]
         # Whoever was just let in is answered; Kubernetes waits so with a preStop hook.
-        time.sleep(0.3)
+        eventually(lambda: not self.balancer.unanswered(host.port))
         assert host.stop() == 0, host.log
         host.start()
         host.wait()

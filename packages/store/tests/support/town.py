@@ -46,6 +46,9 @@ HANDLED = parse_handled(read_webhook_events())
 START = datetime(2027, 1, 15, 12, tzinfo=UTC)
 GOOD, REFUSED_LATER, DISPUTED = "4242424242424242", "4000000000000341", "4000000000000259"
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+# A payment's page answers once the shop has heard of it, and months with all that falls due in them
+# take their time on a busy machine.
+_PATIENCE_SECONDS = 60
 # Where ledgers of towns lie that are opened now, if not in their files.
 LEDGERS: Callable[[str], Database] | None = None
 
@@ -189,7 +192,7 @@ class Town:
         """What the store works with; the fuse guards every call but those that hear events."""
         fuse = fuse or Fuse(None)
         database = self._connect()
-        http = stripe.HTTPXClient(timeout=10)
+        http = stripe.HTTPXClient(timeout=_PATIENCE_SECONDS)
         try:
             await migrate_ledger(database)
             payments = StripePayments(_sdk(self.payments, http))
@@ -216,6 +219,7 @@ class Town:
             headers={"Authorization": f"Bearer {self.keygen.admin_token}"},
             trust_env=False,
             verify=NO_TLS,
+            timeout=_PATIENCE_SECONDS,
         ) as client:
             yield KeygenWire(client)
 
@@ -248,7 +252,8 @@ class Town:
     def count_licences(self) -> int:
         headers = {"Authorization": f"Bearer {self.keygen.admin_token}"}
         base = f"{self.keygen.url}/v1/accounts/{self.keygen.account}/licenses?limit=100"
-        return len(httpx.get(base, headers=headers, trust_env=False).json()["data"])
+        answer = httpx.get(base, headers=headers, trust_env=False, timeout=_PATIENCE_SECONDS)
+        return len(answer.json()["data"])
 
     def ask(self, method: str, *args: Any) -> Any:
         """One question to the ledger."""
@@ -314,9 +319,11 @@ def open_town(ledger: Path) -> Iterator[Town]:
         stock_shop(keygen, CATALOG["plans"])
         payments = stack.enter_context(serve_stripe(":memory:", controls=controls))
         browser = stack.enter_context(
-            httpx.Client(base_url=payments.url, trust_env=False, verify=NO_TLS)
+            httpx.Client(
+                base_url=payments.url, trust_env=False, verify=NO_TLS, timeout=_PATIENCE_SECONDS
+            )
         )
-        http = stripe.HTTPXClient(timeout=10, allow_sync_methods=True)
+        http = stripe.HTTPXClient(timeout=_PATIENCE_SECONDS, allow_sync_methods=True)
         stack.callback(http.close)
         connect = partial(LEDGERS, str(ledger)) if LEDGERS else None
         opened = Town(payments, keygen, ledger, _sdk(payments, http), browser, connect)

@@ -38,9 +38,9 @@ class _Steps:
         return now if self.left else None
 
     def step(self) -> None:
-        self.left -= 1
         self.log.append("step")
         self.clock.now += self.seconds
+        self.left -= 1  # Last: whoever waits for it reads the log then.
 
     def abandon(self, error: LibraryError) -> None:
         self.failed = error

@@ -8,7 +8,7 @@ models that is below 1 % of the scores' range; another prompt's scores are far o
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 
 import numpy as np
@@ -18,6 +18,7 @@ from threads import Background, until
 
 from shimmy_sandbox.synthetic_model import SyntheticPair
 from shimmy_vision.adapters.engine.engine_counters import EngineCounters
+from shimmy_vision.adapters.engine.llama_context import BatchPart
 from shimmy_vision.adapters.engine.llama_engine import LlamaEngine
 from shimmy_vision.adapters.engine.llama_sequence import LlamaSequence
 from shimmy_vision.adapters.engine.shared_decoding import Patience
@@ -150,24 +151,33 @@ def test_one_alone_waits_for_nobody(crowd: LlamaEngine, lock_step: Callable[[], 
         assert len(finished.result()) == STEPS
 
 
-def test_a_long_prompt_goes_in_parts_beside_others(crowd: LlamaEngine) -> None:
-    order = list[str]()
-    held = _Held(crowd)
+def test_a_long_prompt_goes_in_parts_beside_others(
+    crowd: LlamaEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # How many sequences each step served: who hears of it first is the system's choice.
+    steps = list[int]()
+    held, decode = _Held(crowd), crowd._context.decode
 
-    def read(name: str, count: int) -> int:
+    def noting(parts: Sequence[BatchPart]) -> list[Scores | None]:
+        steps.append(len(parts))
+        return decode(parts)
+
+    monkeypatch.setattr(crowd._context, "decode", noting)
+
+    def read(count: int) -> int:
         with crowd.sequence(ANY) as model:
             model.evaluate_tokens([65] * count, ANY)
-            order.append(name)
             assert (model.position, model.logits().ndim) == (count, 1)
             return model.forward_passes
 
-    long = Background(lambda: read("long", 900))
+    long = Background(lambda: read(900))
     held.piled(1)
-    short = Background(lambda: read("short", 1))
+    short = Background(lambda: read(1))
     held.piled(2)
     held.release()
-    assert (short.result(), order[0]) == (1, "short")
-    assert long.result() >= 900 // 128
+    passes = long.result()
+    assert (short.result(), passes >= 900 // 128) == (1, True)
+    assert steps == [2, *[1] * (passes - 1)], "the short one has its step at once"
 
 
 def test_rows_of_several_sequences_share_a_step(crowd: LlamaEngine) -> None:

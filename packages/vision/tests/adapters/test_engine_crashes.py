@@ -40,7 +40,8 @@ from shimmy_vision.ports.analyst import DocumentJob, ImageJob, JobEvent, PageOut
 from shimmy_vision.ports.cancellation import Cancellation
 from shimmy_vision.use_cases.sync_pages import sync_pages
 
-HASTY = Patience(stop=0.5, grace=0.5, silence=5.0, answer=1.5)
+# Nobody is asked before somebody stops: a process that only begins slowly answers nothing yet.
+HASTY = Patience(stop=0.5, grace=0.5, silence=60.0, answer=1.5)
 MakeGate = Callable[[], Gate]
 THREE = write_pdf(*(text_page(f"Page {n} begins") for n in (1, 2, 3)))
 PAGES = DocumentRequest(

@@ -26,6 +26,7 @@ from engine_children import (
 )
 from fragile_worker import Gate, marked
 from pdf_writer import text_page, write_pdf
+from threads import until
 
 from shimmy_sandbox.synthetic_model import SyntheticPair
 from shimmy_vision.adapters.worker.engine_process import EngineProcess
@@ -102,6 +103,8 @@ def test_prepared_it_has_the_model_in_memory_and_counts_no_page(
         idle = opened.status()
         assert (idle.running, idle.model, idle.counters["engine_starts"]) == (False, None, 0)
         opened.prepare(Cancellation())
+        # It has half a second to say how it is, which a busy machine may not give it at once.
+        until(lambda: opened.status().model is not None)
         ready = opened.status()
         assert ready.model is not None
         assert (ready.running, ready.model.family, ready.model.synthetic) == (True, "4.6", True)
@@ -111,9 +114,9 @@ def test_prepared_it_has_the_model_in_memory_and_counts_no_page(
         assert opened.status().counters["engine_loads"] == 1
         for one in children():
             one.kill()
-        while opened.status().running:
-            pass
+        until(lambda: not opened.status().running)
         opened.prepare(Cancellation())
+        until(lambda: opened.status().counters["engine_loads"] > 1)
         after = opened.status()
         assert (after.counters["engine_starts"], after.counters["engine_crashes"]) == (2, 1)
         assert after.counters["engine_loads"] == 2, "counters go on where the last child's ended"

@@ -124,14 +124,15 @@ def test_a_stop_that_is_not_heeded_releases_its_caller_alone(stage: str | None) 
 
 
 def test_one_that_does_not_end_within_grace_is_ended_with_its_process(tmp_path: Path) -> None:
-    patience = Patience(stop=0.2, grace=2.0, silence=60.0, answer=5.0)
+    patience = Patience(stop=0.2, grace=1.0, silence=60.0, answer=5.0)
     with opened(patience=patience) as process:
         stuck = under_way(process, scripted("hang", stage="decode"))
+        # Begun before anybody counts the grace: in the next process it would never end.
+        once = scripted("hang", stage="decode", once=str(tmp_path / "once"))
+        neighbour = under_way(process, once)
         stuck.switch.cancel("interrupted")
         with pytest.raises(StoppedError):
             stuck.end()
-        once = scripted("hang", stage="decode", once=str(tmp_path / "once"))
-        neighbour = under_way(process, once)
         assert neighbour.end()["process"]
         assert neighbour.events.count(Restarted()) == 1
         assert (counters(process)["engine_kills"], counters(process)["engine_crashes"]) == (1, 0)
@@ -175,7 +176,8 @@ def test_one_that_stands_still_is_noticed_although_nobody_stops(
         began = time.monotonic()
         with pytest.raises(LibraryError) as blamed:
             result_of(process, scripted("stand-still", stage="decode"))
-        assert (blamed.value.code, time.monotonic() - began < 20) == ("engine-crashed", True)
+        # Some seconds on an idle machine; nobody else would end it.
+        assert (blamed.value.code, time.monotonic() - began < 50) == ("engine-crashed", True)
         assert "did not answer" in blamed.value.message
         if innocent is not None:
             assert innocent.end()["process"]

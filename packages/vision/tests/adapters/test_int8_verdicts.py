@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from threads import until
 
 from shimmy_vision.adapters.engine import int8_verdicts
 from shimmy_vision.adapters.engine.child_probe import ChildProbe, report_int8
@@ -60,13 +61,16 @@ class World:
         cancellation: Cancellation | None = None,
     ) -> str:
         """What would be opened: a precision, or "open"; and what children were asked."""
-        self._log.write_text("")
+        self.forget_asked()
         script = _CHILD.format(log=str(self._log), trial=trial, engine=engine)
         command = (sys.executable, "-S", "-E", "-c", script)
         probe = ChildProbe(command, self._library, self._record, int8_seconds=seconds)
         options = EngineOptions(2, 0, 512, 1, self.order)
         opened = probe.probe(self.files, options, cancellation or Cancellation())
         return opened.encoder.precision or opened.encoder.wish
+
+    def forget_asked(self) -> None:
+        self._log.write_text("")
 
     @property
     def asked(self) -> list[str]:
@@ -191,9 +195,19 @@ def test_a_trial_that_hangs_is_ended(world: World) -> None:
 def test_a_trial_that_was_interrupted_leaves_no_mark(world: World) -> None:
     for _ in range(3):
         switch = Cancellation()
-        threading.Timer(0.05, switch.cancel, ["interrupted"]).start()
-        with pytest.raises(StoppedError):
-            world.probe("time.sleep(600)", cancellation=switch)
+        world.forget_asked()
+
+        def interrupt(switch: Cancellation = switch) -> None:
+            # Before it has begun, there is nothing to take back.
+            until(lambda: world.asked == ["int8-trial"])
+            assert world.kept != {}
+            switch.cancel("interrupted")
+
+        with ThreadPoolExecutor(1) as threads:
+            interrupted = threads.submit(interrupt)
+            with pytest.raises(StoppedError):
+                world.probe("time.sleep(600)", cancellation=switch)
+            interrupted.result()
         assert world.kept == {}
     assert world.probe(_tells(HELD)) == "int8"
 

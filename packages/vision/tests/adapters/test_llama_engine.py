@@ -7,11 +7,12 @@ import gc
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from shimmy_sandbox.synthetic_model import (
     Encoder,
@@ -20,6 +21,7 @@ from shimmy_sandbox.synthetic_model import (
     write_synthetic_pair,
 )
 from shimmy_vision.adapters.engine.llama_bindings import llama_pos
+from shimmy_vision.adapters.engine.llama_context import BatchPart
 from shimmy_vision.adapters.engine.llama_engine import LlamaEngine
 from shimmy_vision.adapters.engine.llama_library import AbortFlag, open_native_library
 from shimmy_vision.adapters.engine.llama_sequence import LlamaSequence
@@ -33,6 +35,7 @@ from shimmy_vision.ports.language_model import LanguageModel
 
 ANY = Cancellation()
 OpenEngine = Callable[..., LlamaEngine]
+Scores = NDArray[np.float32]
 
 
 def _noise(width: int, height: int) -> RgbPixels:
@@ -165,8 +168,8 @@ def test_a_thrown_switch_stops_before_and_during_work(
     assert np.isfinite(model.logits()).all()
 
 
-def _seconds_to_stop(work: Callable[[Cancellation], object]) -> float:
-    """Repeat ``work`` until a switch thrown meanwhile stops it: how long that took.
+def _seconds_to_stop(work: Callable[[Cancellation], object], after: float) -> float:
+    """Repeat ``work`` until a switch thrown ``after`` seconds stops it: how long that took.
 
     The best of three, because other tests may hold both cores when the switch is thrown.
     """
@@ -178,7 +181,7 @@ def _seconds_to_stop(work: Callable[[Cancellation], object]) -> float:
             thrown_at[0] = time.perf_counter()
             switch.cancel("deadline")
 
-        timer = threading.Timer(0.15, throw)
+        timer = threading.Timer(after, throw)
         timer.start()
         with pytest.raises(DeadlineError):
             while True:
@@ -197,12 +200,14 @@ def test_encoding_stops_within_200_ms_in_the_middle_of_a_slice(
     slow = open_engine(write_synthetic_pair(tmp_path, layout, encoder=encoder), layout)
     started = time.perf_counter()
     whole = _encode(slow, _noise(60, 60))
-    assert time.perf_counter() - started > 0.5
+    seconds = time.perf_counter() - started
 
     def encode(switch: Cancellation) -> None:
         slow.encoder.encode(_noise(60, 60), on_slice=lambda *_: None, cancellation=switch)
 
-    assert _seconds_to_stop(encode) < 0.2
+    # Whoever goes on to the slice's end takes three quarters of it, on a fast machine as on a slow.
+    bound = min(max(0.2, seconds / 8), seconds / 2)
+    assert _seconds_to_stop(encode, seconds / 4) < bound
     again = _encode(slow, _noise(60, 60))
     for one, other in zip(whole.parts, again.parts, strict=True):
         if isinstance(one, EmbeddingRows) and isinstance(other, EmbeddingRows):
@@ -210,12 +215,29 @@ def test_encoding_stops_within_200_ms_in_the_middle_of_a_slice(
     slow.close()
 
 
-def test_decoding_stops_within_200_ms_and_works_again(model: LlamaSequence) -> None:
-    def decode(switch: Cancellation) -> None:
-        model.reset()
-        model.evaluate_tokens([65] * 4000, switch)
+def test_decoding_stops_in_the_middle_of_a_prompt_and_works_again(
+    engine: LlamaEngine, model: LlamaSequence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted in steps, of which a whole prompt takes eight: together they take 150 ms."""
+    decode, steps, switch = engine._context.decode, list[int](), Cancellation()
 
-    assert _seconds_to_stop(decode) < 0.2
+    def noting(parts: Sequence[BatchPart]) -> list[Scores | None]:
+        steps.append(len(parts[0].content))
+        if len(steps) == 2:
+            switch.cancel("deadline")
+        return decode(parts)
+
+    monkeypatch.setattr(engine._context, "decode", noting)
+    taken = list[int]()
+    # The best of three, because whoever waits may be woken late where others hold both cores.
+    for _ in range(3):
+        model.reset()
+        with pytest.raises(DeadlineError):
+            model.evaluate_tokens([65] * 4000, switch)
+        taken.append(sum(steps))
+        steps.clear()
+        switch = Cancellation()
+    assert 1000 < min(taken) < 3000
     model.reset()
     model.evaluate_tokens([65], ANY)
     assert np.isfinite(model.logits()).all()

@@ -355,8 +355,12 @@ def test_a_schema_that_may_end_is_not_endless() -> None:
     assert json.loads(SCHEMAS.close(tree, b'{"left":{"left":', ANY)) == {"left": {"left": None}}
 
 
-def test_where_the_grammar_gives_up_an_earlier_cut_is_closed() -> None:
+def test_where_the_grammar_gives_up_an_earlier_cut_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """llguidance keeps at most 2,000 possibilities open at once."""
+    # It takes a tenth of what a check may; on a busy machine there would be no verdict.
+    monkeypatch.setattr(llguidance_grammar, "_CHECK_SECONDS", 60.0)
     options = [
         {
             "type": "array",

@@ -9,9 +9,11 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from pdf_writer import text_page, write_pdf
 from serving import Play, PlayedAnalyst, serve
 
 from shimmy_vision import __version__
+from shimmy_vision.cli import warm_server
 from shimmy_vision.cli.main import main
 from shimmy_vision.domain.answer.analysis_request import CustomQuestion, StandardQuestion
 from shimmy_vision.errors import (
@@ -267,7 +270,9 @@ def test_a_timeout_stops_the_work_there(start: Start, image: str) -> None:
     assert stopped.wait(10)
 
 
-def test_a_command_waits_for_its_turn(start: Start, image: str) -> None:
+def test_a_command_waits_for_its_turn(
+    start: Start, image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begun, release = threading.Semaphore(0), threading.Event()
 
     def hold(_job: Job, _switch: Cancellation, _hear: JobListener) -> dict[str, Any]:
@@ -280,8 +285,15 @@ def test_a_command_waits_for_its_turn(start: Start, image: str) -> None:
     first = threading.Thread(target=lambda: codes.append(_quietly(image)))
     first.start()
     assert begun.acquire(timeout=60)
-    threading.Timer(0.5, release.set).start()
+
+    def pause(seconds: float) -> None:
+        # There was no place for it: only now there will be one.
+        release.set()
+        time.sleep(seconds)
+
+    monkeypatch.setattr(warm_server, "time", SimpleNamespace(sleep=pause))
     assert main(["vision", image]) == 0
+    assert release.is_set()
     first.join(60)
     assert (codes, len(analyst.jobs)) == ([0], 2)
 

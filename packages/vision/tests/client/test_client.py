@@ -7,8 +7,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -295,9 +296,20 @@ def test_what_is_refused_for_now_is_asked_again(
     open_server: Open, face: type[Face], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
+    ours, sleep, sleep_there = threading.current_thread(), time.sleep, anyio.sleep
+
+    # The clients' alone: other threads, the server's among them, sleep in earnest.
+    def pause(seconds: float) -> None:
+        if threading.current_thread() is ours:
+            pauses.append(seconds)
+        else:
+            sleep(seconds)
 
     async def wait(seconds: float) -> None:
-        pauses.append(seconds)
+        if threading.current_thread() is ours:
+            pauses.append(seconds)
+        else:
+            await sleep_there(seconds)
 
     left: list[Any] = [BusyError("server-full", "wait", retry_after=wish) for wish in (3, 4, 5)]
     left.append(LibraryError("engine-resting", "soon", retryable=True, retry_after=6))
@@ -309,7 +321,7 @@ def test_what_is_refused_for_now_is_asked_again(
 
     url, _ = open_server(play)
     with monkeypatch.context() as patched:
-        patched.setattr("shimmy_vision.client.sync_client.time.sleep", pauses.append)
+        patched.setattr("shimmy_vision.client.sync_client.time.sleep", pause)
         patched.setattr(anyio, "sleep", wait)
         with pytest.raises(ApiError):
             face(url, retries=1).do("analyze", PNG)
@@ -362,10 +374,12 @@ def test_closing_a_stream_stops_the_job_and_frees_its_slot(
 
 
 def test_nobody_there(face: type[Face]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
+    # Taken, so that no other test's server gets the port, and nobody listens.
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-    with pytest.raises(ServerUnreachable, match="shimmy serve"):
-        face(f"http://127.0.0.1:{port}").do("analyze", PNG)
+        with pytest.raises(ServerUnreachable, match="shimmy serve"):
+            face(f"http://127.0.0.1:{port}").do("analyze", PNG)
 
 
 @contextmanager
@@ -381,7 +395,8 @@ def answering(data: bytes, *, stay: bool = False) -> Iterator[str]:
                     line, _ = listener.accept()
                 except TimeoutError:
                     continue
-                with line:
+                # Who has lost patience is not there any more.
+                with line, suppress(OSError):
                     line.settimeout(5)
                     line.recv(100_000)
                     line.sendall(data)

@@ -153,9 +153,9 @@ def test_an_answer_without_end_is_not_kept_in_memory(stranger: Stranger) -> None
 
 
 def test_a_request_that_cannot_go_out_was_certainly_not_sent() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        nobody = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    error = failure(nobody)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # Nobody listens there, and nobody else gets it.
+        error = failure(f"http://127.0.0.1:{closed.getsockname()[1]}")
     assert (error.code, error.sent) == ("licence-server-unreachable", False)
 
 
@@ -171,6 +171,30 @@ def test_a_server_that_accepts_nobody_was_certainly_not_asked() -> None:
         for one in waiting:
             one.close()
     assert (error.code, error.sent) == ("licence-server-unreachable", False)
+
+
+def test_a_server_whose_name_never_resolves_was_certainly_not_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    over, look_up = threading.Event(), socket.getaddrinfo
+
+    def never(host: Any, *given: Any, **more: Any) -> Any:
+        if host == "licences.test":
+            over.wait(60)
+        return look_up("127.0.0.1" if host == "licences.test" else host, *given, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", never)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as late:
+        late.settimeout(60)
+        error = failure(f"http://licences.test:{late.getsockname()[1]}", timeout=TIMEOUT)
+        assert (error.code, error.sent) == ("licence-server-unreachable", False)
+        assert "did not answer in time" in error.message
+        over.set()
+        with late.accept()[0] as connection:
+            connection.settimeout(60)
+            assert connection.recv(1) == b"", "nor once its name is known after all"
 
 
 def test_offline_nothing_goes_out(stranger: Stranger) -> None:

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -165,11 +166,12 @@ def test_faults_that_stay_are_named(tmp_path: Path, hub: Path, code: str) -> Non
     assert not _installed(tmp_path)
 
 
-def test_a_dead_server_is_a_network_error(tmp_path: Path, hub: Path) -> None:
-    with serve_models(hub) as mirror:
-        pass
-    with pytest.raises(DownloadError) as refused:
-        _pull(tmp_path, mirror)
+def test_a_dead_server_is_a_network_error(tmp_path: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # Nobody listens there, and nobody else gets it.
+        collaborators = _collaborators(tmp_path, f"http://127.0.0.1:{closed.getsockname()[1]}")
+        with pytest.raises(DownloadError) as refused:
+            pull_model(_pin(), collaborators, Cancellation(), lambda *_: None)
     assert refused.value.code == "download-network"
     assert refused.value.retryable
 
@@ -263,8 +265,12 @@ def test_two_processes_download_once(tmp_path: Path, hub: Path) -> None:
 def test_waiting_for_the_lock_is_told_and_can_be_cancelled(tmp_path: Path) -> None:
     store, switch, told = FolderModelStore(tmp_path), Cancellation(), []
     with store.lock(_pin(), Cancellation(), lambda: pytest.fail("nobody was there")):
-        threading.Timer(0.5, switch.cancel, ["interrupted"]).start()
-        waiting = FolderModelStore(tmp_path).lock(_pin(), switch, lambda: told.append(1))
+
+        def hear() -> None:
+            told.append(1)
+            threading.Timer(0.3, switch.cancel, ["interrupted"]).start()
+
+        waiting = FolderModelStore(tmp_path).lock(_pin(), switch, hear)
         with pytest.raises(StoppedError), waiting:
             pytest.fail("the lock was given twice")
     assert told == [1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -241,22 +242,25 @@ def test_a_certificate_that_nobody_vouches_for_is_said_so(
 
 
 def test_nobody_there_is_said_so() -> None:
-    with serve_stand_in() as served:
-        url = served.url
-    model = VllmModel(url, None, silence=1, first_pause=0.001)
-    with pytest.raises(LibraryError) as caught:
-        model.identify(Cancellation())
+    # Taken, so that no other test's server gets the port, and nobody listens.
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        model = VllmModel(url, None, silence=1, first_pause=0.001)
+        with pytest.raises(LibraryError) as caught:
+            model.identify(Cancellation())
     assert caught.value.code == "remote-unreachable"
     model.close()
 
 
 def test_silence_ends_after_a_while(stand_in: StandIn) -> None:
-    model = VllmModel(stand_in.url, None, silence=0.1, first_pause=0.001)
-    model.identify(Cancellation())
+    model = VllmModel(stand_in.url, None, silence=0.4, first_pause=0.001)
+    # Not by an exchange of its own: within this silence a busy machine may answer nothing.
     stand_in.go_wrong("silent")
     with pytest.raises(LibraryError) as caught:
         ask(model, question())
     assert caught.value.code == "remote-unreachable"
+    assert stand_in.answering.wait(20)
     model.close()
 
 

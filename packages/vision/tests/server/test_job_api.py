@@ -20,6 +20,7 @@ import pytest
 from line_client import Names
 from pdf_writer import text_page, write_pdf
 from serving import Gate, Play, PlayedAnalyst, serve
+from threads import until
 from web_places import Canary, Site, keep_canary, redirect, serve_site
 
 from shimmy_vision.adapters.web.guarded_post import GuardedPost
@@ -381,8 +382,13 @@ def test_a_stop_finishes_what_was_ordered() -> None:
                 server.order(callback_url=f"{site.url}/hook")
             assert gate.begun.acquire(timeout=10)
             server.client.close()
-            # Not before the server has been told to stop.
-            threading.Timer(0.3, gate.open.set).start()
+
+            def let_go() -> None:
+                # Not before the server has been told to stop.
+                until(lambda: bool(app.state.shimmy.line.stopping))
+                gate.open.set()
+
+            threading.Thread(target=let_go).start()
         assert (len(analyst.jobs), site.seen) == (2, ["/hook"] * 2)
 
 
@@ -481,10 +487,12 @@ def test_what_may_go_better_later_is_tried_three_times_more(
 
 
 def test_nobody_there_is_tried_again_too(open_server: Open) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        place = f"127.0.0.1:{closed.getsockname()[1]}"
-    server = open_server(callbacks=_allowing(place))
-    told = server.told(server.order(callback_url=f"http://{place}/"))
+    # Taken, so that no other test's server gets the port, and nobody listens.
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        server = open_server(callbacks=_allowing(place))
+        told = server.told(server.order(callback_url=f"http://{place}/"))
     assert told["callback"] == {"status": "failed", "attempts": 4, "code": "fetch-failed"}
 
 

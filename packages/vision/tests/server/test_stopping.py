@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 import pytest
 from serving import Gate, PlayedAnalyst, serve
+from threads import until
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -117,9 +118,10 @@ def test_who_waits_in_the_line_and_on_a_socket_is_told_too() -> None:
             except ConnectionClosed as end:
                 return told, end.rcvd
 
-    with stopping(play, slots=1) as (_, found, start):
+    with stopping(play, slots=1) as (url, found, start):
         start(talk)
         assert play.begun.acquire(timeout=10)
+        until(lambda: httpx.get(f"{url}/ready", timeout=20).json()["waiting"] == 1)
     play.open.set()
     ((told, end),) = found
     assert sorted((one["id"], one["data"]["error"]["code"]) for one in told) == [
@@ -157,7 +159,9 @@ def test_none_is_taken_from_the_first_moment_on() -> None:
             b"POST /api/vision HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
             b"Content-Length: %d\r\n\r\n" % len(body)
         )
-        time.sleep(0.4)
+        # Who comes later is answered: by then the server has seen this one.
+        for _ in range(2):
+            assert httpx.get(f"{url}/health", timeout=20).status_code == 200
 
         def ask_late() -> None:
             # The stop has begun once nobody is let in any more.

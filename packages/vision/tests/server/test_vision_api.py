@@ -289,9 +289,12 @@ def test_a_full_line_refuses_and_who_waits_is_served_in_order(open_server: Open)
     gate = Gate()
     server = open_server(gate, slots=1, queue=2)
     with ExitStack() as clients:
-        lines = [clients.enter_context(asking(server)) for _ in range(3)]
-        while server.status() != (1, 2):
-            pass
+        lines = []
+        for state in ((1, 0), (1, 1), (1, 2)):
+            lines.append(clients.enter_context(asking(server)))
+            # One after the other: who is first has the slot.
+            while server.status() != state:
+                pass
         refused = server.post(json={"image": ENCODED})
         assert (refused.status_code, refused.json()["error"]["code"]) == (429, "server-busy")
         assert int(refused.headers["retry-after"]) >= 1

@@ -84,10 +84,12 @@ class Held:
 
     def __init__(self, event: Any) -> None:
         self.event, self.open = event, threading.Event()
+        self.begun = threading.Event()
         self.stopped = threading.Semaphore(0)
 
     def __call__(self, _job: Job, switch: Cancellation, hear: JobListener) -> dict[str, Any] | None:
         hear(self.event)
+        self.begun.set()
         with switch.when_cancelled(self.open.set):
             assert self.open.wait(20)
         if switch.reason is not None:

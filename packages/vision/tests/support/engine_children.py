@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,10 +62,16 @@ def engine(
 
 
 def children() -> list[psutil.Process]:
-    """Engine processes that live."""
-    found = psutil.Process().children(recursive=True)
-    living = [one for one in found if one.status() != psutil.STATUS_ZOMBIE]
-    return [one for one in living if "engine-worker" in " ".join(one.cmdline())]
+    """Engine processes that live. Their own children look like them until they are begun."""
+    return [one for one in psutil.Process().children() if _is_engine(one)]
+
+
+def _is_engine(process: psutil.Process) -> bool:
+    # It, or a child of another test, may end while it is looked at.
+    with suppress(psutil.NoSuchProcess):
+        alive = process.status() != psutil.STATUS_ZOMBIE
+        return alive and "engine-worker" in " ".join(process.cmdline())
+    return False
 
 
 def ignore(_event: JobEvent) -> None:

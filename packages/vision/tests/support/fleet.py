@@ -57,11 +57,20 @@ def need_nginx() -> str:
     return found
 
 
+_held: list[socket.socket] = []
+
+
 def free_port() -> int:
-    """One that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
+    """One that nobody else is given while this process lives, also while its host is gone.
+
+    It is bound and never listened on: no connection goes out from it, no other search for a free
+    one finds it, and a server that names it may bind it all the same.
+    """
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    _held.append(held)
+    return int(held.getsockname()[1])
 
 
 @dataclass
@@ -95,7 +104,9 @@ class Host:
         root = psutil.Process(self.now().process.pid)
         family = [root, *root.children(recursive=True)]
         for one in family:
-            one.kill()
+            # A trial's process may have ended meanwhile.
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
         # Whoever inherits them may leave the dead lying for seconds.
         end = time.monotonic() + 20
         while any(map(_lives, family)) and time.monotonic() < end:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,12 +33,14 @@ class Served:
 
     def engine(self) -> psutil.Process:
         """The engine's process."""
-        (found,) = (
-            one
-            for one in psutil.Process(self.process.pid).children()
-            if "engine-worker" in " ".join(one.cmdline())
-        )
-        return found
+        found = []
+        for one in psutil.Process(self.process.pid).children():
+            # Another child, such as a trial's, may end meanwhile.
+            with suppress(psutil.Error):
+                if "engine-worker" in " ".join(one.cmdline()):
+                    found.append(one)
+        (engine,) = found
+        return engine
 
     def metric(self, name: str, label: str = "") -> float:
         """The sum of a metric's values, or of those alone that have ``label``."""

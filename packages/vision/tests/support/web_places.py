@@ -118,11 +118,9 @@ class Canary:
 @contextmanager
 def keep_canary() -> Iterator[Canary]:
     """TCP and UDP on the same port; answers HTTP so that a browser is content."""
-    with socket.socket() as listener, socket.socket(type=socket.SOCK_DGRAM) as packets:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(64)
+    listener, packets = _bind_both()
+    with listener, packets:
         canary = Canary(listener.getsockname()[1])
-        packets.bind(("127.0.0.1", canary.port))
         ended = threading.Event()
         watchers = [
             threading.Thread(target=watch, args=(part, canary, ended), daemon=True)
@@ -136,6 +134,21 @@ def keep_canary() -> Iterator[Canary]:
             ended.set()
             for watcher in watchers:
                 watcher.join()
+
+
+def _bind_both() -> tuple[socket.socket, socket.socket]:
+    """A listener, and a socket for packets on the same port, which somebody else may have."""
+    for _ in range(20):
+        listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        packets = socket.socket(type=socket.SOCK_DGRAM)
+        try:
+            packets.bind(listener.getsockname())
+        except OSError:
+            listener.close()
+            packets.close()
+        else:
+            return listener, packets
+    raise AssertionError("no port is free for both")
 
 
 def _watch_connections(listener: socket.socket, canary: Canary, ended: threading.Event) -> None:

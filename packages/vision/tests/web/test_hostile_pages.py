@@ -24,7 +24,10 @@ from shimmy_vision.ports.page_capture import PageCapture, PageLimits, PageOrder
 
 pytestmark = pytest.mark.slow
 
-QUICK = PageLimits(load_seconds=8.0, idle_seconds=3.0, font_seconds=1.0, total_seconds=40.0)
+QUICK = PageLimits(load_seconds=8.0, idle_seconds=3.0, font_seconds=1.0, total_seconds=120.0)
+# A page gets eleven seconds, in which a browser on a busy machine may not get to every way; one
+# capture is enough on an idle one.
+_TRIES = 3
 # Ways that must be seen to work where they are allowed, or that they do not proves nothing.
 WORKING = {
     "css", "import", "font", "background", "img", "srcset", "redirected", "iframe", "srcdoc",
@@ -94,8 +97,12 @@ def test_the_same_page_reaches_it_where_that_is_allowed(
 ) -> None:
     site.pages.update(hostile_pages(canary.port))
     places = (canary.url.removeprefix("http://"), f"localhost:{canary.port}")
-    _capture(site, browser, *places, names=_names())
-    reached = {line.split(" ")[1].lstrip("/") for line in canary.lines if " /" in line}
+    reached = set[str]()
+    for _ in range(_TRIES):
+        _capture(site, browser, *places, names=_names())
+        reached |= {line.split(" ")[1].lstrip("/") for line in canary.lines if " /" in line}
+        if reached >= WORKING:
+            break
     assert reached >= WORKING, WORKING - reached
     assert "serviceworker" not in reached
     # What goes around the line stays shut, whatever the allow-list says.
@@ -122,7 +129,11 @@ def test_the_canary_notices_a_browser_without_its_guard(
     site: Site, canary: Canary, browser: str, tmp_path: Path, flags: list[str], kind: str
 ) -> None:
     site.pages.update(hostile_pages(canary.port))
-    _capture(site, _without(browser, tmp_path, *flags), names=_names())
+    unguarded = _without(browser, tmp_path, *flags)
+    for _ in range(_TRIES):
+        _capture(site, unguarded, names=_names())
+        if getattr(canary, kind) > 0:
+            break
     assert getattr(canary, kind) > 0
 
 
@@ -228,7 +239,7 @@ def test_a_page_that_takes_too_much_is_cut_off(site: Site, browser: str) -> None
     site.pages.update(
         {"/": "<title>big</title><p>text<script src=/endless></script>", "/endless": endless}
     )
-    limits = PageLimits(total_seconds=30.0, visit=VisitLimits(max_bytes=3_000_000))
+    limits = PageLimits(total_seconds=90.0, visit=VisitLimits(max_bytes=3_000_000))
     capture = _capture(site, browser, limits=limits)
     assert capture.title == "big"
     assert "the page takes more than 3 MB; the rest was not loaded" in capture.notes
@@ -236,7 +247,7 @@ def test_a_page_that_takes_too_much_is_cut_off(site: Site, browser: str) -> None
 
 def test_a_page_of_too_many_requests_is_cut_off(site: Site, browser: str) -> None:
     site.pages["/"] = "<title>many</title>" + "".join(f"<img src=/{n}>" for n in range(50))
-    limits = PageLimits(total_seconds=30.0, visit=VisitLimits(max_requests=10))
+    limits = PageLimits(total_seconds=90.0, visit=VisitLimits(max_requests=10))
     capture = _capture(site, browser, limits=limits)
     assert len(site.seen) <= 10
     assert any("more than 10 requests" in note for note in capture.notes)

@@ -22,11 +22,16 @@ class Line:
             if self._down:
                 self.hang_up()
 
-    def hang_up(self) -> None:
-        """Now, or as soon as there is a connection."""
+    def hang_up(self) -> bool:
+        """Now, or as soon as there is a connection; whether there has been one.
+
+        Without one nothing has been sent, nor will be.
+        """
         self._down = True
-        if self._socket is not None:
+        connected = self._socket
+        if connected is not None:
             with suppress(OSError):
                 # The plain socket's own: closing would not wake a thread that waits in recv,
                 # and SSLSocket's would take the session away from under it.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+                socket.socket.shutdown(connected, socket.SHUT_RDWR)
+        return connected is not None

@@ -7,6 +7,7 @@ import math
 import os
 import sqlite3
 import sys
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -90,11 +91,24 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             hint="Use that one, or move the file away.",
         )
     if version < _SCHEMA:
-        connection.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(connection)
         with connection:
             connection.execute(_TABLE)
             connection.execute(_INDEX)
             connection.execute(f"PRAGMA user_version = {_SCHEMA}")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Where two begin a file at once SQLite refuses one of them at once, whatever its patience."""
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
 
 
 def _packed(document: object) -> bytes:

@@ -71,8 +71,10 @@ class PictureShelf:
             while True:
                 now = time.monotonic()
                 self._forget(now)
+                # One that somebody waits for comes before all that are there, however short the
+                # interval is: the first window would be due before it again and again.
                 due = {
-                    one: self._sampled[one] + self._interval if one in self._sampled else now
+                    one: self._sampled[one] + self._interval if one in self._sampled else 0.0
                     for one in self._read
                 }
                 first = min(due, key=lambda one: due[one])

@@ -160,8 +160,7 @@ class SignedExchange:
         try:
             found = outcome.get(timeout=self._timeout)
         except Empty:
-            line.hang_up()
-            raise _unreachable("it did not answer in time") from None
+            raise _unreachable("it did not answer in time", sent=line.hang_up()) from None
         if isinstance(found, Exception):
             raise found
         return found
