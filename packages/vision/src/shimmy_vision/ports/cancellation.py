@@ -19,7 +19,7 @@ class Cancellation:
         # Re-entrant: Ctrl-C may arrive while this very thread throws the switch for a deadline.
         self._lock = threading.RLock()
         self._reason: Reason | None = None
-        self._watchers: list[Callable[[], None]] = []
+        self._watchers: list[Callable[[], object]] = []
 
     @property
     def reason(self) -> Reason | None:
@@ -36,7 +36,7 @@ class Cancellation:
             watcher()
 
     @contextmanager
-    def when_cancelled(self, watcher: Callable[[], None]) -> Iterator[None]:
+    def when_cancelled(self, watcher: Callable[[], object]) -> Iterator[None]:
         """Call ``watcher`` once if the switch is thrown inside the block (or was before)."""
         with self._lock:
             self._watchers.append(watcher)
