@@ -143,7 +143,7 @@ def test_erasing_that_is_cut_off_after_every_step_ends_the_same(operated: Operat
     _patch(operated, ada, {"name": "Ada Lovelace"})
     taken: list[str] = []
     # What Stripe tells meanwhile the store might do itself, and no step would be left for it.
-    operated.store.town.control("deliveries", {"hold": True})
+    operated.store.town.keep_unheard()
     for _ in range(20):
         try:
             receipt = _erase(operated, ada.email, taken)
@@ -161,7 +161,7 @@ def test_erasing_that_is_cut_off_after_every_step_ends_the_same(operated: Operat
         "delete_customer",
         "erase",
     ]
-    operated.store.town.control("deliveries", {"release": "in-order"})
+    operated.store.town.let_hear()
     settle(operated, ada.customer)
     _assert_forgotten(operated, ada)
 
@@ -171,14 +171,14 @@ def test_an_erasure_that_was_begun_ends_nothing_new_that_was_not_agreed_to(
 ) -> None:
     ada = buyer(operated, "developer", "ada@example.com")
     # The store does not hear yet that the subscription ended.
-    operated.store.town.control("deliveries", {"hold": True})
+    operated.store.town.keep_unheard()
     with pytest.raises(_CutOffError):
         _erase(operated, ada.email, [])
     # What was ended is ended; the licence still gives access, and may be somebody's of now.
     again = operated.town.run(capsys, "erase-customer", ada.customer, "--yes")
     assert (again.code, "[customer-still-served]" in again.err) == (1, True)
     assert not licence_now(operated, ada)["attributes"]["suspended"]
-    operated.store.town.control("deliveries", {"release": "in-order"})
+    operated.store.town.let_hear()
     order = ("erase-customer", ada.customer, "--yes", "--end-subscriptions")
     assert operated.town.run(capsys, *order).code == 0
     _assert_forgotten(operated, ada)

@@ -295,8 +295,8 @@ def test_nobody_who_pays_is_waited_for_and_may_still_pay_later(operator: Operato
 def test_a_webhook_that_never_comes_fails_clearly_and_abandoning_undoes_it(
     operator: Operator,
 ) -> None:
-    steer = operator.town.store.town.control
-    steer("deliveries", {"hold": True})
+    town = operator.town.store.town
+    town.keep_unheard()
     try:
         with pytest.raises(TransactionError, match="has not heard of the payment"):
             operator.run(patience=SHORT)
@@ -304,7 +304,7 @@ def test_a_webhook_that_never_comes_fails_clearly_and_abandoning_undoes_it(
         assert ended.outcome == "abandoned"
         assert ended.fact("paid", "amount") == 1200
     finally:
-        steer("deliveries", {"release": "in-order"})
+        town.let_hear()
     customer = ended.text("paid", "customer")
     # What arrives late makes no licence that anybody could use.
     eventually(lambda: _licences(operator.town, customer))
@@ -382,13 +382,13 @@ def test_money_goes_back_whatever_else_fails(operator: Operator) -> None:
 
 
 def test_a_suspension_that_no_webhook_brings_is_asked_for_and_said(operator: Operator) -> None:
-    steer = operator.town.store.town.control
+    town = operator.town.store.town
 
     def hold(record: StepRecord) -> None:
         if (record.id, record.outcome) == ("deactivated", "held"):
-            steer("deliveries", {"hold": True})
+            town.keep_unheard()
         if (record.id, record.outcome) == ("suspended", "held"):
-            steer("deliveries", {"release": "in-order"})
+            town.let_hear()
 
     def begins(step: str) -> Callable[[Receipt], bool]:
         return lambda receipt: any(one.id == step for one in receipt.steps)

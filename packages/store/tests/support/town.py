@@ -37,7 +37,9 @@ from shimmy_store.domain.convergence import IssuedLicence
 from shimmy_store.domain.fulfilment import licence_id
 from shimmy_store.domain.webhook_event import parse_handled
 from shimmy_store.ports.database import Database, Statement
+from shimmy_store.server import workroom
 from shimmy_store.use_cases.fulfil_customer import Fulfilment
+from shimmy_store.use_cases.hear_lost_events import hear_lost_events
 from shimmy_store.use_cases.receive_event import Endpoint, receive_event
 from shimmy_store.use_cases.sweep_events import Swept, sweep_events
 
@@ -51,6 +53,10 @@ NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 _PATIENCE_SECONDS = 60
 # Where ledgers of towns lie that are opened now, if not in their files.
 LEDGERS: Callable[[str], Database] | None = None
+
+
+async def _hear_nothing(*_: object) -> int:
+    return 0
 
 
 class PowerCut(BaseException):
@@ -123,6 +129,19 @@ class Town:
         reply = self.browser.post(f"/_sim/{path}", json=order or {})
         assert reply.status_code == 200, reply.text
         return reply.json()
+
+    def keep_unheard(self) -> None:
+        """The store is told of nothing from now on, nor finds it by itself, every 20 seconds.
+
+        For stores in this process.
+        """
+        self.control("deliveries", {"hold": True})
+        setattr(workroom, hear_lost_events.__name__, _hear_nothing)
+
+    def let_hear(self) -> None:
+        """What was kept from it comes."""
+        setattr(workroom, hear_lost_events.__name__, hear_lost_events)
+        self.control("deliveries", {"release": "in-order"})
 
     def open(self) -> None:
         self.payments.controls.clock.freeze(START)
