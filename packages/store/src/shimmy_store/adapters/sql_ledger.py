@@ -336,9 +336,14 @@ class SqlLedger:
         await self._one(_SET, "written", str(stamp(now)))
 
     async def take_stock(self) -> Stock:
-        events, oldest, messages, alarms = await self._database.batch(
+        every, undone, oldest, messages, alarms = await self._database.batch(
             [
-                Statement("SELECT state, COUNT(*) FROM events GROUP BY state"),
+                # All together SQLite counts without looking at one: of a million in 1 ms, not 45.
+                Statement("SELECT COUNT(*) FROM events"),
+                Statement(
+                    "SELECT state, COUNT(*) FROM events"
+                    " WHERE state IN ('pending', 'parked', 'unknown') GROUP BY state"
+                ),
                 Statement("SELECT MIN(received) FROM events WHERE state = 'pending'"),
                 Statement(
                     "SELECT state, COUNT(*), MIN(added) FROM outbox WHERE state <> 'sent'"
@@ -348,8 +353,11 @@ class SqlLedger:
             ]
         )
         waiting = {state: (int(count), added) for state, count, added in messages}
+        events: dict[EventState, int] = {state: int(count) for state, count in undone}
+        # PostgreSQL counts one after the other: what was settled in between is in both.
+        done = max(0, int(every[0][0]) - sum(events.values()))
         return Stock(
-            {state: int(count) for state, count in events},
+            {**events, "done": done} if done else events,
             maybe(oldest[0][0]),
             waiting.get("waiting", (0, None))[0],
             maybe(waiting.get("waiting", (0, None))[1]),
