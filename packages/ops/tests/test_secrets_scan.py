@@ -324,10 +324,15 @@ def test_ctrl_c_ends_it_cleanly(folder: Path) -> None:
         # Whoever starts the tests in the background has Ctrl-C ignored in all they start.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "up\n"
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+    finally:
+        # One that does not hear of it would scan on behind all other tests.
+        process.kill()
+        process.wait()
     assert process.returncode == 130
     assert "stopped" in told
     assert "Traceback" not in told

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from provisioning_town import ProvisioningTown, open_provisioning_town
 from store_server import Store, _Gate
-from town import NO_TLS, Town
+from town import NO_TLS, Town, find_again
 
 from shimmy_ops.domain.profile import Profile
 from shimmy_ops.ports.store_desk import StoreDesk
@@ -86,4 +86,5 @@ def open_operated_town(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
             httpx.Client(base_url=town.stripe.url, trust_env=False, verify=NO_TLS, timeout=30)
         )
         simulated = Town(town.stripe, town.keygen, ledger, town.sdk, browser)
+        stack.callback(find_again)
         yield OperatedTown(town, Store(served.url, simulated, mailbox, settings, stack), mailbox)

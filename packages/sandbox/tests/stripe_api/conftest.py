@@ -18,6 +18,7 @@ import httpx
 import pytest
 import stripe
 
+from shimmy_sandbox.simulation.controls import Controls
 from shimmy_sandbox.stripe_api.server import StripeServer, serve_stripe
 
 from . import contract
@@ -163,10 +164,16 @@ def browser_of(server: StripeServer) -> httpx.Client:
 
 
 @contextmanager
-def opened(path: Path | str = ":memory:") -> Iterator[Shop]:
-    """A simulator on the state in ``path``, and everything to work with it."""
+def opened(path: Path | str = ":memory:", moment: datetime | None = None) -> Iterator[Shop]:
+    """A simulator on the state in ``path``, and everything to work with it.
+
+    Its clock stands still at ``moment`` from its first second on; without one it is real time.
+    """
+    controls = Controls()
+    if moment is not None:
+        controls.clock.freeze(moment)
     with (
-        serve_stripe(path) as server,
+        serve_stripe(path, controls=controls) as server,
         sdk_of(server) as sdk,
         browser_of(server) as browser,
     ):

@@ -79,7 +79,7 @@ class Steering:
     def routes(self) -> Sequence[Route]:
         """Starlette routes below ``/_sim``."""
         return (
-            Route("/_sim/tick", self._order(self._tick), methods=["POST"]),
+            Route("/_sim/tick", self._order(self._tick, on_time=False), methods=["POST"]),
             Route("/_sim/deliveries", self._order(self._deliveries), methods=["GET", "POST"]),
             Route("/_sim/deliveries/idle", self._idle, methods=["POST"]),
             Route("/_sim/billing", self._order(self._billing), methods=["GET", "POST"]),
@@ -95,15 +95,18 @@ class Steering:
         )
 
     def _order(
-        self, act: Callable[[Books, Order, str], Order]
+        self, act: Callable[[Books, Order, str], Order], *, on_time: bool = True
     ) -> Callable[[Request], Awaitable[JSONResponse]]:
+        """``on_time``: what is due happens before."""
+
         async def answer(request: Request) -> JSONResponse:
             body = await request.body()
             try:
                 order = dict(json.loads(body)) if body else {}
                 books = self.courier.books()
                 with self.courier.store.transaction():
-                    run_everything(books)
+                    if on_time:
+                        run_everything(books)
                     done = act(books, order, request.path_params.get("id", ""))
             except (ValueError, KeyError, TypeError, RefusalError) as problem:
                 return JSONResponse({"error": str(problem)}, status_code=400)

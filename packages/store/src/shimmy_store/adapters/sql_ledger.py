@@ -354,7 +354,7 @@ class SqlLedger:
         )
         waiting = {state: (int(count), added) for state, count, added in messages}
         events: dict[EventState, int] = {state: int(count) for state, count in undone}
-        # PostgreSQL counts one after the other: what was settled in between is in both.
+        # PostgreSQL counts one after the other: what came in between is in the second alone.
         done = max(0, int(every[0][0]) - sum(events.values()))
         return Stock(
             {**events, "done": done} if done else events,
