@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 import threading
@@ -15,6 +14,7 @@ import gguf
 import numpy as np
 import psutil
 import pytest
+from rewritten_files import rewrite_file
 
 from shimmy_sandbox.synthetic_model import Encoder, SyntheticPair, write_synthetic_pair
 from shimmy_vision.adapters.engine import encoder_opening
@@ -231,12 +231,12 @@ def test_a_compiled_projector_is_kept_and_a_damaged_one_made_again(
     middle = len(whole) // 2
     flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
     for damaged in (whole[:-1], flipped, b""):
-        _rewrite_blob(blob, damaged)
+        rewrite_file(blob, damaged)
         assert opened()
     assert len(built) == 4
     # Only touched: read in whole, found sound, not made again.
     whole = blob.read_bytes()
-    _rewrite_blob(blob, whole)
+    rewrite_file(blob, whole)
     assert opened()
     assert len(built) == 4
     # Another projector or precision has a file of its own, and not many stay.
@@ -244,13 +244,6 @@ def test_a_compiled_projector_is_kept_and_a_damaged_one_made_again(
         opened(str(number) * 64)
     assert len(list(tmp_path.glob("*.blob"))) == 2
     assert not list(tmp_path.glob(".*"))
-
-
-def _rewrite_blob(path: Path, data: bytes) -> None:
-    """At another time than before, also where a tick of the file system's clock is a long one."""
-    before = path.stat().st_mtime_ns
-    path.write_bytes(data)
-    os.utime(path, ns=(before + 10**9, before + 10**9))
 
 
 def test_where_nothing_can_be_kept_it_is_compiled_each_time(

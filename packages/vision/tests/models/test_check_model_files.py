@@ -9,6 +9,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
+from rewritten_files import rewrite_file
 
 from shimmy_sandbox.synthetic_model import SyntheticPair
 from shimmy_vision.adapters.files.folder_model_store import FolderModelStore
@@ -110,20 +111,13 @@ def test_one_flipped_byte_of_a_weight_is_refused(
         _check(main, projector, files, pin)
         bad = bytearray(good)
         bad[-1] ^= 1
-        _rewrite(path, bytes(bad))
+        rewrite_file(path, bytes(bad))
         with pytest.raises(ModelError) as refused:
             _check(main, projector, files, pin)
         assert refused.value.code == "model-digest-mismatch"
         assert path.name in refused.value.message
         assert "--force" in refused.value.hint
-        _rewrite(path, good)
-
-
-def _rewrite(path: Path, data: bytes) -> None:
-    """At another time than before, also where a tick of the file system's clock is a long one."""
-    before = path.stat().st_mtime_ns
-    path.write_bytes(data)
-    os.utime(path, ns=(before + 10**9, before + 10**9))
+        rewrite_file(path, good)
 
 
 def test_a_change_that_keeps_size_and_time_needs_a_rehash(

@@ -12,7 +12,6 @@ from shimmy_sandbox.stripe_api.wire import invalid, no_such
 
 _DEEPEST = 4
 _MOST = 100
-_ONE_SIDE = "You may only specify one of these parameters: starting_after, ending_before"
 _SIGNS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
 
@@ -42,9 +41,7 @@ def paged(call: Call, documents: Sequence[Document]) -> Document:
     """The page of ``documents`` (newest first) that ``call`` asks for."""
     chosen = [one for one in documents if _created_within(one, call.params.get("created"))]
     limit = limit_of(call)
-    after, before = call.params.get("starting_after"), call.params.get("ending_before")
-    if after is not None and before is not None:
-        raise invalid(_ONE_SIDE)
+    after, before = _cursors(call)
     if after is not None:
         place = _place(chosen, after, "starting_after")
         rest = chosen[place + 1 :]
@@ -58,9 +55,7 @@ def paged(call: Call, documents: Sequence[Document]) -> Document:
 def paged_by_store(call: Call, kind: str, tests: Sequence[Condition]) -> Document:
     """As ``paged``, of documents of which there may be thousands: read a page at a time."""
     limit = limit_of(call)
-    after, before = call.params.get("starting_after"), call.params.get("ending_before")
-    if after is not None and before is not None:
-        raise invalid(_ONE_SIDE)
+    after, before = _cursors(call)
     chosen = [*tests, *_made_within(call.params.get("created"))]
     for identifier, param, sign in ((after, "starting_after", "<"), (before, "ending_before", ">")):
         if identifier is not None:
@@ -72,6 +67,14 @@ def paged_by_store(call: Call, kind: str, tests: Sequence[Condition]) -> Documen
     found = call.books.store.find_some(kind, chosen, limit + 1, oldest=oldest)
     page = found[-limit:] if oldest else found[:limit]
     return listing(page, call.path, has_more=len(found) > limit)
+
+
+def _cursors(call: Call) -> tuple[str | None, str | None]:
+    """The ids that a page begins after, or ends before: one of them at most."""
+    after, before = call.params.get("starting_after"), call.params.get("ending_before")
+    if after is not None and before is not None:
+        raise invalid("You may only specify one of these parameters: starting_after, ending_before")
+    return after, before
 
 
 def limit_of(call: Call) -> int:
