@@ -17,9 +17,11 @@ from shimmy_sandbox.mailbox.server import MailboxServer, serve_mailbox
 from shimmy_sandbox.simulation.faults import Fault
 from shimmy_store import __version__, wiring
 from shimmy_store.adapters.stripe_payments import StripePayments
+from shimmy_store.cli import work
 from shimmy_store.cli.main import COMMANDS, main
 from shimmy_store.domain.catalog import PLAN_IDS
 from shimmy_store.domain.fulfilment import Alarm
+from shimmy_store.domain.notices import Notice
 from shimmy_store.domain.purchases import Purchases
 from shimmy_store.errors import CatalogError
 from shimmy_store.ports.ledger import HeardEvent
@@ -43,6 +45,7 @@ BASE = {
     "MAIL_FROM": "Shimmy Vision <licences@shimmy.example>",
     "SECRET": "hidden" * 8,
 }
+SECOND = timedelta(seconds=1)
 EVENT_ALARM, PRICE_ALARM = Alarm("event-parked", "evt_1"), Alarm("price-differs", "price_1")
 
 Run = Callable[..., tuple[int, str, str]]
@@ -54,6 +57,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     settings = {**BASE, "LEDGER": f"sqlite:///{tmp_path / 'ledger.sqlite'}"}
     for name, value in settings.items():
         monkeypatch.setenv(PREFIX + name, value)
+    # Nobody else works on these, but in the tests that say so.
+    monkeypatch.setattr(work, "_PATIENCE_SECONDS", 0.0)
 
     def run(*argv: str) -> tuple[int, str, str]:
         capsys.readouterr()
@@ -324,6 +329,47 @@ def test_reconcile_heals_what_no_webhook_told_of(street: Street) -> None:
     assert town.count_licences() == 2
     assert town.licence(second.payment_intent).plan == "lifetime"
     assert street.run("sweep")[1].endswith("messages sent 2, left 0\n")
+
+
+def test_a_sweep_waits_for_what_somebody_else_has_in_hand(
+    street: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside a store that runs everything is in hand for a moment: that is not "left"."""
+    monkeypatch.setattr(work, "_PATIENCE_SECONDS", 60.0)
+    town = street.town
+    bought = town.buy("developer", town.customer())
+    town.work(rounds=0)
+    now = town.now()
+    leased = town.ask("lease_customer", bought.customer, "another", now, now + 2 * SECOND)
+    code, out, _ = street.run("sweep")
+    assert (code, "left 0; messages sent 1, left 0" in out) == (0, True)
+    assert leased is not None
+    now = town.now()
+    town.ask(
+        "add_message",
+        Notice("failed/1", "renewal-failed", {"plan": "developer"}),
+        bought.customer,
+        now,
+    )
+    assert len(town.ask("take_messages", now, now + 2 * SECOND, 1)) == 1
+    settled = "events settled 0, left 0; messages sent 1, left 0\n"
+    assert street.run("sweep") == (0, settled, "")
+
+
+def test_reconcile_waits_for_whom_somebody_else_looks_at(
+    street: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "_PATIENCE_SECONDS", 60.0)
+    town = street.town
+    street.run("alarms")
+    customers = [town.buy("developer", town.customer(f"{one}@x.example")).customer for one in "abc"]
+    for argv in (("--all",), ("--customer", customers[1])):
+        now = town.now()
+        leased = town.ask("lease_customer", customers[1], "another", now, now + 2 * SECOND)
+        assert leased is not None
+        code, out, _ = street.run("reconcile", *argv)
+        assert (code, "busy" in out) == (0, False)
+        assert out.endswith("settled\n" if argv[0] == "--customer" else "customers 3: settled 3\n")
 
 
 def test_reconcile_of_nobody_finds_nobody(street: Street) -> None:

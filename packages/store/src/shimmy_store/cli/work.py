@@ -9,18 +9,23 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from shimmy_store.domain.fulfilment import Alarm
 from shimmy_store.errors import PaymentsError
 from shimmy_store.settings import read_settings
-from shimmy_store.use_cases.fulfil_customer import fulfil_customer
+from shimmy_store.use_cases.fulfil_customer import Fulfilled, fulfil_customer
 from shimmy_store.use_cases.hear_lost_events import hear_lost_events
 from shimmy_store.use_cases.reconcile_customers import reconcile_customers
 from shimmy_store.use_cases.send_messages import send_messages
 from shimmy_store.use_cases.sweep_events import sweep_events
 from shimmy_store.use_cases.watch_work import watch_work
 from shimmy_store.wiring import Shop, open_shop
+
+# A store that runs beside has something in hand at any moment: that is no work left. Few customers
+# and few mails take longer.
+_PATIENCE_SECONDS = 5.0
+_AGAIN_SECONDS = 0.2
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
@@ -62,22 +67,39 @@ async def _sweep(shop: Shop, _args: argparse.Namespace) -> int:
     except PaymentsError as error:
         # What was heard is worked on all the same.
         print(f"shimmy-store: {error.message} [{error.code}]", file=sys.stderr)
-    settled = sent = 0
-    crashed: Counter[str] = Counter()
-    while True:
-        swept = await sweep_events(shop.fulfilment, chance)
-        posted = await send_messages(shop.office, chance)
-        settled, sent = settled + swept.settled, sent + posted.sent
-        crashed.update(one.kind for one in (*swept.crashed, *posted.crashed))
-        if not swept.settled and not posted.sent:
-            break
-    _tell(crashed.elements())
+    done = await _sweep_out(shop, chance)
+    _tell(done.crashed.elements())
     await watch_work(shop.ledger, shop.now())
     stock = await shop.ledger.take_stock()
     left = stock.events.get("pending", 0) + stock.events.get("parked", 0)
     waiting = stock.messages_waiting + stock.messages_parked
-    print(f"events settled {settled}, left {left}; messages sent {sent}, left {waiting}")
+    print(f"events settled {done.settled}, left {left}; messages sent {done.sent}, left {waiting}")
     return 1 if left or waiting else 0
+
+
+@dataclass
+class _Done:
+    settled: int = 0
+    sent: int = 0
+    crashed: Counter[str] = field(default_factory=Counter)
+
+
+async def _sweep_out(shop: Shop, chance: Callable[[], float]) -> _Done:
+    """Rounds until nothing waits, or nothing more comes of them for as long as patience lasts."""
+    done, clock = _Done(), asyncio.get_running_loop().time
+    end = clock() + _PATIENCE_SECONDS
+    while True:
+        swept = await sweep_events(shop.fulfilment, chance)
+        posted = await send_messages(shop.office, chance)
+        done.settled, done.sent = done.settled + swept.settled, done.sent + posted.sent
+        done.crashed.update(one.kind for one in (*swept.crashed, *posted.crashed))
+        if swept.settled or posted.sent:
+            end = clock() + _PATIENCE_SECONDS
+            continue
+        stock = await shop.ledger.take_stock()
+        if clock() >= end or not (stock.events.get("pending") or stock.messages_waiting):
+            return done
+        await asyncio.sleep(_AGAIN_SECONDS)
 
 
 def _tell(crashed: Iterable[str]) -> None:
@@ -93,11 +115,11 @@ async def _retry(shop: Shop, args: argparse.Namespace) -> int:
 
 async def _reconcile(shop: Shop, args: argparse.Namespace) -> int:
     if args.customer:
-        outcome = await fulfil_customer(args.customer, shop.fulfilment)
+        outcome = await _fulfil_in_turn(args.customer, shop)
         print(f"{args.customer} {outcome}")
         return 0 if outcome == "settled" else 1
     counts: Counter[str] = Counter()
-    async for looked in reconcile_customers(shop.fulfilment):
+    async for looked in reconcile_customers(shop.fulfilment, patience=_PATIENCE_SECONDS):
         counts[looked.outcome] += 1
         _tell([looked.crash] if looked.crash else [])
         if looked.outcome != "settled":
@@ -109,6 +131,15 @@ async def _reconcile(shop: Shop, args: argparse.Namespace) -> int:
     names = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
     print(f"customers {counts.total()}" + (f": {names}" if names else ""))
     return 0 if counts.total() == counts["settled"] else 1
+
+
+async def _fulfil_in_turn(customer: str, shop: Shop) -> Fulfilled:
+    end = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
+    while (outcome := await fulfil_customer(customer, shop.fulfilment)) != "settled":
+        if asyncio.get_running_loop().time() >= end:
+            break
+        await asyncio.sleep(_AGAIN_SECONDS)
+    return outcome
 
 
 async def _alarms(shop: Shop, args: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ from typing import Literal, TypeAlias
 from shimmy_store.domain.retry import read_failure
 from shimmy_store.errors import LedgerError
 from shimmy_store.use_cases.fulfil_customer import Fulfilled, Fulfilment, fulfil_customer
+
+# So soon somebody else is done with most customers.
+_AGAIN_SECONDS = 0.2
 
 Reconciled: TypeAlias = Fulfilled | Literal["failed"]
 
@@ -25,16 +29,38 @@ class Looked:
 
 
 async def reconcile_customers(
-    fulfilment: Fulfilment, after: str = ""
+    fulfilment: Fulfilment, after: str = "", patience: float = 0.0
 ) -> AsyncGenerator[Looked, None]:
     """One after the other, so that it may be watched and stopped. Raises PaymentsError, LedgerError
     where the list itself or the ledger fails; a customer that fails is told of and passed over.
     ``after`` names a customer: only those behind it in Stripe's list, which are older.
+    ``patience``: whom somebody else is just looking at comes last, up to so many seconds later.
     """
+    taken: list[str] = []
     # Closed here: not every host's loop goes after what was left half way.
     async with aclosing(fulfilment.payments.customers(after)) as customers:
         async for customer in customers:
-            yield await _look(customer, fulfilment)
+            looked = await _look(customer, fulfilment)
+            if patience and _is_taken(looked):
+                taken.append(customer)
+            else:
+                yield looked
+    end = asyncio.get_running_loop().time() + patience
+    for customer in taken:
+        yield await _look_in_turn(customer, fulfilment, end)
+
+
+def _is_taken(looked: Looked) -> bool:
+    return looked.outcome in ("busy", "overtaken")
+
+
+async def _look_in_turn(customer: str, fulfilment: Fulfilment, end: float) -> Looked:
+    """Until it is our turn, or by the loop's time ``end`` has come."""
+    while _is_taken(looked := await _look(customer, fulfilment)):
+        if asyncio.get_running_loop().time() >= end:
+            break
+        await asyncio.sleep(_AGAIN_SECONDS)
+    return looked
 
 
 async def _look(customer: str, fulfilment: Fulfilment) -> Looked:
