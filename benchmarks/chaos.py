@@ -53,8 +53,8 @@ _MACHINES_AT_ONCE, _LEAST_MACHINES = 2, 3
 _LOOK_SECONDS = 1.0
 # Where no terminal shows the line that changes.
 _SAY_SECONDS = 30.0
-# Times the patience: what is not right then counts as wrong.
-_LATEST = 6
+# Seconds beyond the patience: what is not right then counts as wrong.
+_LATER_SECONDS = 300.0
 
 
 def main() -> int:
@@ -202,8 +202,10 @@ def _settle(
         }
         work = read_work(street, sdk)
         idle = not work.unheard and not (set(work.events) & {"pending", "parked"})
+        if not wrong and idle and set(work.messages) <= {"sent"}:
+            return seen, righted
         # Beyond its time, too: late is not the same as wrong, and is told apart.
-        if (not wrong and idle and set(work.messages) <= {"sent"}) or after > patience * _LATEST:
+        if after > patience + _LATER_SECONDS:
             return seen, righted
         time.sleep(_LOOK_SECONDS)
 

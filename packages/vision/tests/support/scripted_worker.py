@@ -30,7 +30,10 @@ SCRIPTED = (sys.executable, __file__)
 
 
 def scripted(do: str, **more: Any) -> ImageJob:
-    """A job that does ``do``, after it told its ``stage`` if it is given one."""
+    """A job that does ``do``, after it told its ``stage`` if it is given one.
+
+    Where it is given ``once``, a file's path, only in the first process that is given the job.
+    """
     return ImageJob(json.dumps({"do": do, **more}).encode(), AnalysisRequest())
 
 
@@ -49,6 +52,9 @@ class _Runner:
     ) -> dict[str, Any] | None:
         assert not isinstance(job, UrlJob)
         script = json.loads(job.data)
+        # Before anybody hears that it began: its process may be gone the moment after.
+        if "once" in script and not _is_first(Path(script["once"])):
+            script["do"] = "answer"
         if isinstance(job, DocumentJob):
             for page in (1, 2, 3, 4):
                 if page == script["at"]:
@@ -70,12 +76,15 @@ class _Runner:
         return EngineStatus(True, None, {"done": float(self._done)}, {})
 
 
+def _is_first(mark: Path) -> bool:
+    try:
+        mark.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
 def _do(script: dict[str, Any], cancellation: Cancellation) -> None:
-    if "once" in script:
-        try:
-            Path(script["once"]).touch(exist_ok=False)
-        except FileExistsError:
-            return
     match script["do"]:
         case "abort":
             os.abort()

@@ -83,10 +83,11 @@ class SqlLedger:
         return frozenset(events) - {str(one) for (one,) in rows}
 
     async def heard_through(self) -> datetime | None:
-        # What the store tells itself has the time of its own clock.
+        # The oldest, as long as nothing was compared: with the newest one, whatever was lost before
+        # it would never be looked for. What the store tells itself has the time of its own clock.
         ((found,),) = await self._one(
             "SELECT COALESCE((SELECT CAST(value AS BIGINT) FROM settings WHERE name = 'heard'),"
-            " (SELECT MAX(created) FROM events WHERE substr(type, 1, 10) <> 'customers.')) AS at"
+            " (SELECT MIN(created) FROM events WHERE substr(type, 1, 10) <> 'customers.')) AS at"
         )
         return maybe(None if found is None else int(found))
 

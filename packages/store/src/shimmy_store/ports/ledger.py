@@ -144,7 +144,7 @@ class Ledger(Protocol):
         ...
 
     async def heard_through(self) -> datetime | None:
-        """Up to where Stripe's events were compared with these, by its clock; at first the newest
+        """Up to where Stripe's events were compared with these, by its clock; at first the oldest
         one heard, None where none ever was.
         """
         ...
