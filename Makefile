@@ -46,13 +46,14 @@ dist-test: dev ## the single file on a Debian without Python, the wheel without 
 secrets: dev ## no key or password in the tree, in the whole history or in built wheels
 	bash scripts/secrets.sh
 
-bench: dev ## measure (30 minutes): tokens, gate, server, store, peers with full-shape weights; plots
+bench: dev ## measure (35 minutes): tokens, gate, server, store, peers with full-shape weights; plots
 	$(BIN)/python benchmarks/forced_tokens.py
 	$(BIN)/python benchmarks/gate.py
 	$(BIN)/python benchmarks/server_speed.py --write
 	$(BIN)/python benchmarks/store_latency.py
 	$(BIN)/python benchmarks/worker_cpu.py --write
 	$(BIN)/python benchmarks/slices.py
+	$(BIN)/python benchmarks/kv_and_pages.py --write
 	@# Beside peers, on a full-shape pair: 17 minutes on two quiet cores.
 	$(BIN)/python benchmarks/peers.py
 	$(BIN)/python benchmarks/peer_table.py --write

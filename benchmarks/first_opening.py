@@ -3,7 +3,7 @@
     python benchmarks/first_opening.py                       the 4.6-like pair, made where missing
     python benchmarks/first_opening.py --pair DIR --family 4.6    any pair, genuine ones too
 
-Both begin with an empty folder, in a trial process as customers' do. About two minutes on two quiet
+Both begin with an empty folder, in a trial process as customers' do. Half a minute on two quiet
 cores. Nothing leaves this machine; the result goes to benchmarks/results/first-opening.json.
 """
 

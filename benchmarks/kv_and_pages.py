@@ -171,8 +171,9 @@ class _Reader:
 
     def feed(self, tokens: list[int]) -> float:
         """One pass; its milliseconds."""
+        given = (c.llama_token * len(tokens))(*tokens)  # the batch only points to it
         start = time.perf_counter()
-        batch = c.llama_batch_get_one((c.llama_token * len(tokens))(*tokens), len(tokens))
+        batch = c.llama_batch_get_one(given, len(tokens))
         if c.llama_decode(self._context, batch):
             raise SystemExit("llama.cpp does not decode")
         c.llama_synchronize(self._context)

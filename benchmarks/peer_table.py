@@ -49,7 +49,7 @@ def _cells(case: Mapping[str, Any]) -> Iterator[str]:
     else:
         unit = case["unit"].split()[0]
         yield f"+ ≤ {case['target']} {unit}"
-        yield f"**+ {case['value']:.0f} {unit}**"
+        yield f"**{'+' if case['value'] >= 0 else '-'} {abs(case['value']):.0f} {unit}**"
     yield "met" if case["met"] else "missed"
     yield from _both(case)
     processor = case.get("ratio_processor")

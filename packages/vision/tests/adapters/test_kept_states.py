@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from shimmy_sandbox.synthetic_model import SyntheticPair
 from shimmy_vision.adapters.engine.engine_caches import EngineCaches
 from shimmy_vision.adapters.engine.llama_engine import LlamaEngine
+from shimmy_vision.adapters.engine.llama_sequence import LlamaSequence
 from shimmy_vision.domain.answer.analysis_request import ChatTurn
 from shimmy_vision.domain.answer.prompts import (
     BRIEF,
@@ -23,6 +25,7 @@ from shimmy_vision.domain.answer.prompts import (
 from shimmy_vision.domain.answer.sampling import GREEDY
 from shimmy_vision.ports.cache_limits import CacheLimits
 from shimmy_vision.ports.cancellation import Cancellation
+from shimmy_vision.use_cases import generate_answer as answering
 from shimmy_vision.use_cases.generate_answer import AnswerOrder, GeneratedAnswer, generate_answer
 
 ANY = Cancellation()
@@ -109,6 +112,31 @@ def test_an_answer_is_the_same_whatever_was_recalled(
     with reopened.sequence(ANY):
         third = _answer(reopened, *asked[1])
     assert (third.state_kept, _said(third)) == (True, witness[1])
+
+
+def test_the_prompt_is_read_once_a_first_token_can_be_chosen(
+    open_one: Callable[[EngineCaches | None], LlamaEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands after the image is fed with the first pass of the answer: it is reading, too."""
+    moment = 0.0
+
+    def slow(feed: Callable[..., None]) -> Callable[..., None]:
+        def fed(model: LlamaSequence, *given: Any) -> None:
+            nonlocal moment
+            before = model.position
+            feed(model, *given)
+            moment += model.position > before
+
+        return fed
+
+    for name in ("evaluate_tokens", "evaluate_rows"):
+        monkeypatch.setattr(LlamaSequence, name, slow(getattr(LlamaSequence, name)))
+    engine = open_one(None)
+    monkeypatch.setattr(answering, "time", SimpleNamespace(perf_counter=lambda: moment))
+    answer = _answer(engine, "Read it.", 1)
+    assert answer.answer_passes > 2
+    assert answer.generate_seconds == answer.answer_passes - 1
+    assert answer.prompt_seconds == moment - answer.generate_seconds > 2
 
 
 def test_another_question_about_an_image_reads_the_question_alone(

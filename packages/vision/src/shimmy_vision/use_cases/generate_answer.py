@@ -41,7 +41,8 @@ class GeneratedAnswer:
     """The answer's bytes and how they came about; ``truncated`` if it did not end by itself,
 
     ``broken_off`` if that was because its grammar gave up, ``state_kept`` if its image need not be
-    read again.
+    read again. The prompt is read once there are scores for a first token (``scored_at``, by
+    ``time.perf_counter``): what stands after the image is only fed with what the schema dictates.
     """
 
     data: bytearray = field(default_factory=bytearray)
@@ -54,6 +55,7 @@ class GeneratedAnswer:
     chosen_tokens: int = 0
     forced_tokens: int = 0
     answer_passes: int = 0
+    scored_at: float | None = None
     prompt_seconds: float = 0.0
     generate_seconds: float = 0.0
 
@@ -75,15 +77,15 @@ def generate_answer(
     answer = GeneratedAnswer()
     started = time.perf_counter()
     pending = _read_prompt(model, order, answer, cancellation)
-    answer.prompt_seconds = time.perf_counter() - started
-    before = model.forward_passes
-    started = time.perf_counter()
+    fed, before = time.perf_counter(), model.forward_passes
     try:
         _write(model, order, answer, pending, cancellation, on_token)
     except OutputError:
         # The grammar's own limits: what is written so far is good, and can be closed.
         answer.truncated = answer.broken_off = True
-    answer.generate_seconds = time.perf_counter() - started
+    read = fed if answer.scored_at is None else answer.scored_at
+    answer.prompt_seconds = read - started
+    answer.generate_seconds = time.perf_counter() - read
     answer.answer_passes = model.forward_passes - before
     return answer
 
@@ -215,6 +217,8 @@ def _write(
         if order.grammar.is_finished() or answer.tokens >= bound:
             break
         model.evaluate_tokens(pending, cancellation)
+        if answer.scored_at is None:
+            answer.scored_at = time.perf_counter()
         choice = choose_token(model.logits(), order.grammar.allowed(), order.rule, rng)
         if model.is_end(choice.token):
             return
