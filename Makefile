@@ -59,7 +59,7 @@ bench: dev ## measure (35 minutes): tokens, gate, server, store, peers with full
 	$(BIN)/python benchmarks/peer_table.py --write
 	$(BIN)/python benchmarks/plot_results.py
 
-scale: dev ## measure growth (an hour): concurrency, sizes, 2,000 images, the store's, a Ray cluster
+scale: dev ## measure growth (an hour): concurrency, sizes, 6,000 images, the store's, a Ray cluster
 	$(BIN)/python benchmarks/scale.py --write
 	$(BIN)/python benchmarks/store_scale.py --ledger both --write
 	$(BIN)/python benchmarks/ray_cluster.py --write

@@ -127,8 +127,10 @@ def _batch(name: str, args: argparse.Namespace, place: Path, cluster: Any) -> di
 
 
 def _said(out: str) -> Any:
+    """What the command told at its end, but for where its output lay."""
     with suppress(ValueError):
-        return json.loads(out)
+        told = json.loads(out)
+        return {name: value for name, value in told.items() if name != "output"}
     return None
 
 
