@@ -26,7 +26,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from make_model import default_folder, make_pair
+from make_model import default_folder, make_pair, pair_files
 from shimmy_vision.adapters.engine.compute_turns import ComputeTurns
 from shimmy_vision.adapters.engine.encoder_opening import open_encoder
 from shimmy_vision.adapters.engine.engine_caches import EngineCaches
@@ -122,8 +122,7 @@ def _order(name: str) -> EncoderOrder:
 
 
 def _files(pair: Path, family: ModelFamily) -> EngineFiles:
-    projector = next(pair.glob("mmproj*.gguf"))
-    main = next(path for path in pair.glob("*.gguf") if path != projector)
+    main, projector = pair_files(pair)
     identity = f"{projector}{projector.stat().st_size}{projector.stat().st_mtime_ns}"
     return EngineFiles(main, projector, family, True, "", identity)
 

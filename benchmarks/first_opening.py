@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from make_model import default_folder, make_pair
+from make_model import default_folder, make_pair, pair_files
 from shimmy_vision.adapters.engine.child_probe import ChildProbe, command_of_this_program
 from shimmy_vision.adapters.engine.llama_model import default_threads
 from shimmy_vision.domain.model.encoder_choice import Precision
@@ -52,8 +52,7 @@ def main() -> None:
 
 
 def _files(pair: Path, family: ModelFamily) -> EngineFiles:
-    projector = next(pair.glob("mmproj*.gguf"))
-    main = next(path for path in pair.glob("*.gguf") if path != projector)
+    main, projector = pair_files(pair)
     with projector.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return EngineFiles(main, projector, family, True, "", digest)

@@ -19,6 +19,7 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,14 +27,15 @@ from typing import Any, TypeAlias
 
 import llama_cpp as c
 import numpy as np
+from numpy.typing import NDArray
 
-from make_model import default_folder, make_pair
+from make_model import default_folder, make_pair, pair_files
 
 RESULT = Path(__file__).parent / "results/kv_and_pages.json"
 _SHORT, _LONG, _WRITTEN, _BATCH = 512, 4096, 32, 512
 _CONTEXT = 6144  # what `shimmy serve` gives a sequence
 
-_Scores: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
+_Scores: TypeAlias = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def main() -> int:
     parser.add_argument("--scores", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     pair = args.pair or make_pair(args.shape, default_folder())
-    (model,) = (one for one in pair.glob("*.gguf") if "mmproj" not in one.name)
+    model, _ = pair_files(pair)
     if args.variant is not None:
         print(json.dumps(run(VARIANTS[args.variant], model, args.threads, args.scores)))
         return 0
@@ -90,10 +92,8 @@ def compare(pair: Path, threads: int, repeat: int) -> dict[str, dict[str, Any]]:
         order = list(enumerate(VARIANTS))
         for number, variant in order if turn % 2 == 0 else reversed(order):
             print(f"{turn + 1} of {repeat}: {variant.name}", file=sys.stderr)
-            kept = pair.parent / f"scores-{os.getpid()}-{number}.npy"
-            runs[variant.name].append(_in_child(variant, number, pair, threads, kept))
-            scores[variant.name] = np.load(kept)
-            kept.unlink()
+            told, scores[variant.name] = _in_child(variant, number, pair, threads)
+            runs[variant.name].append(told)
     first = scores[VARIANTS[0].name]
     return {
         name: {
@@ -105,18 +105,19 @@ def compare(pair: Path, threads: int, repeat: int) -> dict[str, dict[str, Any]]:
 
 
 def _in_child(
-    variant: Variant, number: int, pair: Path, threads: int, scores: Path
-) -> dict[str, float]:
+    variant: Variant, number: int, pair: Path, threads: int
+) -> tuple[dict[str, float], _Scores]:
     environment = dict(os.environ)
     if variant.large_pages:
         environment["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
-    command = [sys.executable, __file__, "--variant", str(number), "--pair", str(pair)]
-    command += ["--threads", str(threads), "--scores", str(scores)]
-    done = subprocess.run(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True
-    )
-    told: dict[str, float] = json.loads(done.stdout)
-    return told
+    with tempfile.TemporaryDirectory() as folder:
+        scores = Path(folder, "scores.npy")
+        command = [sys.executable, __file__, "--variant", str(number), "--pair", str(pair)]
+        command += ["--threads", str(threads), "--scores", str(scores)]
+        done = subprocess.run(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True
+        )
+        return json.loads(done.stdout), np.load(scores)
 
 
 def _apart(first: _Scores, other: _Scores) -> dict[str, float]:

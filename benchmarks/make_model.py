@@ -63,6 +63,12 @@ def make_pair(shape: str, folder: Path, *, layers: int | None = None, seed: int 
     return place
 
 
+def pair_files(place: Path) -> tuple[Path, Path]:
+    """The main file and the projector of a folder that holds one pair."""
+    projector = next(place.glob("mmproj*.gguf"))
+    return next(path for path in place.glob("*.gguf") if path != projector), projector
+
+
 def main() -> None:
     """Write what was asked for; say how long it took and how large it is."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

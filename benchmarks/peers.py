@@ -34,7 +34,7 @@ from typing import Any, TypeAlias
 
 from bench_environment import bench_python, locked_version
 from licensed import licensed
-from make_model import default_folder, make_pair
+from make_model import default_folder, make_pair, pair_files
 from peer_arena import PEERS, Arena, Order, say
 from peer_cases import crowd, one_image, paper
 from peer_contestants import CONTEXT, SLOTS, Pair
@@ -106,8 +106,7 @@ def _pair(args: argparse.Namespace, folder: Path) -> Pair:
         tiny = write_synthetic_pair(folder, args.shape)
         return Pair(args.shape, tiny.main, tiny.projector)
     place = make_pair(args.shape, default_folder())
-    projector = next(place.glob("mmproj*.gguf"))
-    main = next(path for path in place.glob("*.gguf") if path != projector)
+    main, projector = pair_files(place)
     return Pair(args.shape, main, projector)
 
 

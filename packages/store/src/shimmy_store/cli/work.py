@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from shimmy_store.domain.fulfilment import Alarm
 from shimmy_store.errors import PaymentsError
 from shimmy_store.settings import read_settings
-from shimmy_store.use_cases.fulfil_customer import Fulfilled, fulfil_customer
+from shimmy_store.use_cases.fulfil_in_turn import fulfil_in_turn
 from shimmy_store.use_cases.hear_lost_events import hear_lost_events
 from shimmy_store.use_cases.reconcile_customers import reconcile_customers
 from shimmy_store.use_cases.send_messages import send_messages
@@ -115,7 +115,8 @@ async def _retry(shop: Shop, args: argparse.Namespace) -> int:
 
 async def _reconcile(shop: Shop, args: argparse.Namespace) -> int:
     if args.customer:
-        outcome = await _fulfil_in_turn(args.customer, shop)
+        end = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
+        outcome = await fulfil_in_turn(args.customer, shop.fulfilment, end)
         print(f"{args.customer} {outcome}")
         return 0 if outcome == "settled" else 1
     counts: Counter[str] = Counter()
@@ -131,15 +132,6 @@ async def _reconcile(shop: Shop, args: argparse.Namespace) -> int:
     names = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
     print(f"customers {counts.total()}" + (f": {names}" if names else ""))
     return 0 if counts.total() == counts["settled"] else 1
-
-
-async def _fulfil_in_turn(customer: str, shop: Shop) -> Fulfilled:
-    end = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
-    while (outcome := await fulfil_customer(customer, shop.fulfilment)) != "settled":
-        if asyncio.get_running_loop().time() >= end:
-            break
-        await asyncio.sleep(_AGAIN_SECONDS)
-    return outcome
 
 
 async def _alarms(shop: Shop, args: argparse.Namespace) -> int:

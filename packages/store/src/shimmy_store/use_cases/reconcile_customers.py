@@ -10,10 +10,8 @@ from typing import Literal, TypeAlias
 
 from shimmy_store.domain.retry import read_failure
 from shimmy_store.errors import LedgerError
-from shimmy_store.use_cases.fulfil_customer import Fulfilled, Fulfilment, fulfil_customer
-
-# So soon somebody else is done with most customers.
-_AGAIN_SECONDS = 0.2
+from shimmy_store.use_cases.fulfil_customer import Fulfilled, Fulfilment
+from shimmy_store.use_cases.fulfil_in_turn import fulfil_in_turn
 
 Reconciled: TypeAlias = Fulfilled | Literal["failed"]
 
@@ -36,36 +34,23 @@ async def reconcile_customers(
     ``after`` names a customer: only those behind it in Stripe's list, which are older.
     ``patience``: whom somebody else is just looking at comes last, up to so many seconds later.
     """
-    taken: list[str] = []
+    taken, clock = list[str](), asyncio.get_running_loop().time
     # Closed here: not every host's loop goes after what was left half way.
     async with aclosing(fulfilment.payments.customers(after)) as customers:
         async for customer in customers:
-            looked = await _look(customer, fulfilment)
-            if patience and _is_taken(looked):
+            looked = await _look(customer, fulfilment, clock())
+            if patience and looked.outcome in ("busy", "overtaken"):
                 taken.append(customer)
             else:
                 yield looked
-    end = asyncio.get_running_loop().time() + patience
+    end = clock() + patience
     for customer in taken:
-        yield await _look_in_turn(customer, fulfilment, end)
+        yield await _look(customer, fulfilment, end)
 
 
-def _is_taken(looked: Looked) -> bool:
-    return looked.outcome in ("busy", "overtaken")
-
-
-async def _look_in_turn(customer: str, fulfilment: Fulfilment, end: float) -> Looked:
-    """Until it is our turn, or by the loop's time ``end`` has come."""
-    while _is_taken(looked := await _look(customer, fulfilment)):
-        if asyncio.get_running_loop().time() >= end:
-            break
-        await asyncio.sleep(_AGAIN_SECONDS)
-    return looked
-
-
-async def _look(customer: str, fulfilment: Fulfilment) -> Looked:
+async def _look(customer: str, fulfilment: Fulfilment, end: float) -> Looked:
     try:
-        return Looked(customer, await fulfil_customer(customer, fulfilment))
+        return Looked(customer, await fulfil_in_turn(customer, fulfilment, end))
     except LedgerError:
         # Of all the others nothing could be noted, either.
         raise
